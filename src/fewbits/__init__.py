@@ -1,0 +1,1 @@
+"""Few Bits: quantized neural networks, from the formula to the FPGA."""
