@@ -1,0 +1,64 @@
+"""What hardware stores in place of a real tensor: integers, a scale, and as many bits per code as the method needs."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fewbits import packing
+from fewbits.checks import check_bits
+
+
+@dataclass(frozen=True)
+class Codes:
+    """An encoded tensor. Every quantizer of the book returns one from ``encode``.
+
+    Two forms cover all methods:
+
+    * *integers on a uniform grid* (``levels`` is None): ``real = (values - zero_point) * scale``;
+    * *indices into a table* (``levels`` given): ``real = levels[values] * scale``.
+
+    Attributes:
+        values: integers of the tensor's shape (any integer dtype); every one fits ``bits`` bits.
+        bits: bits per code, 1 to 16.
+        scale: floating point, broadcastable to ``values``: () per tensor, (C, 1, …) per channel.
+        zero_point: integers shaped like ``scale``, or None for 0.
+        levels: (L,) floating point, or None; L <= 2**bits.
+        signed: ``values`` are stored in two's complement (a table index is never signed).
+    """
+
+    values: Tensor
+    bits: int
+    scale: Tensor
+    zero_point: Tensor | None = None
+    levels: Tensor | None = None
+    signed: bool = True
+
+    def __post_init__(self):
+        check_bits(self.bits)
+        if self.values.is_floating_point():
+            raise TypeError(f"values must be integers, got {self.values.dtype}")
+        if self.levels is not None and (self.signed or self.zero_point is not None):
+            raise ValueError("levels are read by unsigned index, without a zero_point")
+
+    def decode(self) -> Tensor:
+        """The real tensor that the codes stand for, in the dtype of ``scale``."""
+        if self.levels is not None:
+            return self.levels[self.values.long()] * self.scale
+        real = self.values.to(self.scale.dtype)
+        if self.zero_point is not None:
+            real = real - self.zero_point.to(real.dtype)
+        return real * self.scale
+
+    def packed(self) -> bytes:
+        """The codes alone as a bit stream (:mod:`fewbits.packing`): ``ceil(numel * bits / 8)`` bytes."""
+        return packing.pack(self.values, self.bits, self.signed)
+
+    @property
+    def nbits(self) -> int:
+        """Bits to store: the codes, 32 for every scale and table entry, ``bits`` for every zero point."""
+        side = 32 * self.scale.numel()
+        if self.zero_point is not None:
+            side += self.bits * self.zero_point.numel()
+        if self.levels is not None:
+            side += 32 * self.levels.numel()
+        return self.bits * self.values.numel() + side

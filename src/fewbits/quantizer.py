@@ -1,0 +1,109 @@
+"""The one interface of the book: a quantizer simulates in ``forward`` and stores in ``encode``.
+
+``forward`` is what training and simulated inference use: float in, float on the grid out, with a straight-through
+gradient. ``encode`` is what hardware keeps: integers, a scale and the number of bits (:class:`fewbits.codes.Codes`).
+The two must agree bit for bit, ``quantizer.encode(x).decode() == quantizer(x)``; the tests check it for every method.
+
+The helpers below put quantizers into any network without touching its class: weights through
+``torch.nn.utils.parametrize`` (``layer.weight`` is then the quantized weight and
+``layer.parametrizations.weight.original`` the latent one), activations behind every module of a chosen type.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from fewbits.codes import Codes
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+
+
+class Quantizer(nn.Module):
+    """Base of all quantizers. A subclass documents its straight-through rule and its treatment of odd inputs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Simulated quantization: floating point in, floating point on the grid out, differentiable."""
+        raise NotImplementedError
+
+    def encode(self, x: Tensor) -> Codes:
+        """What hardware stores for ``x``; ``encode(x).decode()`` equals ``forward(x)`` bit for bit."""
+        raise NotImplementedError
+
+
+def weight_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The linear and convolution layers of ``model`` by name, in the order in which they are registered."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, LAYERS)}
+
+
+def quantize_weights(
+    model: nn.Module, make_quantizer: Callable[[], Quantizer], skip: Collection[str] = ("first", "last")
+) -> nn.Module:
+    """Quantize the weights of ``model`` in place, each layer with a quantizer of its own.
+
+    Args:
+        model: any module; its linear and convolution layers count, biases stay as they are.
+        make_quantizer: returns a new quantizer at each call.
+        skip: layers that stay in floating point: "first", "last" or layer names. Most papers keep the first and the
+            last layer, which hold few weights and suffer most.
+    Returns:
+        ``model``.
+    Raises:
+        ValueError: ``skip`` names no layer of ``model``, or a layer is quantized already.
+    """
+    layers = weight_layers(model)
+    names = list(layers)
+    unknown = set(skip) - {"first", "last", *names}
+    if unknown:
+        raise ValueError(f"skip names {sorted(unknown)}, which are no layers; the layers are {names}")
+    kept = {{"first": names[0], "last": names[-1]}.get(name, name) for name in skip} if names else set()
+    chosen = [name for name in names if name not in kept]
+    quantized = [name for name in chosen if parametrize.is_parametrized(layers[name], "weight")]
+    if quantized:
+        raise ValueError(f"the weights of {quantized} are quantized already")
+    for name in chosen:
+        parametrize.register_parametrization(layers[name], "weight", make_quantizer())
+    return model
+
+
+def quantize_activations(
+    model: nn.Module, make_quantizer: Callable[[], Quantizer], after: type[nn.Module] = nn.ReLU
+) -> nn.Module:
+    """Put a new quantizer behind every module of type ``after``, in place.
+
+    Returns:
+        ``model``, in which every such module has become ``nn.Sequential(module, quantizer)``.
+    Raises:
+        ValueError: ``model`` has no module of type ``after``.
+    """
+    places = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, after)
+    ]
+    if not places:
+        raise ValueError(f"model has no {after.__name__} to put a quantizer behind")
+    for parent, name, child in places:
+        setattr(parent, name, nn.Sequential(child, make_quantizer()))
+    return model
+
+
+def weight_quantizers(model: nn.Module) -> Iterator[tuple[str, Quantizer, Tensor]]:
+    """Layer name, quantizer and latent weight of every layer that :func:`quantize_weights` has changed."""
+    for name, layer in weight_layers(model).items():
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrization = layer.parametrizations.weight
+            yield name, parametrization[0], parametrization.original
+
+
+def encode_weights(model: nn.Module) -> dict[str, Codes]:
+    """The stored form of every quantized weight, by layer name."""
+    return {name: quantizer.encode(latent.detach()) for name, quantizer, latent in weight_quantizers(model)}
+
+
+def stored_bits(model: nn.Module) -> int:
+    """Bits that the parameters of ``model`` take: quantized weights as codes and scales, everything else at 32 bits."""
+    latent = {id(original) for _, _, original in weight_quantizers(model)}
+    rest = sum(p.numel() for p in model.parameters() if id(p) not in latent)
+    return 32 * rest + sum(codes.nbits for codes in encode_weights(model).values())
