@@ -27,7 +27,7 @@ def max_range(x: Tensor, channel_axis: int | None = None) -> tuple[Tensor, Tenso
     if channel_axis is None:
         return torch.aminmax(x)
     axes = [axis for axis in range(x.dim()) if axis != channel_axis % x.dim()]
-    return (x.amin(axes, keepdim=True), x.amax(axes, keepdim=True)) if axes else (x, x)
+    return (x.amin(axes, keepdim=True), x.amax(axes, keepdim=True)) if axes else (x.clone(), x.clone())
 
 
 def percentile_range(x: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
@@ -44,7 +44,7 @@ def percentile_range(x: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile must lie in (0, 100], got {percentile}")
     check_finite(x)
-    return _clipped(x, float(np.percentile(x.detach().abs().cpu().numpy(), percentile)))
+    return _clipped(x, float(np.percentile(x.detach().abs().cpu().double().numpy(), percentile)))
 
 
 def entropy_range(x: Tensor, bits: int, bins: int = 2048) -> tuple[Tensor, Tensor]:
@@ -57,13 +57,15 @@ def entropy_range(x: Tensor, bits: int, bins: int = 2048) -> tuple[Tensor, Tenso
     Args:
         x: any shape, finite.
         bits: bits of the code; half of the codes go to negative values if ``x`` has any.
-        bins: resolution of the histogram of magnitudes.
+        bins: resolution of the histogram of magnitudes; nothing is clipped where it has no more bins than levels.
     Returns:
         low, high: (), ``x`` clipped to ±T.
     Raises:
-        ValueError: ``bits`` out of range, ``x`` empty or not finite.
+        ValueError: ``bits`` or ``bins`` out of range, ``x`` empty or not finite.
     """
     check_bits(bits)
+    if bins < 1:
+        raise ValueError(f"bins must be at least 1, got {bins}")
     check_finite(x)
     magnitude = x.detach().abs().flatten().cpu().double().numpy()
     largest = float(magnitude.max())
@@ -71,9 +73,9 @@ def entropy_range(x: Tensor, bits: int, bins: int = 2048) -> tuple[Tensor, Tenso
     levels = 2 ** (bits - 1) if signed and bits > 1 else 2**bits
     if largest == 0 or levels >= bins:
         return _clipped(x, largest)
-    counts, borders = np.histogram(magnitude, bins=bins, range=(0.0, largest))
+    counts, borders = np.histogram(magnitude / largest, bins=bins, range=(0.0, 1.0))
     divergence = [_clipping_divergence(counts, kept, levels) for kept in range(levels, bins + 1)]
-    return _clipped(x, float(borders[levels + int(np.argmin(divergence))]))
+    return _clipped(x, largest * float(borders[levels + int(np.argmin(divergence))]))
 
 
 def _clipping_divergence(counts: np.ndarray, kept: int, levels: int) -> float:

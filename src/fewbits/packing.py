@@ -8,11 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewbits.checks import check_bits
+from fewbits.checks import check_bits, check_float, check_integers
 
 
 def packed_size(count: int, bits: int) -> int:
-    """Bytes that ``count`` codes of ``bits`` bits take: ``ceil(count * bits / 8)``."""
+    """Bytes that ``count`` codes of ``bits`` bits take: ``ceil(count * bits / 8)``.
+
+    Raises:
+        ValueError: ``bits`` is out of range, or ``count`` is negative.
+    """
+    if count < 0:
+        raise ValueError(f"count must not be negative, got {count}")
     return -(-count * check_bits(bits) // 8)
 
 
@@ -35,14 +41,9 @@ def pack(values: Tensor, bits: int, signed: bool = False) -> bytes:
         TypeError: ``values`` is not an integer tensor.
         ValueError: ``bits`` is out of range, or a value does not fit.
     """
-    low, high = code_range(bits, signed)
-    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
-        raise TypeError(f"values must be an integer tensor, got {values.dtype}")
-    flat = values.detach().cpu().reshape(-1).numpy().astype(np.int64)
-    if flat.size and (flat.min() < low or flat.max() > high):
-        kind = "signed" if signed else "unsigned"
-        raise ValueError(f"values span {flat.min()} to {flat.max()}; a {kind} {bits}-bit field holds {low} to {high}")
-    fields = flat[:, None] >> np.arange(bits) & 1  # two's complement comes for free: >> copies the sign bit
+    check_integers(values, *code_range(bits, signed))
+    flat = values.cpu().reshape(-1).numpy().astype(np.uint16)  # the low 16 bits of a negative are its two's complement
+    fields = flat[:, None] >> np.arange(bits, dtype=np.uint16) & 1
     return np.packbits(fields.astype(np.uint8), bitorder="little").tobytes()
 
 
@@ -52,7 +53,7 @@ def unpack(data: bytes, bits: int, count: int, signed: bool = False) -> Tensor:
     Returns:
         (count,) int32.
     Raises:
-        ValueError: ``bits`` is out of range, or ``data`` has not exactly ``packed_size(count, bits)`` bytes.
+        ValueError: ``bits`` or ``count`` is out of range, or ``data`` has not ``packed_size(count, bits)`` bytes.
     """
     if len(data) != packed_size(count, bits):
         raise ValueError(f"data has {len(data)} bytes; {count} codes of {bits} bits take {packed_size(count, bits)}")
@@ -61,3 +62,23 @@ def unpack(data: bytes, bits: int, count: int, signed: bool = False) -> Tensor:
     if signed:
         weights[-1] = -weights[-1]  # the top bit of a two's complement number counts negative
     return torch.from_numpy(stream.reshape(count, bits).astype(np.int32) @ weights)
+
+
+def pack_signs(x: Tensor) -> np.ndarray:
+    """Signs along the last axis into 64-bit words: bit i of word j is 1 where ``x[..., 64 * j + i] >= 0``.
+
+    The last word is filled up with zeros. NaN counts as negative, as in :func:`fewbits.ste.sign_ste`.
+
+    Args:
+        x: (..., n) floating point, at least one axis and one element.
+    Returns:
+        (..., ceil(n / 64)) uint64, C order.
+    Raises:
+        TypeError, ValueError: ``x`` is not floating point, is empty, or has no axis.
+    """
+    if check_float(x).dim() == 0:
+        raise ValueError("x must have at least one axis")
+    positive = (x.detach() >= 0).cpu().numpy()
+    filled = np.pad(positive, [(0, 0)] * (positive.ndim - 1) + [(0, -positive.shape[-1] % 64)])
+    bytes_ = np.ascontiguousarray(np.packbits(filled, axis=-1, bitorder="little"))  # x may lie in any memory order
+    return bytes_.view("<u8").astype(np.uint64, copy=False)

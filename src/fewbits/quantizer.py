@@ -49,14 +49,16 @@ def quantize_weights(
     Returns:
         ``model``.
     Raises:
-        ValueError: ``skip`` names no layer of ``model``, or a layer is quantized already.
+        ValueError: ``model`` has no such layer, ``skip`` names an unknown one, or a layer is quantized already.
     """
     layers = weight_layers(model)
     names = list(layers)
+    if not names:
+        raise ValueError("model has no linear or convolution layer to quantize")
     unknown = set(skip) - {"first", "last", *names}
     if unknown:
         raise ValueError(f"skip names {sorted(unknown)}, which are no layers; the layers are {names}")
-    kept = {{"first": names[0], "last": names[-1]}.get(name, name) for name in skip} if names else set()
+    kept = {{"first": names[0], "last": names[-1]}.get(name, name) for name in skip}
     chosen = [name for name in names if name not in kept]
     quantized = [name for name in chosen if parametrize.is_parametrized(layers[name], "weight")]
     if quantized:
@@ -74,16 +76,19 @@ def quantize_activations(
     Returns:
         ``model``, in which every such module has become ``nn.Sequential(module, quantizer)``.
     Raises:
-        ValueError: ``model`` has no module of type ``after``.
+        ValueError: ``model`` has no module of type ``after``, or a quantizer stands behind one already.
     """
     places = [
         (parent, name, child)
         for parent in model.modules()
-        for name, child in parent.named_children()
+        for name, child in parent._modules.items()  # named_children() would list a module used twice only once
         if isinstance(child, after)
     ]
     if not places:
         raise ValueError(f"model has no {after.__name__} to put a quantizer behind")
+    for parent, _, _ in places:
+        if isinstance(parent, nn.Sequential) and len(parent) == 2 and isinstance(parent[1], Quantizer):
+            raise ValueError(f"a quantizer stands behind a {after.__name__} of model already")
     for parent, name, child in places:
         setattr(parent, name, nn.Sequential(child, make_quantizer()))
     return model
@@ -94,7 +99,8 @@ def weight_quantizers(model: nn.Module) -> Iterator[tuple[str, Quantizer, Tensor
     for name, layer in weight_layers(model).items():
         if parametrize.is_parametrized(layer, "weight"):
             parametrization = layer.parametrizations.weight
-            yield name, parametrization[0], parametrization.original
+            if isinstance(parametrization[0], Quantizer):  # weight_norm and its kin are parametrizations too
+                yield name, parametrization[0], parametrization.original
 
 
 def encode_weights(model: nn.Module) -> dict[str, Codes]:
@@ -103,7 +109,10 @@ def encode_weights(model: nn.Module) -> dict[str, Codes]:
 
 
 def stored_bits(model: nn.Module) -> int:
-    """Bits that the parameters of ``model`` take: quantized weights as codes and scales, everything else at 32 bits."""
-    latent = {id(original) for _, _, original in weight_quantizers(model)}
-    rest = sum(p.numel() for p in model.parameters() if id(p) not in latent)
+    """Bits that the parameters of ``model`` take: quantized weights as codes and scales, everything else at 32 bits.
+
+    What a weight quantizer learns itself (a step size, levels) is part of its codes and not counted twice.
+    """
+    coded = {id(p) for _, quantizer, latent in weight_quantizers(model) for p in (latent, *quantizer.parameters())}
+    rest = sum(p.numel() for p in model.parameters() if id(p) not in coded)
     return 32 * rest + sum(codes.nbits for codes in encode_weights(model).values())

@@ -23,6 +23,16 @@ class _Round(Function):
         return grad
 
 
+class _StraightThrough(Function):
+    @staticmethod
+    def forward(ctx, x, y):
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad, None
+
+
 class _Sign(Function):
     @staticmethod
     def forward(ctx, x, window):
@@ -59,11 +69,23 @@ def round_ste(x: Tensor) -> Tensor:
     return _Round.apply(x)
 
 
+def straight_through(x: Tensor, y: Tensor) -> Tensor:
+    """The value of ``y``, to the last bit, with the gradient going to ``x`` unchanged.
+
+    The usual ``x + (y - x).detach()`` does the same up to a rounding error, which would leave the grid.
+
+    Args:
+        x: any shape, floating point.
+        y: a new tensor of the same shape and dtype, without a gradient of its own.
+    """
+    return _StraightThrough.apply(x, y)
+
+
 def sign_ste(x: Tensor, window: float | None = 1.0) -> Tensor:
     """Sign with ``sign(0) = +1``; the gradient passes where ``|x| <= window`` (BinaryNet), everywhere if None.
 
     Returns:
-        -1 or +1, in the shape and dtype of ``x``.
+        -1 or +1, in the shape and dtype of ``x``; NaN gives -1, so check for it where it could occur.
     """
     return _Sign.apply(x, window)
 

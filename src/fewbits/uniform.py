@@ -38,8 +38,9 @@ def symmetric_scale(max_abs: Tensor, q_max: int) -> Tensor:
 
     Args:
         max_abs: >= 0, any shape.
+        q_max: >= 1.
     Raises:
-        ValueError: ``max_abs`` is NaN, or so large that the grid would overflow.
+        ValueError: ``max_abs`` is negative, NaN, or so large that the grid would overflow; ``q_max`` is less than 1.
     """
     return _step(max_abs, q_max)
 
@@ -52,7 +53,7 @@ def affine_parameters(low: Tensor, high: Tensor, q_min: int, q_max: int) -> tupl
     Returns:
         scale and zero_point, both in the dtype and shape of ``low``; zero_point holds integers in q_min … q_max.
     Raises:
-        ValueError: ``low > high``, NaN, or an interval so wide that the grid would overflow.
+        ValueError: ``low > high``, NaN, or an interval so wide that the grid would overflow; ``q_min >= q_max``.
     """
     if not (low <= high).all():
         raise ValueError(f"low must not exceed high, got low = {low.tolist()} and high = {high.tolist()}")
@@ -64,9 +65,11 @@ def affine_parameters(low: Tensor, high: Tensor, q_min: int, q_max: int) -> tupl
 
 def _step(width: Tensor, steps: int) -> Tensor:
     """``width / steps``, kept above the least normal number; 1 where ``width`` is 0."""
+    if steps < 1:
+        raise ValueError(f"q_max must lie above q_min (above 0 if symmetric), got {steps} steps")
     info = torch.finfo(width.dtype)
-    if not (width <= info.max / 4).all():  # false for NaN as well
-        raise ValueError(f"the range must be finite and far from overflow, got a width of {width.max().item()}")
+    if not ((width >= 0) & (width <= info.max / 4)).all():  # false for NaN as well
+        raise ValueError(f"the range must be finite, far from overflow and not negative, got widths {width.tolist()}")
     return torch.where(width > 0, (width / steps).clamp(min=info.tiny), 1.0)
 
 
@@ -96,20 +99,30 @@ class UniformQuantizer(Quantizer):
         self.register_buffer("high", torch.tensor(torch.nan))
 
     def set_range(self, low: Tensor, high: Tensor) -> None:
-        """Fix the range to ``low … high`` (scalars, or broadcastable to the input for one range per channel).
+        """Fix the range to ``low … high``: scalars, or of the input's shape with all axes but ``channel_axis`` 1 long.
+
+        The range is kept in the dtype of the module: float32, or float64 after ``.double()``. A range of 0 … 0 has
+        nothing to say about the step: its scale is 1.
 
         Raises:
             ValueError: NaN, Inf, or ``low > high``.
         """
-        low, high = torch.as_tensor(low), torch.as_tensor(high)
+        low, high = (torch.as_tensor(bound).detach().to(self.low, copy=True) for bound in (low, high))
         if not (low.isfinite() & high.isfinite() & (low <= high)).all():
             raise ValueError(f"low and high must be finite with low <= high, got {low.tolist()} and {high.tolist()}")
-        self.low, self.high = (bound.detach().to(self.low) for bound in (low, high))
+        self.low, self.high = low, high
 
     @torch.no_grad()
     def scale_and_zero_point(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Scale and zero point (None if symmetric) used for ``x``, in its dtype and broadcastable to it."""
+        """Scale and zero point (None if symmetric) used for ``x``, in its dtype and broadcastable to it.
+
+        Raises:
+            ValueError: the fixed range is per channel, but does not have the shape that ``x`` asks for.
+        """
         low, high = (self.low, self.high) if self._fixed() else max_range(x, self.channel_axis)
+        per_channel = check_channel_axis(x, self.channel_axis)
+        if not {low.shape, high.shape} <= {(), per_channel}:
+            raise ValueError(f"range of shape {tuple(low.shape)} for x of shape {tuple(x.shape)}: needs {per_channel}")
         low, high = low.to(x), high.to(x)
         if not self.symmetric:
             return affine_parameters(low, high, self.q_min, self.q_max)
@@ -122,13 +135,11 @@ class UniformQuantizer(Quantizer):
 
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_float(x))
-        check_channel_axis(x, self.channel_axis)
         scale, zero_point = self.scale_and_zero_point(x)
         return fake_quantize(x, scale, zero_point, self.q_min, self.q_max)
 
     def encode(self, x: Tensor) -> Codes:
         x = working_precision(check_finite(x))
-        check_channel_axis(x, self.channel_axis)
         scale, zero_point = self.scale_and_zero_point(x)
         values = torch.round(x / scale) + (0 if zero_point is None else zero_point)
         return Codes(
@@ -139,6 +150,12 @@ class UniformQuantizer(Quantizer):
             signed=self.signed,
         )
 
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        for name in ("low", "high"):  # a saved range may be per channel: make room for its shape
+            if prefix + name in state_dict:
+                setattr(self, name, getattr(self, name).new_empty(state_dict[prefix + name].shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def extra_repr(self) -> str:
         kind = "symmetric" if self.symmetric else "affine"
         return f"bits={self.bits}, {kind}, {'signed' if self.signed else 'unsigned'}, channel_axis={self.channel_axis}"
@@ -148,18 +165,21 @@ class UniformQuantizer(Quantizer):
 def calibrate(model: nn.Module, images: Tensor, range_of: RangeOf = max_range) -> nn.Module:
     """Fix the range of every activation quantizer of ``model`` from what it sees of ``images``, in place.
 
-    The activation quantizers are transparent meanwhile, so that no layer's range depends on another's rounding.
+    The activation quantizers are transparent meanwhile, so that no layer's range depends on another's rounding. A
+    quantizer that ``images`` do not reach keeps its range.
 
     Args:
         model: holds :class:`UniformQuantizer` modules behind its activations; weight quantizers are left alone.
         images: (N, …) calibration inputs; a few hundred suffice (Wu et al. 2020, Sec. 4).
         range_of: tensor to ``(low, high)``: a function of :mod:`fewbits.calibration`.
     Raises:
-        ValueError: ``model`` has no activation quantizer that ``images`` reach.
+        ValueError: ``images`` reach no activation quantizer of ``model``, or one that is per channel.
     """
     seen: dict[UniformQuantizer, list[Tensor]] = {}
 
     def record(quantizer, inputs, output):
+        if quantizer.channel_axis is not None:
+            raise ValueError("calibrate finds one range per tensor, but a quantizer of model has a channel_axis")
         seen.setdefault(quantizer, []).append(inputs[0])
         return inputs[0]
 
@@ -169,11 +189,12 @@ def calibrate(model: nn.Module, images: Tensor, range_of: RangeOf = max_range) -
         if isinstance(module, UniformQuantizer) and "parametrizations" not in name
     ]
     hooks = [quantizer.register_forward_hook(record) for quantizer in quantizers]
-    was_training = model.training
+    training = {module: module.training for module in model.modules()}
     try:
         model.eval()(images)
     finally:
-        model.train(was_training)
+        for module, mode in training.items():
+            module.training = mode
         for hook in hooks:
             hook.remove()
     if not seen:
@@ -211,21 +232,27 @@ def integer_linear(x: Codes, weight: Codes, bias: Tensor | None = None) -> tuple
     Args:
         x: (N, K) codes on a uniform grid with one scale.
         weight: (M, K) symmetric codes with one scale, or one per row (M, 1).
-        bias: (M,) real, or None; it is rounded to an integer at scale ``s_x s_w``.
+        bias: (M,) real, or None; it is rounded to an int32 at scale ``s_x s_w``, ties to even.
     Returns:
         accumulator (N, M) int64, every value within int32; scale () or (M,) with ``real = accumulator * scale``.
     Raises:
-        ValueError: ``weight`` has a zero point, either operand is coded by a table, or an int32 would overflow.
+        ValueError: ``weight`` has a zero point, either operand is coded by a table or has another shape or other
+            scales than these, ``bias`` holds NaN or Inf, or an int32 would overflow.
     """
     if weight.zero_point is not None or x.levels is not None or weight.levels is not None:
         raise ValueError("integer_linear needs uniform codes, and a weight without zero_point")
+    if x.scale.dim() or weight.scale.shape not in {(), (len(weight.values), 1)}:
+        raise ValueError("integer_linear needs one scale for x, and one for weight or for each of its rows")
     q_x, q_w = x.values.long(), weight.values.long()
     accumulator = q_x @ q_w.T
     if x.zero_point is not None:
         accumulator = accumulator - x.zero_point.long() * q_w.sum(dim=1)
     scale = (x.scale * weight.scale).reshape(-1) if weight.scale.dim() else x.scale * weight.scale
     if bias is not None:
-        accumulator = accumulator + torch.round(bias / scale).long()
+        steps = torch.round(check_finite(bias, "bias") / scale)
+        if not (steps.abs() < 2**31).all():  # false for NaN as well: 0 / 0, where the scale underflowed
+            raise ValueError("bias does not fit an int32 at the scale of the sum")
+        accumulator = accumulator + steps.long()
     if accumulator.numel() and accumulator.abs().max() >= 2**31:
         raise ValueError("the sum does not fit an int32 accumulator")
     return accumulator, scale

@@ -1,0 +1,191 @@
+"""Claims and result tables on disk, with their provenance (see `fewbits.evidence`)."""
+
+import copy
+import functools
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+
+import pandas as pd
+import torch
+
+from fewbits.evidence.claims import Claim, validate, verdict
+
+_ROOT = Path(__file__).resolve().parents[3]
+
+
+def results_dir() -> Path:
+    """Folder of recorded results: ``$FEWBITS_RESULTS``, else ``data/results`` of the repository.
+
+    Raises:
+        FileNotFoundError: there is no such folder (fewbits must be installed from a checkout, ``pip install -e .``).
+    """
+    folder = Path(os.environ.get("FEWBITS_RESULTS") or _ROOT / "data" / "results")
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"no results folder at {folder}: install fewbits from a checkout with 'pip install -e .', "
+            "or set FEWBITS_RESULTS to a folder of results"
+        )
+    return folder
+
+
+def load(chapter: str) -> list[Claim]:
+    """Claims of one chapter, in the order of their ids.
+
+    Raises:
+        FileNotFoundError: nothing is recorded for this chapter.
+        ValueError: a claim is malformed, lacks its provenance, or carries a verdict that its numbers do not support.
+    """
+    path = _path(chapter, "json")
+    if not path.exists():
+        raise FileNotFoundError(f"no claims recorded for chapter {chapter!r} ({path.name} is missing)")
+    claims = _read(chapter)
+    for claim in claims:
+        for field in ("verdict", "provenance"):
+            if field not in claim:
+                raise ValueError(f"claim {claim['id']!r}: {field} is missing: store claims with evidence.record")
+        if claim["verdict"] != verdict(claim):
+            raise ValueError(f"claim {claim['id']!r}: verdict is {claim['verdict']!r}, computed {verdict(claim)!r}")
+    return claims
+
+
+def load_all() -> list[Claim]:
+    """Claims of every recorded chapter, chapters in alphabetical order. Raises as `load` does."""
+    return [claim for path in sorted(results_dir().glob("*.json")) for claim in load(path.stem)]
+
+
+def record(
+    chapter: str, claims: Iterable[Claim], *, command: str, wall_s: float, device: str | torch.device = "cpu"
+) -> list[Claim]:
+    """Store claims: add provenance and verdicts, and replace those of the same id in ``<chapter>.json``.
+
+    Args:
+        chapter: name of the chapter, and the first half of every id.
+        claims: without ``verdict`` and ``provenance`` (recomputed where present). ``ours.value`` may be left out where
+            ``ours.values`` is given: it becomes their mean. The dictionaries passed in stay as they are.
+        command, wall_s, device: see `provenance`.
+    Returns:
+        All claims of the chapter as stored, sorted by id.
+    Raises:
+        ValueError: a claim is malformed, its id is given twice or names another chapter. Nothing is written then.
+    """
+    origin = provenance(command, wall_s, device)
+    new = copy.deepcopy(list(claims))
+    for claim in new:
+        claim["provenance"] = dict(origin)
+        claim.pop("verdict", None)
+        if claim.get("ours", {}).get("values"):
+            claim["ours"].setdefault("value", fmean(claim["ours"]["values"]))
+    _check_list(chapter, new)
+    kept = _read(chapter) if _path(chapter, "json").exists() else []
+    # Sorted by id, so that the file does not depend on which run came first.
+    merged = sorted({claim["id"]: claim for claim in kept + new}.values(), key=lambda claim: claim["id"])
+    for claim in merged:
+        claim["verdict"] = verdict(claim)
+    _write(_path(chapter, "json"), json.dumps(merged, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return merged
+
+
+def provenance(command: str, wall_s: float, device: str | torch.device = "cpu") -> dict:
+    """Where a number comes from: commit, command, UTC date, device, torch version, wall-clock seconds.
+
+    Args:
+        command: what to type to get the number again, without absolute paths.
+        wall_s: how long it took, in seconds.
+        device: the torch device that did the work; stored as the model of the CPU or GPU, with the count of CPU cores.
+    """
+    device = torch.device(device)
+    model = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_model()
+    # Cores this process may use (in a container fewer than the machine has); only Linux can tell.
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    return {
+        "commit": code_version(),
+        "command": command,
+        "date": datetime.now(UTC).date().isoformat(),
+        "device": f"{model}, {cores} CPU cores",
+        "torch": torch.__version__,
+        "wall_s": round(wall_s, 1),
+    }
+
+
+@functools.cache
+def code_version() -> str:
+    """Commit of the checkout, with ``-dirty`` where files other than ``data`` differ from it; ``unknown`` without git.
+
+    The first answer is kept: call it at the start of a long run, so that a later commit does not take the credit.
+    """
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(_ROOT), *arguments], check=True, capture_output=True, text=True).stdout
+
+    try:
+        commit = git("rev-parse", "HEAD").strip()
+        # Recording writes below data/, which must not make the next record of the same run look dirty.
+        return commit + ("-dirty" if git("status", "--porcelain", "--", ".", ":(exclude)data") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _cpu_model() -> str:
+    try:
+        cpuinfo = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        cpuinfo = ""
+    model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return model[1].strip() if model else platform.processor() or platform.machine()
+
+
+def rows(name: str) -> pd.DataFrame:
+    """The recorded table ``data/results/<name>.csv``, floats bit for bit as written.
+
+    Raises:
+        FileNotFoundError: no such table is recorded.
+    """
+    return pd.read_csv(_path(name, "csv"), float_precision="round_trip")
+
+
+def write_rows(name: str, frame: pd.DataFrame) -> None:
+    """Store ``frame`` (without its index) as ``data/results/<name>.csv``, whole or not at all."""
+    _write(_path(name, "csv"), frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _path(name: str, suffix: str) -> Path:
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise ValueError(f"{name!r} is no name of a result: use a-z, 0-9 and '_'")
+    return results_dir() / f"{name}.{suffix}"
+
+
+def _read(chapter: str) -> list[Claim]:
+    claims = json.loads(_path(chapter, "json").read_text(encoding="utf-8"))
+    if not isinstance(claims, list):
+        raise ValueError(f"{chapter}.json must hold a list of claims")
+    _check_list(chapter, claims)
+    return claims
+
+
+def _check_list(chapter: str, claims: list[Claim]) -> None:
+    seen = set()
+    for claim in claims:
+        validate(claim)
+        if claim["id"].split("/")[0] != chapter:
+            raise ValueError(f"claim {claim['id']!r}: id must start with '{chapter}/'")
+        if claim["id"] in seen:
+            raise ValueError(f"claim {claim['id']!r}: id is given twice")
+        seen.add(claim["id"])
+
+
+def _write(path: Path, text: str) -> None:
+    # Written beside the old file and renamed over it: a crash half-way leaves the old file whole.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,33 @@
+"""Command line of the experiments: ``python -m fewbits.experiments <name> [options]``."""
+
+import argparse
+import importlib
+import pkgutil
+import sys
+
+import fewbits.experiments
+
+
+def names() -> list[str]:
+    """The experiments: every module of this package that can be run."""
+    modules = (module.name for module in pkgutil.iter_modules(fewbits.experiments.__path__))
+    return sorted(name for name in modules if name not in ("__main__", "common"))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the experiment that the command line names."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    chooser = argparse.ArgumentParser(prog="python -m fewbits.experiments", add_help=False)
+    chooser.add_argument("name", choices=names(), metavar="name", help=", ".join(names()))
+    if not arguments or arguments[0].startswith("-"):
+        chooser.print_help()
+        sys.exit(0 if arguments and arguments[0] in ("-h", "--help") else 2)
+    name = chooser.parse_args(arguments[:1]).name
+    module = importlib.import_module(f"fewbits.experiments.{name}")
+    parser = argparse.ArgumentParser(prog=f"python -m fewbits.experiments {name}", description=module.__doc__)
+    module.add_arguments(parser)
+    module.run(parser.parse_args(arguments[1:]), " ".join(["python -m fewbits.experiments", *arguments]))
+
+
+if __name__ == "__main__":
+    main()

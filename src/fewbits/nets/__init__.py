@@ -1,0 +1,13 @@
+"""The networks of the book. Each takes an ``activation`` factory, so that quantized activations can be put in."""
+
+from torch import nn
+
+from fewbits.nets.mlp import MLP
+from fewbits.nets.vgg import VGGSmall
+
+__all__ = ["MLP", "VGGSmall", "count_parameters"]
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of parameters, trainable or not; a parameter that is used in several places counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,58 @@
+"""VGG-small: the six-convolution network of the papers on binary and ternary weights."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from fewbits.nets.mlp import MLP
+
+
+class VGGSmall(nn.Module):
+    """Three stages of two 3×3 convolutions and a 2×2 max-pool, then a linear classifier.
+
+    A convolution (padding 1, stride 1) is followed by [batch normalization] and the activation; the pool closes a
+    stage. Input (N, ``in_channels``, ``image_size``, ``image_size``), output (N, ``classes``) logits. The defaults are
+    the convolutions of Courbariaux et al. (2015) and Li et al. (2016); ``fc=(1024,)`` adds the latter's hidden layer.
+
+    Args:
+        in_channels: 1 for grey images, 3 for colour.
+        image_size: height and width in pixels, >= 8; three pools leave ``image_size // 8``.
+        classes: number of outputs.
+        widths: output channels of the six convolutions.
+        activation: called without arguments at each use; gives a fresh module.
+        batch_norm: normalize before each activation; the layer before it then has no bias.
+        fc: units of each hidden linear layer before the last one.
+    Raises:
+        ValueError: not six widths, or images too small for three pools.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        image_size: int,
+        classes: int,
+        widths: Sequence[int] = (128, 128, 256, 256, 512, 512),
+        activation: Callable[[], nn.Module] = nn.ReLU,
+        batch_norm: bool = True,
+        fc: Sequence[int] = (),
+    ):
+        super().__init__()
+        if len(widths) != 6:
+            raise ValueError(f"widths must be six numbers, got {tuple(widths)}")
+        if image_size < 8:
+            raise ValueError(f"image_size must be at least 8 for three pools, got {image_size}")
+        layers: list[nn.Module] = []
+        inputs = in_channels
+        for index, outputs in enumerate(widths):
+            layers.append(nn.Conv2d(inputs, outputs, 3, padding=1, bias=not batch_norm))
+            if batch_norm:
+                layers.append(nn.BatchNorm2d(outputs))
+            layers.append(activation())
+            if index % 2:
+                layers.append(nn.MaxPool2d(2))
+            inputs = outputs
+        self.features = nn.Sequential(*layers)
+        self.classifier = MLP((inputs * (image_size // 8) ** 2, *fc, classes), activation, batch_norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(x))

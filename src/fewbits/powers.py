@@ -1,0 +1,54 @@
+"""Rounding to a power of two: what turns a multiplication into a shift.
+
+All three functions read the power off the floating point format (``frexp``), so they are exact: no logarithm is
+computed and none is rounded. 0, ±Inf and NaN stay what they are.
+"""
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+
+def power_below(x: Tensor) -> Tensor:
+    """Greatest power of two that is at most ``|x|``, with the sign of ``x``: ``sign(x) * 2**floor(log2|x|)``."""
+    return _power(x, 1.0)
+
+
+def nearest_power(x: Tensor) -> Tensor:
+    """The power of two nearest to ``|x|``, with the sign of ``x``; halfway (|x| = 1.5 · 2^k) goes away from 0.
+
+    Magnitudes from 0.75 times the power above the dtype's greatest number give ±Inf.
+    """
+    return _power(x, 0.75)
+
+
+class _AP2(Function):
+    @staticmethod
+    def forward(ctx, x):
+        return _power(x, 0.5**0.5)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+def ap2(x: Tensor) -> Tensor:
+    """Approximate power of two, ``sign(x) * 2**round(log2|x|)`` (courbariaux2016, Sec. 1.4): nearest on a log scale.
+
+    The border between 2^k and 2^(k+1) is √2 · 2^k, which no floating point number hits: there are no ties. Magnitudes
+    above √½ times the power beyond the dtype's greatest number give ±Inf. The gradient passes unchanged.
+
+    Args:
+        x: any shape, float32 or float64.
+    Returns:
+        0 or ± a power of two, in the shape and dtype of ``x``.
+    """
+    return _AP2.apply(x)
+
+
+def _power(x: Tensor, border: float) -> Tensor:
+    """The power of two below ``|x|``, doubled where the mantissa of ``|x|``, in [½, 1), has reached ``border``."""
+    mantissa = torch.frexp(x).mantissa.abs()
+    below = x / (2 * mantissa)  # exact: the quotient is a power of two, and representable
+    rounded = torch.where(mantissa.double() >= border, 2 * below, below)  # in float32, √½ itself would be rounded
+    return torch.where((x != 0) & x.isfinite(), rounded, x)
