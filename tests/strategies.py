@@ -1,6 +1,6 @@
 """What the property tests draw: floats that break careless code, tensors of them, odd memory layouts, bad inputs.
 
-Importing this module loads the profile of the project: no deadline (machines differ) and the same examples in every run.
+Importing this module loads the project's profile: no deadline (machines differ), the same examples in every run.
 """
 
 from fractions import Fraction
@@ -63,7 +63,8 @@ def layouts(draw, x: Tensor):
     expanded to the same shape (stride 0)."""
     kind = draw(st.sampled_from(["contiguous", "transposed", "strided", "expanded"]))
     if kind == "transposed":
-        return x.permute(*reversed(range(x.dim()))).contiguous().permute(*reversed(range(x.dim())))
+        backwards = tuple(reversed(range(x.dim())))
+        return x.permute(backwards).contiguous().permute(backwards)
     if kind == "strided" and x.dim():
         buffer = torch.full((*x.shape[:-1], 2 * x.shape[-1]), torch.nan, dtype=x.dtype)
         buffer[..., ::2] = x

@@ -27,13 +27,13 @@ def test_bits_1_to_16_pass(bits):
 @pytest.mark.parametrize("case", BAD_BITS)
 def test_other_bits_are_refused_by_name(case):
     bits, error = BAD_BITS[case]
-    with pytest.raises(error, match="^weight_bits must"):
+    with pytest.raises(error, match=r"^weight_bits must"):
         check_bits(bits, name="weight_bits")
 
 
 def test_minimum_of_bits():
     assert check_bits(2, minimum=2) == 2
-    with pytest.raises(ValueError, match="^bits must lie between 2 and 16, got 1$"):
+    with pytest.raises(ValueError, match=r"^bits must lie between 2 and 16, got 1$"):
         check_bits(1, minimum=2)
     assert MAX_BITS == 16
 
@@ -82,7 +82,7 @@ def test_working_precision_leaves_the_rest_alone(dtype):
 def test_integers_in_range_pass(dtype):
     values = torch.tensor([[0, 100], [3, 7]]).to(dtype)
     assert check_integers(values, 0, 100) is values
-    with pytest.raises(ValueError, match="^codes must lie between 0 and 99, got 0 to 100$"):
+    with pytest.raises(ValueError, match=r"^codes must lie between 0 and 99, got 0 to 100$"):
         check_integers(values, 0, 99, "codes")
     with pytest.raises(ValueError, match="between 1 and 100, got 0 to 100"):
         check_integers(values, 1, 100)
@@ -127,5 +127,5 @@ def test_an_axis_that_x_lacks_is_refused(shape, axis):
 
 @pytest.mark.parametrize("axis", [True, 0.0, 0.5, "0", (0,)])
 def test_an_axis_that_is_no_int_is_refused(axis):
-    with pytest.raises(TypeError, match="^channel_axis must be an int or None"):
+    with pytest.raises(TypeError, match=r"^channel_axis must be an int or None"):
         check_channel_axis(torch.zeros(2, 3), axis)

@@ -52,7 +52,8 @@ def entropy_range(x: Tensor, bits: int, bins: int = 2048) -> tuple[Tensor, Tenso
 
     For every threshold T (a border of the histogram of |x|) the reference P is the histogram clipped at T, with what
     lies above added to its last bin. Q is the part below T merged to the number of magnitudes that ``bits`` can tell
-    apart, and spread again over the bins that were not empty. The T of least KL(P‖Q) wins.
+    apart, and spread again over the bins that were not empty. The T of least KL(P‖Q) wins. Zeros do not count: they
+    have an exact code at any T, and half of a ReLU's output would otherwise pass for a mass that merging smears.
 
     Args:
         x: any shape, finite.
@@ -73,7 +74,7 @@ def entropy_range(x: Tensor, bits: int, bins: int = 2048) -> tuple[Tensor, Tenso
     levels = 2 ** (bits - 1) if signed and bits > 1 else 2**bits
     if largest == 0 or levels >= bins:
         return _clipped(x, largest)
-    counts, borders = np.histogram(magnitude / largest, bins=bins, range=(0.0, 1.0))
+    counts, borders = np.histogram(magnitude[magnitude > 0] / largest, bins=bins, range=(0.0, 1.0))
     divergence = [_clipping_divergence(counts, kept, levels) for kept in range(levels, bins + 1)]
     return _clipped(x, largest * float(borders[levels + int(np.argmin(divergence))]))
 

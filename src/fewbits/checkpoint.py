@@ -61,9 +61,11 @@ def save_model(model: nn.Module, path: str | Path) -> None:
     _write(Path(path), save({name: _detached(value) for name, value in state.items()}))
 
 
-def load_model(model: nn.Module, path: str | Path) -> None:
+def load_model(model: nn.Module, path: str | Path) -> nn.Module:
     """Load a plain ``state_dict`` file into ``model``, in place; values are cast to the model's dtypes and device.
 
+    Returns:
+        ``model``, in eval mode.
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is truncated or foreign, or its tensors are not the model's: missing, unexpected or of
@@ -71,6 +73,7 @@ def load_model(model: nn.Module, path: str | Path) -> None:
     """
     tensors, _ = _read(Path(path))
     restore(model, tensors, str(path))
+    return model.eval()
 
 
 def restore(model: nn.Module, state: dict[str, Tensor], origin: str) -> None:

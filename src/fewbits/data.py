@@ -54,8 +54,8 @@ class Dataset:
 
     Attributes:
         name: as given to :func:`load`.
-        train_images, test_images: (N, C, H, W) float32, contiguous; in [0, 1] (the pixel divided by its largest possible value)
-            until :func:`normalize`.
+        train_images, test_images: (N, C, H, W) float32, contiguous; in [0, 1] (the pixel divided by its largest
+            possible value) until :func:`normalize`.
         train_labels, test_labels: (N,) int64 in [0, len(classes)).
         classes: names, in the order of the labels.
     """
@@ -199,7 +199,7 @@ def normalize(dataset: Dataset, mean: Sequence[float] | None = None, std: Sequen
         std = [round(channel.double().std(correction=0).item(), 4) for channel in channels]
     if len(mean) != len(channels) or len(std) != len(channels):
         raise ValueError(f"mean and std need {len(channels)} numbers, one per channel; got {len(mean)} and {len(std)}")
-    if not min(std) > 0:
+    if not all(value > 0 for value in std):
         raise ValueError(f"std must be positive, got {list(std)}")
     shift, scale = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (mean, std))
     return dataclasses.replace(

@@ -39,7 +39,7 @@ def ap2(x: Tensor) -> Tensor:
     above √½ times the power beyond the dtype's greatest number give ±Inf. The gradient passes unchanged.
 
     Args:
-        x: any shape, float32 or float64.
+        x: any shape, floating point.
     Returns:
         0 or ± a power of two, in the shape and dtype of ``x``.
     """

@@ -25,7 +25,7 @@ class ShiftBatchNorm(nn.Module):
 
     With ``C = x - mean`` the variance is ``mean(C * AP2(C))`` and the output
     ``C * AP2(1 / sqrt(var + eps)) * AP2(weight) + bias``. Left as they are: the mean, whose division by the number of
-    values is a shift if that number is a power of two, and the square root, one per channel.
+    values is a shift if that number is a power of two, and the inverse square root, one per channel.
 
     Train mode uses the batch's statistics and moves the running ones by ``momentum``; eval mode uses the running ones.
     (The paper's released code normalizes with the batch's even when testing.) The running variance is the biased,
@@ -72,7 +72,7 @@ class ShiftBatchNorm(nn.Module):
                 self.running_var += self.momentum * (variance - self.running_var)
         else:
             centered, variance = x - self.running_mean.reshape(shape), self.running_var
-        normalized = centered * ap2(1 / torch.sqrt(variance + self.eps)).reshape(shape)
+        normalized = centered * ap2(torch.rsqrt(variance + self.eps)).reshape(shape)
         return normalized * ap2(self.weight).reshape(shape) + self.bias.reshape(shape)
 
     def extra_repr(self) -> str:

@@ -50,18 +50,20 @@ class _FakeQuantize(Function):
     @staticmethod
     def forward(ctx, x, scale, zero_point, q_min, q_max):
         y = torch.div(x, scale).round_()
-        y.add_(0.0 if zero_point is None else zero_point)  # 0.0 turns -0.0 into 0.0: integers have one zero
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward((y >= q_min).logical_and_(y <= q_max))
-        y.clamp_(q_min, q_max)
         if zero_point is not None:
-            y.sub_(zero_point)
-        return y.mul_(scale)
+            y.add_(zero_point)
+        clipped = y.clamp(q_min, q_max)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(clipped == y)
+        if zero_point is not None:
+            return clipped.sub_(zero_point).mul_(scale)
+        # 0 + clipped * scale: integers have one zero, so -0.0 must become 0.0.
+        return torch.addcmul(clipped.new_zeros(()), clipped, scale, out=clipped)
 
     @staticmethod
     def backward(ctx, grad):
         (inside,) = ctx.saved_tensors
-        return grad * inside, None, None, None, None
+        return grad.where(inside, grad.new_zeros(())), None, None, None, None
 
 
 def round_ste(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ refused; half precision is computed in float32.
 """
 
 import torch
+from scipy.optimize import brentq
 from torch import Tensor, nn
 from torch.autograd import Function
 
@@ -89,3 +90,156 @@ def optimal_ratio(distribution) -> float:
         distribution: of **|w|**, a frozen continuous distribution of ``scipy.stats``: ``halfnorm()`` for normal
             weights gives 0.767…, ``uniform()`` exactly 2/3, ``expon()`` (Laplace weights) exactly 1.
     """
+
+    def gap(threshold: float) -> float:
+        return threshold - distribution.expect(lambda w: w, lb=threshold, conditional=True) / 2
+
+    return brentq(gap, 0, distribution.mean(), xtol=1e-12) / distribution.mean()
+
+
+# --- Trained Ternary Quantization ----------------------------------------------------------------------------------
+
+
+class _TrainedTernary(Function):
+    @staticmethod
+    def forward(ctx, x, w_p, w_n, threshold):
+        positive, negative = x > threshold, x < -threshold
+        ctx.save_for_backward(positive, negative, w_p, w_n)
+        return torch.where(positive, w_p, torch.where(negative, -w_n, 0.0))
+
+    @staticmethod
+    def backward(ctx, grad):
+        positive, negative, w_p, w_n = ctx.saved_tensors
+        latent = grad * torch.where(positive, w_p, torch.where(negative, w_n, 1.0))
+        return latent, (grad * positive).sum(), -(grad * negative).sum(), None
+
+
+class TTQ(Quantizer):
+    """Weights -W_n, 0 and +W_p with learned W_p and W_n (zhu2016, Sec. 4); one pair per tensor, as in the paper.
+
+    The paper first divides the weights by their largest magnitude and then compares with ``threshold``; comparing with
+    ``threshold * max|w|`` is the same without the division. With g the gradient of the output:
+
+    * latent weight: ``g W_p`` above the threshold, ``g`` between, ``g W_n`` below (Eq. 8);
+    * W_p: the sum of g over the positive codes; W_n: *minus* the sum of g over the negative ones, because the output
+      there is -W_n. The paper's Eq. 7 leaves the minus sign out.
+
+    All zero gives zeros. W_p and W_n start at 1; :meth:`fit_scales` starts them at the least squares fit.
+
+    Args:
+        threshold: t, in [0, 1); the paper uses 0.05.
+    Raises:
+        ValueError: ``threshold`` is out of range.
+    """
+
+    def __init__(self, threshold: float = 0.05):
+        super().__init__()
+        if not 0 <= threshold < 1:
+            raise ValueError(f"threshold must lie in [0, 1), got {threshold}")
+        self.threshold = threshold
+        self.w_p = nn.Parameter(torch.ones(()))
+        self.w_n = nn.Parameter(torch.ones(()))
+
+    def _absolute_threshold(self, x: Tensor) -> Tensor:
+        return self.threshold * check_finite(x).detach().abs().max()
+
+    @torch.no_grad()
+    def fit_scales(self, x: Tensor) -> None:
+        """Set W_p and W_n to the mean magnitudes of the positive and of the negative survivors of ``x``.
+
+        A side without survivors keeps its scale.
+        """
+        threshold = self._absolute_threshold(working_precision(check_float(x)))
+        for scale, side in ((self.w_p, x[x > threshold]), (self.w_n, -x[x < -threshold])):
+            if side.numel():
+                scale.copy_(side.mean(dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = working_precision(check_float(x))
+        return _TrainedTernary.apply(x, self.w_p.to(x.dtype), self.w_n.to(x.dtype), self._absolute_threshold(x))
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Codes:
+        x = working_precision(check_float(x))
+        threshold = self._absolute_threshold(x)
+        levels = torch.stack([-self.w_n, torch.zeros_like(self.w_p), self.w_p]).to(x.dtype)
+        values = 1 + (x > threshold).to(torch.uint8) - (x < -threshold).to(torch.uint8)
+        return Codes(values, 2, x.new_ones(()), levels=levels, signed=False)
+
+    def extra_repr(self) -> str:
+        return f"threshold={self.threshold:.4g}"
+
+
+# --- Exact ternary -------------------------------------------------------------------------------------------------
+
+
+def exact_ternary(x: Tensor, channel_axis: int | None = None, power_of_two: bool = False) -> tuple[Tensor, Tensor]:
+    """Ternary approximation ``scale * codes`` of least squared error (yin2016, Sec. 2), in O(n log n).
+
+    Whatever the scale, the k non-zero codes belong to the k largest magnitudes. Let S_k be their sum. A scale s then
+    leaves the error ``|x|² - 2 s S_k + k s²``; its minimum ``|x|² - S_k²/k`` lies at ``s = S_k / k``. So one sort and
+    one cumulative sum find the best k. If s must be a power of two, the best one for given k is the one nearest to
+    ``S_k / k``, because the error is a parabola in s.
+
+    Args:
+        x: any shape, finite.
+        channel_axis: solve for each index of this axis by itself, or None for the whole tensor.
+        power_of_two: allow only powers of two as scales.
+    Returns:
+        codes: int8 in {-1, 0, 1}, shape of ``x``.
+        scale: dtype of ``x``, () or broadcastable to it; 0 only where all weights are 0.
+    Raises:
+        TypeError, ValueError: ``x`` is not floating point, is empty, holds NaN or Inf, or its scale overflows.
+    """
+    rows = channel_rows(check_finite(x).abs(), channel_axis).double()
+    # Sums and squares of magnitudes below 2 neither overflow nor vanish; dividing by a power of two is exact.
+    unit = power_below(rows.amax(1, keepdim=True))
+    unit = torch.where(unit > 0, unit, 1.0)
+    magnitude = (rows / unit).sort(1, descending=True).values
+    count = torch.arange(1, magnitude.shape[1] + 1, dtype=torch.float64, device=x.device)
+    total = magnitude.cumsum(1)
+    scale = nearest_power(total / count) if power_of_two else total / count
+    best = (scale * (2 * total - count * scale)).argmax(1, keepdim=True)
+    scale = (unit * scale.gather(1, best)).squeeze(1).to(x.dtype).reshape(check_channel_axis(x, channel_axis))
+    # At the optimum every weight has its nearest code, so half the scale is the threshold.
+    codes = (x.sign() * (x.abs() > check_finite(scale, "the scale of x") / 2)).to(torch.int8)
+    return codes, scale
+
+
+class ExactTernary(Quantizer):
+    """Ternary weights of least squared error by :func:`exact_ternary` (yin2016); the gradient passes unchanged.
+
+    All zero gives scale 0 and zeros.
+
+    Args:
+        channel_axis: one scale for each index of this axis, or None for one scale.
+        power_of_two: allow only powers of two as scales, so that scaling is a shift.
+    """
+
+    def __init__(self, channel_axis: int | None = None, power_of_two: bool = False):
+        super().__init__()
+        self.channel_axis, self.power_of_two = channel_axis, power_of_two
+
+    def codes_and_scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes and scale as in :func:`exact_ternary`."""
+        return exact_ternary(x, self.channel_axis, self.power_of_two)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _simulate(self, x)
+
+    def encode(self, x: Tensor) -> Codes:
+        return _encode(self, x)
+
+    def extra_repr(self) -> str:
+        return f"channel_axis={self.channel_axis}, power_of_two={self.power_of_two}"
+
+
+def _simulate(quantizer: TWN | ExactTernary, x: Tensor) -> Tensor:
+    x = working_precision(check_float(x))
+    codes, scale = quantizer.codes_and_scale(x.detach())
+    return straight_through(x, codes.to(x.dtype) * scale)
+
+
+def _encode(quantizer: TWN | ExactTernary, x: Tensor) -> Codes:
+    codes, scale = quantizer.codes_and_scale(working_precision(check_float(x)).detach())
+    return Codes(codes, 2, scale)

@@ -4,7 +4,6 @@ import csv
 import math
 import random
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
-from fewbits.checkpoint import load_state, restore, save_state
+from fewbits._resume import device_of, name_of, reference_parameter, resume_run, run_settings, save_run
 
 
 def seed_everything(seed: int) -> None:
@@ -95,16 +94,14 @@ def fit(
     if batch_size < 1 or epochs < 0:
         raise ValueError(f"batch_size must be positive and epochs not negative, got {batch_size} and {epochs}")
     started = time.perf_counter()
-    device = _device(model)
+    device = device_of(model)
     if channels_last:
         model.to(memory_format=torch.channels_last)
-    settings = _settings(images, labels, optimizer, scheduler)
+    settings = run_settings(images, labels, optimizer, scheduler)
     settings |= {"seed": seed, "batch_size": batch_size, "autocast": autocast, "channels_last": channels_last}
-    settings |= {"loss": _name(loss), "augment": _name(augment), "after_step": _name(after_step)}
+    settings |= {"loss": name_of(loss), "augment": name_of(augment), "after_step": name_of(after_step)}
     if checkpoint is not None and Path(checkpoint).exists():
-        history = _resume(Path(checkpoint), settings, model, optimizer, scheduler)
-        if len(history) > epochs:
-            raise ValueError(f"{checkpoint} has {len(history)} epochs already, more than epochs={epochs}")
+        history = resume_run(Path(checkpoint), settings, epochs, model, optimizer, scheduler)
     else:
         torch.manual_seed(seed)
         history = []
@@ -148,7 +145,7 @@ def fit(
         history.append(record)
         bar.set_postfix(loss=record["loss"], test=record["test_accuracy"])
         if checkpoint is not None:
-            _save(Path(checkpoint), settings, model, optimizer, scheduler, history)
+            save_run(Path(checkpoint), settings, model, optimizer, scheduler, history)
         if log is not None:
             _write_csv(Path(log), history)
         if minutes is not None and time.perf_counter() - started >= 60 * minutes:
@@ -195,18 +192,8 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _parameter(model: nn.Module) -> Tensor | None:
-    """The parameter that decides on device and dtype; None for a network of integers only."""
-    return next((parameter for parameter in model.parameters() if parameter.is_floating_point()), None)
-
-
-def _device(model: nn.Module) -> torch.device:
-    parameter = _parameter(model)
-    return torch.device("cpu") if parameter is None else parameter.device
-
-
 def _batch(model: nn.Module, images: Tensor) -> Tensor:
-    parameter = _parameter(model)
+    parameter = reference_parameter(model)
     if parameter is None:
         return images
     return images.to(parameter.device, parameter.dtype if images.is_floating_point() else images.dtype)
@@ -215,83 +202,6 @@ def _batch(model: nn.Module, images: Tensor) -> Tensor:
 def _mixed(seed: int, epoch: int) -> int:
     """32 well-mixed bits; torch's CPU generator looks at no more, so ``seed + epoch`` would repeat across seeds."""
     return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
-
-
-def _name(function: Any) -> str | None:
-    return None if function is None else getattr(function, "__qualname__", type(function).__name__)
-
-
-def _settings(images: Tensor, labels: Tensor, optimizer: Optimizer, scheduler: LRScheduler | None) -> dict[str, Any]:
-    """What must be the same when a run is resumed; one flat dict, so that a difference has a name."""
-    settings: dict[str, Any] = {
-        "images": f"{images.dtype} {tuple(images.shape)}",
-        "labels": zlib.crc32(labels.cpu().numpy().tobytes()),
-        "optimizer": _name(optimizer),
-        "scheduler": _name(scheduler),
-    }
-    # What moves during the run is left out: objects that have been in use may be given again.
-    moving = {"params", "lr", "momentum", "betas"} if scheduler is not None else {"params"}
-    for index, group in enumerate(optimizer.param_groups):
-        settings |= {f"optimizer group {index}: {key}": group[key] for key in group.keys() - moving}
-    if scheduler is not None:
-        settings |= _constants(scheduler.state_dict(), "scheduler")
-    return settings
-
-
-def _constants(state: dict[str, Any], place: str) -> dict[str, Any]:
-    """The numbers in a scheduler's state that do not move, those of its parts included (``SequentialLR``)."""
-    moving = {"last_epoch", "_last_lr", "_step_count", "_is_initial", "_get_lr_called_within_step", "T_cur", "T_i"}
-    found: dict[str, Any] = {}
-    for key in state.keys() - moving:
-        if key == "_schedulers":
-            for index, part in enumerate(state[key]):
-                found |= _constants(part, f"{place} part {index}")
-        else:
-            found[f"{place}: {key}"] = state[key]
-    return found
-
-
-def _save(
-    path: Path,
-    settings: dict[str, Any],
-    model: nn.Module,
-    optimizer: Optimizer,
-    scheduler: LRScheduler | None,
-    history: list[dict[str, Any]],
-) -> None:
-    device = _device(model)
-    state = {
-        "settings": settings,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scheduler": None if scheduler is None else scheduler.state_dict(),
-        "generator": torch.get_rng_state(),
-        "cuda_generator": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        "history": history,
-    }
-    save_state(path, state)
-
-
-def _resume(
-    path: Path, settings: dict[str, Any], model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler | None
-) -> list[dict[str, Any]]:
-    """Put the checkpoint into the objects, and return its history."""
-    state = load_state(path)
-    saved = state["settings"]
-    for name in sorted(saved.keys() | settings.keys()):
-        if saved.get(name) != settings.get(name):
-            raise ValueError(
-                f"{path} belongs to a run with other settings: {name} was {saved.get(name)!r}, is now "
-                f"{settings.get(name)!r}. Delete the file to start afresh."
-            )
-    restore(model, state["model"], str(path))
-    optimizer.load_state_dict(state["optimizer"])
-    if scheduler is not None:
-        scheduler.load_state_dict(state["scheduler"])
-    torch.set_rng_state(state["generator"])
-    if state["cuda_generator"] is not None and (device := _device(model)).type == "cuda":
-        torch.cuda.set_rng_state(state["cuda_generator"], device)
-    return state["history"]
 
 
 def _write_csv(path: Path, history: list[dict[str, Any]]) -> None:

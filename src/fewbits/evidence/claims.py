@@ -9,6 +9,8 @@ from scipy import stats
 
 Claim = dict
 
+_Require = Callable[[bool, str, str], None]
+
 SCALES = ("notebook", "reduced", "full")
 SYMBOLS = {"reproduced": "✓", "trend only": "≈", "not reproduced": "✗", "cited": "○"}
 
@@ -28,7 +30,7 @@ _FIELDS = {
     },
     "paper": {"key": (str, True), "where": (str, True), "value": ((*_NUMBER, str), True), "unit": (str, False)},
     "ours": {
-        "value": (_NUMBER, True),
+        "value": (_NUMBER, False),
         "unit": (str, False),
         "values": (list, False),
         "seeds": (list, False),
@@ -82,6 +84,10 @@ def validate(claim: Claim) -> None:
         require(expect.get("min", -math.inf) <= expect.get("max", math.inf), "expect.min", "exceeds expect.max")
         require(expect.get("scale", "full") in SCALES, "expect.scale", f"must be one of {SCALES}")
         _validate_ours(require, ours)
+        # One number for several seeds hides their spread. An exact statement has none: its value is the worst seed's.
+        summary = "values" not in ours and len(ours.get("seeds", [])) > 1
+        exact = expect.get("scale") == "notebook"
+        require(exact or not summary, "ours.values", "is missing: give the result of each seed")
         if isinstance(claim.get("paper", {}).get("value", ""), _NUMBER):
             same = claim["paper"].get("unit", "") == ours.get("unit", "")
             require(same, "ours.unit", "differs from paper.unit, and the two numbers are shown side by side")
@@ -92,26 +98,33 @@ def validate(claim: Claim) -> None:
     require(not re.search(r"(^|[\s=:'\"])[/~]", command), "provenance.command", "holds an absolute path")
 
 
-def _require_value(require, field: str, value, types) -> None:
+def _require_value(require: _Require, field: str, value: object, types: type | tuple[type, ...]) -> None:
     require(isinstance(value, types) and not isinstance(value, bool), field, f"has the wrong type: {value!r}")
     require(value != "" or field.endswith("unit"), field, "is empty")
     require(not isinstance(value, float) or math.isfinite(value), field, f"is not finite: {value!r}")
 
 
-def _validate_ours(require, ours: dict) -> None:
+def _validate_ours(require: _Require, ours: dict) -> None:
     require(ours["scale"] in SCALES, "ours.scale", f"must be one of {SCALES}")
+    require(ours.get("values") != [], "ours.values", "is empty")
     if "seeds" in ours:
         seeds = ours["seeds"]
         require(all(type(seed) is int for seed in seeds), "ours.seeds", "must hold integers")
         require(len(set(seeds)) == len(seeds), "ours.seeds", "must differ from each other")
         require(len(seeds) == len(ours.get("values", seeds)), "ours.seeds", "must be as many as ours.values")
     if "values" in ours:
-        require(len(ours["values"]) > 0, "ours.values", "is empty")
         for value in ours["values"]:
             _require_value(require, "ours.values", value, _NUMBER)
         mean = fmean(ours["values"])
-        agree = math.isclose(ours["value"], mean, rel_tol=1e-6, abs_tol=1e-9)
-        require(agree, "ours.value", f"is {ours['value']}, but the mean of ours.values is {mean}")
+        agree = math.isclose(ours.get("value", mean), mean, rel_tol=1e-6, abs_tol=1e-9)
+        require(agree, "ours.value", f"disagrees with the mean of ours.values, {mean}")
+    else:
+        require("value" in ours, "ours.value", "is missing, and so is ours.values")
+
+
+def runs(ours: dict) -> list[float]:
+    """The results of a claim's ``ours``, one a seed, or its only value."""
+    return ours.get("values") or [ours["value"]]
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -145,7 +158,7 @@ def verdict(claim: Claim) -> str:
     if "ours" not in claim:
         return "cited"
     ours, expect = claim["ours"], claim["expect"]
-    values = ours.get("values", [ours["value"]])
+    values = runs(ours)
     mean, half = interval(values)
     # A drop such as 92.1 - 90.1 must not miss a bound of 2 by the last bit of a float.
     slack = 1e-9 * max(1.0, abs(mean))

@@ -3,9 +3,10 @@
 import html
 import math
 
-from fewbits.evidence.claims import SYMBOLS, Claim, interval
+from fewbits.evidence.claims import SYMBOLS, Claim, interval, runs
 from fewbits.evidence.records import load
 
+_CELL = "padding: 0.3em 0.6em; text-align: left; vertical-align: top"
 _HEADINGS = ("claim", "paper", "here", "seeds", "scale", "verdict")
 # Background and text of the verdict badge. Both are given, so that a badge reads the same on light and dark pages.
 _BADGES = {
@@ -38,7 +39,7 @@ class ClaimsTable:
         return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{heading}</th>' for heading in _HEADINGS)
+        head = "".join(f'<th scope="col" style="{_CELL}">{heading}</th>' for heading in _HEADINGS)
         body = "".join(f"<tr>{_html_cells(claim)}</tr>\n" for claim in self.claims)
         # The class "dataframe" is what the book's theme styles, in light and in dark.
         return f'<table class="dataframe claims">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>'
@@ -95,7 +96,7 @@ def _html_cells(claim: Claim) -> str:
     name = claim["verdict"].replace(" ", "-")
     badge = f'<span class="verdict verdict-{name}" style="{style}">{badge}</span>'
     paper = f"{value}<br><small>{source}</small>" if source else value
-    return "".join(f"<td>{cell}</td>" for cell in (statement, paper, here, seeds, scale, badge))
+    return "".join(f'<td style="{_CELL}">{cell}</td>' for cell in (statement, paper, here, seeds, scale, badge))
 
 
 def _paper(claim: Claim) -> tuple[str, str]:
@@ -125,9 +126,9 @@ def _with_unit(text: str, holder: dict) -> str:
 
 def _value_and_spread(claim: Claim) -> tuple[str, str]:
     ours = claim["ours"]
-    mean, half = interval(ours.get("values", [ours["value"]]))
+    mean, half = interval(runs(ours))
     if math.isnan(half):
-        return _number(ours["value"]), ""
+        return _number(runs(ours)[0]), ""
     if half < 1e-9 * max(1.0, abs(mean)):
         return _number(mean), "0"
     # Two digits of the half-width, and the mean to the same place.

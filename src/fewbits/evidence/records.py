@@ -16,7 +16,7 @@ from statistics import fmean
 import pandas as pd
 import torch
 
-from fewbits.evidence.claims import Claim, validate, verdict
+from fewbits.evidence.claims import Claim, runs, validate, verdict
 
 _ROOT = Path(__file__).resolve().parents[3]
 
@@ -46,7 +46,8 @@ def load(chapter: str) -> list[Claim]:
     path = _path(chapter, "json")
     if not path.exists():
         raise FileNotFoundError(f"no claims recorded for chapter {chapter!r} ({path.name} is missing)")
-    claims = _read(chapter)
+    claims = _parse(path)
+    _check_list(chapter, claims)
     for claim in claims:
         for field in ("verdict", "provenance"):
             if field not in claim:
@@ -81,15 +82,19 @@ def record(
     for claim in new:
         claim["provenance"] = dict(origin)
         claim.pop("verdict", None)
-        if claim.get("ours", {}).get("values"):
-            claim["ours"].setdefault("value", fmean(claim["ours"]["values"]))
     _check_list(chapter, new)
-    kept = _read(chapter) if _path(chapter, "json").exists() else []
+    # What is replaced need not be valid any more; what stays must be.
+    replaced = {claim["id"] for claim in new}
+    path = _path(chapter, "json")
+    kept = [claim for claim in _parse(path) if claim.get("id") not in replaced] if path.exists() else []
+    _check_list(chapter, kept)
     # Sorted by id, so that the file does not depend on which run came first.
-    merged = sorted({claim["id"]: claim for claim in kept + new}.values(), key=lambda claim: claim["id"])
+    merged = sorted(kept + new, key=lambda claim: claim["id"])
     for claim in merged:
+        if "ours" in claim:
+            claim["ours"].setdefault("value", fmean(runs(claim["ours"])))
         claim["verdict"] = verdict(claim)
-    _write(_path(chapter, "json"), json.dumps(merged, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    _write(path, json.dumps(merged, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return merged
 
 
@@ -148,7 +153,7 @@ def rows(name: str) -> pd.DataFrame:
     Raises:
         FileNotFoundError: no such table is recorded.
     """
-    return pd.read_csv(_path(name, "csv"), float_precision="round_trip")
+    return pd.read_csv(_path(name, "csv"))
 
 
 def write_rows(name: str, frame: pd.DataFrame) -> None:
@@ -162,11 +167,10 @@ def _path(name: str, suffix: str) -> Path:
     return results_dir() / f"{name}.{suffix}"
 
 
-def _read(chapter: str) -> list[Claim]:
-    claims = json.loads(_path(chapter, "json").read_text(encoding="utf-8"))
-    if not isinstance(claims, list):
-        raise ValueError(f"{chapter}.json must hold a list of claims")
-    _check_list(chapter, claims)
+def _parse(path: Path) -> list[Claim]:
+    claims = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):
+        raise ValueError(f"{path.name} must hold a list of claims")
     return claims
 
 

@@ -1,0 +1,62 @@
+# Few Bits: `make book` builds the book, `make test` checks everything. `make help` lists the rest.
+
+PYTHON ?= python3
+# How many notebooks and test files run side by side, and how many threads each of them gets. Both are fixed, not taken
+# from the machine: the number of threads changes the order of floating-point sums, and with it the last digits.
+JOBS ?= 2
+THREADS ?= 1
+CELL_TIMEOUT ?= 600
+CHAPTER ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT)
+
+.PHONY: help book test notebooks lab check bench experiments clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	    echo "Few Bits needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is not one. Name one: make PYTHON=python3.12" >&2; \
+	    exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# --all reads every page again: a warning in a page that did not change since the last build would otherwise be lost.
+book: $(INSTALLED)  ## build the HTML from the executed notebooks, say where it is
+	@$(BIN)/jupyter-book build . --all -W --keep-going --quiet
+	@echo "The book is built. Open $(CURDIR)/_build/html/index.html"
+
+# Under xdist a notebook must stay in one worker, cell after cell: --dist loadscope.
+test: export OMP_NUM_THREADS = $(THREADS)
+test: check book  ## run everything: ruff, the book, pytest, every notebook
+	$(BIN)/pytest -n $(JOBS) --dist loadfile tests
+	$(BIN)/pytest $(NBVAL) -n $(JOBS) --dist loadscope book
+
+notebooks: export OMP_NUM_THREADS = $(THREADS)
+notebooks: $(INSTALLED)  ## execute the text twins into book/*.ipynb; CHAPTER=uniform for one
+	$(BIN)/python tools/notebooks.py refresh $(CHAPTER)
+
+lab: $(INSTALLED)  ## open JupyterLab; saving a notebook also saves its text twin (jupytext.toml)
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/book/intro.ipynb
+
+check: $(INSTALLED)  ## format check and lint only
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+bench: $(INSTALLED)  ## run the benchmarks (quiet machine, please)
+	@set -e; for benchmark in benchmarks/bench_*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
+
+experiments: $(INSTALLED)  ## say how to repeat the recorded experiments
+	@echo "The recorded results in data/results come from these commands; each takes minutes to hours:"
+	@echo "  $(BIN)/python -m fewbits.experiments <name> [--minutes M] [--seed S] [--resume]"
+	@$(BIN)/python -m fewbits.experiments --help
+
+clean:  ## remove what was built; the environment stays (rm -rf .venv removes it)
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis htmlcov .coverage
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,26 @@
+"""Every figure of the book: one theme, one colour and one marker per method, axes with units.
+
+Importing this package applies the theme. A function draws, returns its figure or axes, and leaves ``plt.show()`` to the
+caller. Figures are 7 in wide (the width of a page) with 8–9 pt text on an opaque white ground, so that they read the
+same on light and dark pages.
+"""
+
+from fewbits.plots.results import accuracy_by_bits, claims_at_a_glance
+from fewbits.plots.tensors import before_after, staircase, weight_histogram
+from fewbits.plots.theme import COLORS, MARKERS, VERDICT_COLORS, contrast, text_color, use_theme
+
+__all__ = [
+    "COLORS",
+    "MARKERS",
+    "VERDICT_COLORS",
+    "accuracy_by_bits",
+    "before_after",
+    "claims_at_a_glance",
+    "contrast",
+    "staircase",
+    "text_color",
+    "use_theme",
+    "weight_histogram",
+]
+
+use_theme()

@@ -1,0 +1,189 @@
+"""Figures of results: accuracy against bits, and all claims with their verdicts (see `fewbits.plots`)."""
+
+import textwrap
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from fewbits.evidence import SYMBOLS, Claim, interval
+from fewbits.plots.theme import COLORS, MARKERS, SMALL, VERDICT_COLORS, WIDTH, text_color
+
+_LINE_IN = 0.165  # one line of small text, in inches
+_PAPER_LINE = {"linestyle": (0, (3, 2)), "linewidth": 0.8, "markerfacecolor": "white", "markersize": 5.5, "zorder": 2.5}
+
+
+def accuracy_by_bits(
+    frame: pd.DataFrame,
+    paper: pd.DataFrame | None = None,
+    *,
+    title: str = "Accuracy by bits",
+    xlabel: str = "weight bits",
+    ylabel: str = "test accuracy (%)",
+) -> Axes:
+    """Mean accuracy of each method against its bits, with the 95 % interval over seeds.
+
+    Args:
+        frame: one row a run, columns ``method`` (a name in `COLORS`), ``bits``, ``seed`` and ``accuracy`` (in the unit
+            of ``ylabel``). The rows of method ``float`` become a dashed line across the figure.
+        paper: the same columns without ``seed``, one row a reported value: hollow markers on thin dashed lines, and
+            the paper's ``float`` as one such line across the figure.
+    Raises:
+        ValueError: a method has no colour, or all rows are ``float``.
+    """
+    paper = frame.iloc[:0] if paper is None else paper
+    methods = list(dict.fromkeys([*frame["method"], *paper["method"]]))
+    unknown = sorted(set(methods) - set(COLORS))
+    if unknown:
+        raise ValueError(f"no colour for {unknown}; the methods are {', '.join(COLORS)}")
+    quantized = [method for method in methods if method != "float"]
+    if not quantized:
+        raise ValueError("frame has no row of a quantized method")
+    all_bits = sorted({*frame.loc[frame["method"] != "float", "bits"], *paper.loc[paper["method"] != "float", "bits"]})
+    _, axes = plt.subplots(figsize=(WIDTH, 3.6))
+
+    def at(method: str, bits: pd.Series) -> np.ndarray:
+        """Bits, each shifted by a few percent, which keeps the error bars of several methods apart."""
+        present = [set(frame.loc[frame["method"] == name, "bits"]) for name in quantized]
+        rank = quantized.index(method)
+        before = np.array([sum(bit in those for those in present[:rank]) for bit in bits])
+        after = np.array([sum(bit in those for those in present[rank + 1 :]) for bit in bits])
+        return np.asarray(bits) * 1.018 ** ((before - after) / 2)
+
+    labels = []  # (x, y, text, style)
+    for method in quantized:
+        style = {"color": COLORS[method], "marker": MARKERS[method]}
+        here = frame[frame["method"] == method].groupby("bits")["accuracy"].apply(lambda runs: interval(list(runs)))
+        there = paper[paper["method"] == method].sort_values("bits")
+        if len(there) > 0:
+            axes.plot(at(method, there["bits"]), there["accuracy"], **style, **_PAPER_LINE)
+            end = at(method, there["bits"])[-1], there["accuracy"].iloc[-1]
+        if len(here) > 0:
+            mean, half = np.array(list(here)).T
+            # A single seed has no interval (NaN): matplotlib draws the marker alone.
+            axes.errorbar(at(method, here.index), mean, yerr=half, capsize=2.5, elinewidth=1, zorder=3, **style)
+            end = at(method, here.index)[-1], mean[-1]
+        labels.append((*end, method, style))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(all_bits, [f"{bits:g}" for bits in all_bits])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(all_bits[0] / 1.1, all_bits[-1] * 1.07)
+    for value in paper.loc[paper["method"] == "float", "accuracy"]:
+        axes.axhline(value, color=COLORS["paper"], linestyle=_PAPER_LINE["linestyle"], linewidth=0.8, zorder=2)
+        labels.append((all_bits[-1], value, f"float, paper {value:.1f}", {"color": COLORS["paper"], "marker": "_"}))
+    if "float" in set(frame["method"]):
+        mean, half = interval(list(frame.loc[frame["method"] == "float", "accuracy"]))
+        axes.axhline(mean, color=COLORS["float"], linestyle=(0, (6, 3)), linewidth=1.2, zorder=2)
+        axes.axhspan(mean - half, mean + half, color=COLORS["float"], alpha=0.1, linewidth=0)
+        labels.append((all_bits[-1], mean, f"float {mean:.1f}", {"color": COLORS["float"], "marker": "_"}))
+    handles = [Line2D([], [], color=COLORS["float"], marker="o", label="here: mean and 95 % interval over seeds")]
+    if len(paper) > 0:
+        handles.append(Line2D([], [], color=COLORS["paper"], marker="o", label="paper", **_PAPER_LINE))
+    axes.legend(handles=handles, loc="best")
+    axes.set_title(title, fontweight="bold")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    _label_ends(axes, labels)
+    return axes
+
+
+def _label_ends(axes: Axes, labels: list[tuple[float, float, str, dict]]) -> None:
+    """Write each (x, y, text, style) beside its point.
+
+    That is the right margin, after the marker; or, for a line that ends earlier, a side where nothing else is drawn.
+    """
+    axes.figure.draw_without_rendering()  # settles the layout, so that data can be turned into pixels
+    pixels_per_pt = axes.figure.dpi / 72
+    place = {"textcoords": "offset points", "va": "center"}
+    outline = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+    right = max(x for x, *_ in labels)
+    paths = [line.get_transform().transform(line.get_xydata()) for line in axes.lines]
+    paths += [axes.transData.transform(bar) for bars in axes.collections for bar in bars.get_segments()]
+    drawn = np.concatenate([_points_along(path) for path in paths if len(path) > 0])
+    for x, y, text, style in (label for label in labels if label[0] <= 0.9 * right):
+        offset = _free_side((drawn - axes.transData.transform((x, y))) / pixels_per_pt, 0.3 * SMALL * len(text))
+        colour = text_color(style["color"])
+        axes.annotate(text, (x, y), offset, ha="center", color=colour, path_effects=outline, **place)
+
+    # Lowest first, each at least one line above the last; then all move down together, to stay around their points.
+    margin = sorted((label for label in labels if label[0] > 0.9 * right), key=lambda label: label[1])
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high)  # the markers in the margin must not stretch the axis
+    gap = 1.3 * SMALL * pixels_per_pt * (high - low) / axes.bbox.height
+    heights = []
+    for _, y, *_ in margin:
+        heights.append(max(y, heights[-1] + gap) if heights else y)
+    shift = np.mean([height - y for height, (_, y, *_) in zip(heights, margin, strict=True)])
+    for height, (_, _, text, style) in zip(heights, margin, strict=True):
+        at = (1.015, height - shift)
+        axes.plot(*at, transform=axes.get_yaxis_transform(), clip_on=False, **style)
+        colour = text_color(style["color"])
+        axes.annotate(text, at, (6, 0), xycoords=axes.get_yaxis_transform(), color=colour, **place)
+
+
+def _free_side(drawn: np.ndarray, half_width: float) -> tuple[float, float]:
+    """Where to centre a text of width ``2 * half_width`` near (0, 0), clear of the (n, 2) points drawn; all in pt."""
+
+    def clearance(centre: tuple[float, float]) -> float:
+        outside = np.abs(drawn - centre) - [half_width, SMALL / 2]
+        return np.hypot(*outside.clip(0).T).min()
+
+    beside = half_width + 9
+    # Nearest first; where the page is crowded, the place that hides least.
+    places = [(beside, 0), (0, -14), (0, 14), (beside, -10), (beside, 10), (beside, -20), (0, -26), (0, 26)]
+    return next((place for place in places if clearance(place) >= 2), max(places, key=clearance))
+
+
+def _points_along(corners: np.ndarray) -> np.ndarray:
+    """(n, 2) points along the path through (m, 2) corners, 20 to a segment."""
+    steps = np.linspace(0, len(corners) - 1, 20 * len(corners))
+    return np.stack([np.interp(steps, range(len(corners)), corners[:, k]) for k in (0, 1)], axis=1)
+
+
+def claims_at_a_glance(claims: list[Claim], *, title: str = "The claims at a glance") -> Figure:
+    """One row a claim, one column a verdict: the symbol stands in the column of the claim's verdict.
+
+    Args:
+        claims: at least one, with verdicts, in the order to show. Claims of one chapter that follow each other form a
+            block between two lines.
+    """
+    texts = [textwrap.fill(claim["statement"], 62) for claim in claims]
+    lines = [text.count("\n") + 1 for text in texts]
+    # Centre of each row, in lines of text from the top; half a line of air around each claim.
+    ends = np.cumsum(np.array(lines) + 0.6)
+    centres = ends - (np.array(lines) + 0.6) / 2
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.85 + _LINE_IN * ends[-1]))
+    verdicts = list(SYMBOLS)
+    for claim, centre in zip(claims, centres, strict=True):
+        axes.axhline(centre, color="#e4e7ea", linewidth=0.8, zorder=0)
+        axes.text(
+            verdicts.index(claim["verdict"]),
+            centre,
+            SYMBOLS[claim["verdict"]],
+            color="white",
+            fontweight="bold",
+            ha="center",
+            va="center",
+            bbox={"boxstyle": "circle,pad=0.15", "facecolor": VERDICT_COLORS[claim["verdict"]], "linewidth": 0},
+        )
+    chapters = [claim["id"].split("/")[0] for claim in claims]
+    for before, after, end in zip(chapters, chapters[1:], ends, strict=False):
+        if before != after:
+            axes.axhline(end, color="#7a828a", linewidth=0.8)
+    counts = [sum(claim["verdict"] == verdict for claim in claims) for verdict in verdicts]
+    names = [f"{verdict.replace(' ', chr(10), 1)}\n{count}" for verdict, count in zip(verdicts, counts, strict=True)]
+    axes.set_xticks(range(len(verdicts)), names)
+    axes.set_yticks(centres, texts)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.set_xlim(-0.5, len(verdicts) - 0.5)
+    axes.set_ylim(ends[-1], 0)
+    axes.set_xlabel("verdict and number of claims")
+    axes.set_ylabel("claim", loc="top")
+    axes.xaxis.set_label_position("top")
+    axes.spines[["left", "bottom"]].set_visible(False)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure

@@ -1,0 +1,355 @@
+"""Figures: what they draw, that they are labelled, and that their colours can be told apart and read."""
+
+import subprocess
+import sys
+from itertools import combinations
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
+
+from fewbits import evidence, plots
+
+# Methods drawn together: the chapters, then one method of each family.
+CHAPTERS = [
+    ("float", "uniform", "ptq", "ptq per tensor", "qat"),
+    ("float", "binaryconnect", "binarynet", "xnor-net"),
+    ("float", "twn", "ttq", "exact ternary"),
+    ("float", "uniform", "dorefa", "qnn"),
+    ("float", "uniform", "log2", "log-sqrt2"),
+    ("float", "uniform", "inq"),
+    ("float", "uniform", "uhlich", "nakata", "sasaki"),
+    ("float", "k-means", "deep compression", "soft weight-sharing"),
+]
+FAMILIES = ("float", "uniform", "xnor-net", "ttq", "dorefa", "log-sqrt2", "inq", "uhlich", "deep compression")
+
+# Machado, Oliveira, Fernandes 2009, severity 1: what a dichromat sees, in linear RGB.
+EYES = {
+    "normal": np.eye(3),
+    "protanope": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranope": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+# --- colours ----------------------------------------------------------------------------------------------------------
+
+
+def linear(colour) -> np.ndarray:
+    channels = np.asarray(to_rgb(colour))
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
+def lab(colour, eye: str) -> np.ndarray:
+    """CIE L*a*b* (D65) of a colour as an eye sees it."""
+    to_xyz = np.array(
+        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    )
+    seen = np.clip(EYES[eye] @ linear(colour), 0, 1)
+    ratio = to_xyz @ seen / [0.95047, 1.0, 1.08883]
+    f = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def distance(first, second, eye: str) -> float:
+    return float(np.linalg.norm(lab(first, eye) - lab(second, eye)))
+
+
+def test_the_colour_measure_knows_its_landmarks():
+    assert distance("white", "black", "normal") == pytest.approx(100, abs=0.1)
+    # The classic confusion: far apart for most, close for a deuteranope.
+    red, green = "#c04000", "#6f7d00"
+    assert distance(red, green, "normal") > 60
+    assert distance(red, green, "deuteranope") < 20
+    assert plots.contrast("white", "black") == pytest.approx(21)
+    assert plots.contrast("#777777", "white") == pytest.approx(4.48, abs=0.01)  # W3C's example of just too little
+
+
+@pytest.mark.parametrize("eye", EYES)
+@pytest.mark.parametrize("methods", CHAPTERS, ids=lambda methods: methods[-1])
+def test_methods_of_a_chapter_differ_for_every_eye(methods, eye):
+    # A difference of 2 can just be seen side by side; 20 can be named across a figure.
+    for first, second in combinations(methods, 2):
+        assert distance(plots.COLORS[first], plots.COLORS[second], eye) > 20, (first, second)
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_one_method_of_each_family_differs_for_every_eye(eye):
+    for first, second in combinations(FAMILIES, 2):
+        assert distance(plots.COLORS[first], plots.COLORS[second], eye) > 18, (first, second)
+
+
+@pytest.mark.parametrize("methods", [*CHAPTERS, FAMILIES], ids=lambda methods: methods[-1])
+def test_colour_is_not_the_only_signal(methods):
+    assert len({plots.MARKERS[method] for method in methods}) == len(methods)
+
+
+def test_every_method_has_its_own_colour_which_shows_on_white():
+    assert set(plots.MARKERS) == set(plots.COLORS)
+    assert len(set(plots.COLORS.values())) == len(plots.COLORS)
+    for method, colour in plots.COLORS.items():
+        assert plots.contrast(colour, "white") >= 3, method  # WCAG 1.4.11, graphics
+        assert plots.contrast(plots.text_color(colour), "white") >= 4.5, method  # WCAG 1.4.3, text
+
+
+def test_verdicts_have_readable_colours_and_the_table_s_symbols():
+    assert list(plots.VERDICT_COLORS) == list(evidence.SYMBOLS)
+    for colour in plots.VERDICT_COLORS.values():
+        assert plots.contrast("white", colour) >= 4.5
+
+
+# --- theme ------------------------------------------------------------------------------------------------------------
+
+
+def test_importing_applies_the_theme():
+    script = (
+        "import matplotlib; matplotlib.use('Agg'); from fewbits import plots; import matplotlib.pyplot as plt;"
+        "rc = plt.rcParams; print(rc['figure.dpi'], rc['figure.figsize'][0], rc['figure.facecolor'], rc['font.size'],"
+        "rc['figure.constrained_layout.use'])"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["144.0", "7.0", "white", "8.0", "True"]
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def three_levels(x):
+    return (2 * x).round().clamp(-1, 1) / 2
+
+
+def runs(**accuracies) -> pd.DataFrame:
+    """One row a run: method=[(bits, seed, accuracy), ...]."""
+    return pd.DataFrame(
+        [(method.replace("_", "-"), *row) for method, rows in accuracies.items() for row in rows],
+        columns=["method", "bits", "seed", "accuracy"],
+    )
+
+
+FRAME = runs(
+    float=[(32, 0, 92.0), (32, 1, 92.4)],
+    uniform=[(2, 0, 80.0), (2, 1, 82.0), (8, 0, 92.0), (8, 1, 92.2)],
+    dorefa=[(2, 0, 85.0), (2, 1, 85.5), (8, 0, 92.1), (8, 1, 92.1)],
+    xnor_net=[(1, 0, 78.0)],
+)
+PAPER = pd.DataFrame({"method": ["dorefa", "dorefa"], "bits": [2, 8], "accuracy": [87.0, 92.5]})
+MATRIX = torch.tensor([[0.9, -0.8, 0.3], [0.2, -0.1, 0.0]])
+
+
+def claims() -> list[dict]:
+    """One claim of each verdict, over three chapters."""
+    chapters = ("binary", "binary", "inq", "ternary")
+    return [
+        {"id": f"{chapter}/c{index}", "statement": f"Statement {index}, which is long enough " * 3, "verdict": verdict}
+        for index, (chapter, verdict) in enumerate(zip(chapters, evidence.SYMBOLS, strict=True))
+    ]
+
+
+FIGURES = {
+    "staircase": lambda: plots.staircase(three_levels, -1, 1),
+    "staircases": lambda: plots.staircase({"uniform": three_levels, "twn": torch.sign, "mine": torch.round}, -1, 1),
+    "histogram": lambda: plots.weight_histogram(torch.randn(500)),
+    "histogram with levels": lambda: plots.weight_histogram(torch.randn(500), torch.tensor([-1.0, 0.0, 1.0])),
+    "vector": lambda: plots.before_after(MATRIX[0], three_levels(MATRIX[0])),
+    "matrix with codes": lambda: plots.before_after(MATRIX, three_levels(MATRIX), (2 * MATRIX).round().int()),
+    "accuracy": lambda: plots.accuracy_by_bits(FRAME, PAPER).figure,
+    "claims": lambda: plots.claims_at_a_glance(claims()),
+}
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_figures_are_labelled_and_inside_the_page(draw):
+    figure = draw()
+    figure.canvas.draw()
+    assert figure.get_figwidth() == 7
+    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    titles = [axes.get_title(loc="left") for axes in panels] + [figure.get_suptitle()]
+    assert any(titles)
+    for axes in panels:
+        # A panel shares the label of the panel in its row or column, where they share the axis.
+        spec = axes.get_subplotspec()
+        same_row = [other for other in panels if other.get_subplotspec().rowspan == spec.rowspan]
+        same_column = [other for other in panels if other.get_subplotspec().colspan == spec.colspan]
+        assert any(other.get_xlabel() for other in same_column)
+        assert any(other.get_ylabel() for other in same_row)
+    for axes in figure.axes:
+        if axes not in panels:
+            assert axes.get_ylabel()
+    # Nothing is cut off at the edge of the page (inches), and no text is smaller than 7 pt.
+    drawn = figure.get_tightbbox()
+    assert drawn.x0 > -0.02
+    assert drawn.y0 > -0.02
+    assert drawn.x1 < 7.02
+    assert drawn.y1 < figure.get_figheight() + 0.02
+    assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) >= 7
+
+
+def written(axes) -> list[str]:
+    """The text inside the axes, in the order of drawing."""
+    return [text.get_text() for text in axes.texts]
+
+
+def test_staircase_draws_quantizer_identity_and_error():
+    figure = plots.staircase({"uniform": three_levels, "float": lambda x: x}, -0.75, 0.75, points=4001)
+    output, exact, error, no_error = figure.axes
+    x, y = output.lines[1].get_data()
+    assert (x[0], x[-1], len(x)) == (-0.75, 0.75, 4001)
+    np.testing.assert_array_equal(y, three_levels(torch.as_tensor(x)))
+    np.testing.assert_array_equal(output.lines[0].get_ydata(), x)
+    np.testing.assert_allclose(error.lines[1].get_ydata(), y - x, atol=1e-7)
+    # Between ±3/4 the error of a step of 1/2 is a sawtooth of ±1/4: its root mean square is 1/√48.
+    assert error.get_title(loc="left") == f"root mean square error {48**-0.5:.3g}"
+    assert no_error.get_title(loc="left") == "root mean square error 0"
+    assert (output.get_title(loc="left"), exact.get_title(loc="left")) == ("uniform", "float")
+    assert output.lines[1].get_color() == plots.COLORS["uniform"]
+
+
+def test_staircase_accepts_a_module_with_parameters():
+    plots.staircase(torch.nn.Linear(5, 5), -1, 1, points=5)
+
+
+def test_weight_histogram_counts_the_nearest_level():
+    weight = torch.tensor([[-0.9, -0.6, -0.4], [0.1, 0.5, 2.0]])  # 0.5 is a tie: up
+    histogram, share = plots.weight_histogram(weight, torch.tensor([1.0, 0.0, -1.0])).axes
+    assert sum(patch.get_height() for patch in histogram.patches) == 6
+    assert [line.get_xdata()[0] for line in histogram.lines] == [-1, 0, 1]
+    assert written(share) == ["33.3 %", "33.3 %", "33.3 %"]
+
+
+def test_weight_histogram_counts_what_a_quantizer_chose():
+    weight = torch.tensor([0.9, 0.9, 0.2, 0.4])
+    _, share = plots.weight_histogram(weight, quantized=torch.tensor([0.0, 1.0, 1.0, 1.0]), method="twn").axes
+    assert written(share) == ["25.0 %", "75.0 %"]
+    with pytest.raises(ValueError, match="not both"):
+        plots.weight_histogram(weight, weight, quantized=weight)
+    with pytest.raises(ValueError, match=r"quantized has shape \(3,\), weight \(4,\)"):
+        plots.weight_histogram(weight, quantized=weight[:3])
+
+
+def test_weight_histogram_of_many_levels_keeps_the_histogram_visible():
+    histogram, share = plots.weight_histogram(torch.randn(100), torch.linspace(-1, 1, 255)).axes
+    assert max(line.get_ydata()[1] for line in histogram.lines) <= 0.1
+    assert written(share) == []
+
+
+def test_before_after_writes_every_number_on_one_colour_scale():
+    codes = torch.tensor([[2, -2, 1], [0, 0, 0]])
+    figure = plots.before_after(MATRIX, three_levels(MATRIX), codes)
+    before, after, integers, bar = figure.axes
+    assert written(before) == ["0.90", "−0.80", "0.30", "0.20", "−0.10", "0.00"]
+    assert written(after) == ["0.50", "−0.50", "0.50", "0.00", "0.00", "0.00"]  # no −0.00
+    assert written(integers) == ["2", "−2", "1", "0", "0", "0"]
+    assert bar.get_ylim() == pytest.approx((-0.9, 0.9))
+    shades = [np.asarray(axes.images[0].get_array())[..., :3] for axes in (before, after)]
+    for axes, shade in zip((before, after), shades, strict=True):
+        for text, ground in zip(axes.texts, shade.reshape(-1, 3), strict=True):
+            assert plots.contrast(text.get_color(), ground) >= 4.5, text.get_text()
+    # Zero has one colour, whatever the sign around it, and it is nearly white.
+    np.testing.assert_array_equal(shades[0][1, 2], shades[1][1, 2])
+    assert plots.contrast(shades[0][1, 2], "white") < 1.2
+
+
+def test_before_after_of_zeros_and_of_small_numbers():
+    plots.before_after(torch.zeros(4), torch.zeros(4))
+    small = torch.tensor([0.0625, -0.03125])
+    figure = plots.before_after(small, small, decimals=5)
+    assert written(figure.axes[0]) == ["0.06250", "−0.03125"]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (torch.zeros(4), torch.zeros(5), "share a shape"),
+        (torch.zeros(2, 2, 2), torch.zeros(2, 2, 2), "share a shape"),
+        (torch.tensor(1.0), torch.tensor(1.0), "share a shape"),
+        (torch.zeros(2, 9), torch.zeros(2, 9), "do not fit the page"),
+        (torch.zeros(17, 2), torch.zeros(17, 2), "do not fit the page"),
+    ],
+)
+def test_before_after_refuses_what_cannot_be_drawn(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        plots.before_after(x, y)
+
+
+def test_accuracy_by_bits_draws_mean_and_interval():
+    axes = plots.accuracy_by_bits(FRAME)
+    points = axes.containers[0]
+    mean, half = evidence.interval([80.0, 82.0])
+    assert points.lines[0].get_ydata() == pytest.approx([81.0, 92.1])
+    low, high = points.lines[2][0].get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((mean - half, mean + half))
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2", "8"]
+    baseline = next(line for line in axes.lines if line.get_color() == plots.COLORS["float"])
+    assert set(baseline.get_ydata()) == {92.2}
+    assert sorted(written(axes)) == ["dorefa", "float 92.2", "uniform", "xnor-net"]
+
+
+def test_accuracy_by_bits_names_the_paper_and_keeps_points_near_their_tick():
+    axes = plots.accuracy_by_bits(FRAME, PAPER)
+    assert [text.get_text() for text in axes.get_legend().get_texts()][-1] == "paper"
+    hollow = next(line for line in axes.lines if line.get_markerfacecolor() == "white")
+    assert list(hollow.get_ydata()) == [87.0, 92.5]
+    for container in axes.containers:
+        for x in container.lines[0].get_xdata():
+            assert min(abs(x / bits - 1) for bits in (1, 2, 8)) < 0.03
+
+
+def test_accuracy_by_bits_draws_what_only_the_paper_has():
+    paper = pd.DataFrame({"method": ["float", "inq", "inq"], "bits": [32, 3, 4], "accuracy": [93.0, 88.0, 90.0]})
+    axes = plots.accuracy_by_bits(FRAME, paper)
+    (hollow,) = (line for line in axes.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata()) > 0)
+    assert (list(hollow.get_xdata()), list(hollow.get_ydata())) == ([3, 4], [88, 90])
+    assert {"inq", "float, paper 93.0", "float 92.2"} <= set(written(axes))
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2", "3", "4", "8"]
+
+
+def test_accuracy_labels_do_not_overlap():
+    close = runs(
+        **{
+            method.replace("-", "_"): [(2, 0, 80 + 0.01 * index), (8, 0, 92 + 0.01 * index)]
+            for index, method in enumerate(("uniform", "dorefa", "qnn", "ttq", "float", "inq"))
+        }
+    )
+    axes = plots.accuracy_by_bits(close)
+    axes.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 6
+    assert not any(first.overlaps(second) for first, second in combinations(boxes, 2))
+
+
+def test_accuracy_by_bits_refuses_a_method_without_a_colour():
+    with pytest.raises(ValueError, match=r"no colour for \['mystery'\]; the methods are float, uniform"):
+        plots.accuracy_by_bits(runs(mystery=[(2, 0, 80.0)]))
+    with pytest.raises(ValueError, match="no row of a quantized method"):
+        plots.accuracy_by_bits(runs(float=[(32, 0, 92.0)]))
+
+
+def test_claims_at_a_glance_puts_each_symbol_under_its_verdict():
+    (axes,) = plots.claims_at_a_glance(claims()).axes
+    verdicts = list(evidence.SYMBOLS)
+    assert written(axes) == [evidence.SYMBOLS[verdict] for verdict in verdicts]
+    assert [text.get_position()[0] for text in axes.texts] == [0, 1, 2, 3]
+    rows = [text.get_position()[1] for text in axes.texts]
+    assert rows == sorted(rows)
+    assert list(axes.get_yticks()) == rows
+    counts = [label.get_text().split("\n")[-1] for label in axes.get_xticklabels()]
+    assert counts == ["1", "1", "1", "1"]
+    # A line between chapters: binary | inq | ternary.
+    assert len(axes.lines) == len(rows) + 2
