@@ -89,6 +89,7 @@ def execute(notebook: NotebookNode, folder: Path, timeout: int = 600) -> None:
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,  # timestamps in the metadata
         coalesce_streams=True,  # how a print is cut into messages depends on timing
+        extra_arguments=["--log-level=ERROR"],  # else each kernel warns that its (local) connection is not encrypted
     )
     try:
         client.execute()

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pooch
 import requests
 from tqdm import tqdm
 
@@ -25,6 +24,8 @@ def fetch(url: str, known_hash: str, folder: Path, progress: bool = True) -> Pat
         ValueError: the complete file does not have ``known_hash`` (it is deleted; the message names it).
         ConnectionError: the server could not be reached, refused, or broke off; the message names the address.
     """
+    import pooch  # here, not above: in a notebook its import warns of missing progress-bar widgets
+
     name = url.rsplit("/", 1)[-1]
     downloader = ResumingDownloader(folder / f"{name}.part", progress)
     try:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -172,6 +171,8 @@ def _archive_files(name: str, root: Path | None) -> list[Path]:
             return files
         if len(missing) < len(files):
             raise FileNotFoundError(f"{missing[0]}: no such file, though other files of {name} are there")
+    import pooch  # here, not above: in a notebook its import warns of missing progress-bar widgets
+
     cache = Path(pooch.os_cache("fewbits"))
     return [fetch(url, known_hash, cache) for url, known_hash in _ARCHIVES[name].items()]
 

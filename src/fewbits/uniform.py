@@ -241,15 +241,20 @@ def integer_linear(x: Codes, weight: Codes, bias: Tensor | None = None) -> tuple
     """
     if weight.zero_point is not None or x.levels is not None or weight.levels is not None:
         raise ValueError("integer_linear needs uniform codes, and a weight without zero_point")
-    if x.scale.dim() or weight.scale.shape not in {(), (len(weight.values), 1)}:
+    if x.values.dim() != 2 or weight.values.dim() != 2:
+        raise ValueError("integer_linear needs matrices of codes, x (N, K) and weight (M, K)")
+    rows = len(weight.values)
+    if x.scale.dim() or weight.scale.shape not in {(), (rows, 1)}:
         raise ValueError("integer_linear needs one scale for x, and one for weight or for each of its rows")
+    if bias is not None and check_finite(bias, "bias").shape != (rows,):
+        raise ValueError(f"bias must have shape ({rows},), got {tuple(bias.shape)}")
     q_x, q_w = x.values.long(), weight.values.long()
     accumulator = q_x @ q_w.T
     if x.zero_point is not None:
         accumulator = accumulator - x.zero_point.long() * q_w.sum(dim=1)
     scale = (x.scale * weight.scale).reshape(-1) if weight.scale.dim() else x.scale * weight.scale
     if bias is not None:
-        steps = torch.round(check_finite(bias, "bias") / scale)
+        steps = torch.round(bias / scale)
         if not (steps.abs() < 2**31).all():  # false for NaN as well: 0 / 0, where the scale underflowed
             raise ValueError("bias does not fit an int32 at the scale of the sum")
         accumulator = accumulator + steps.long()
