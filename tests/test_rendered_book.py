@@ -201,9 +201,7 @@ def broken_links(path: Path) -> list[str]:
             continue
         target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
         anchor = unquote(parts.fragment)
-        if not target.is_file():
-            broken.append(link)
-        elif anchor and target.suffix == ".html" and not soup(target).find(id=anchor):
+        if not target.is_file() or (anchor and target.suffix == ".html" and not soup(target).find(id=anchor)):
             broken.append(link)
     return broken
 

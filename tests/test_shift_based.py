@@ -171,6 +171,8 @@ def test_running_statistics_move_and_are_used_in_eval_mode():
     bn(x)
     assert bn.running_mean.tolist() == [3 / 8, 10.25 / 8]
     assert bn.running_var.tolist() == pytest.approx([7 / 8 + 4 / 8, 7 / 8 + 0.0625 / 8])
+    bn(x)
+    assert bn.running_mean.tolist() == [3 / 8 * (1 + 7 / 8), 10.25 / 8 * (1 + 7 / 8)]
     frozen = copy.deepcopy(bn.state_dict())
     bn.eval()
     y = bn(x)

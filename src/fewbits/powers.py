@@ -48,7 +48,6 @@ def ap2(x: Tensor) -> Tensor:
 
 def _power(x: Tensor, border: float) -> Tensor:
     """The power of two below ``|x|``, doubled where the mantissa of ``|x|``, in [½, 1), has reached ``border``."""
-    mantissa = torch.frexp(x).mantissa.abs()
+    mantissa = torch.frexp(x).mantissa.abs().clamp_(0.5, 1)  # clamped where x is 0 or ±Inf, which then stay as they are
     below = x / (2 * mantissa)  # exact: the quotient is a power of two, and representable
-    rounded = torch.where(mantissa.double() >= border, 2 * below, below)  # in float32, √½ itself would be rounded
-    return torch.where((x != 0) & x.isfinite(), rounded, x)
+    return torch.where(mantissa.double() >= border, 2 * below, below)  # in float32 the border √½ would be rounded
