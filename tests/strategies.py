@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
-settings.register_profile("fewbits", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("fewbits", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("fewbits")
 
 DTYPES = (torch.float32, torch.float64)

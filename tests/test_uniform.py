@@ -199,7 +199,7 @@ def python_codes(values: list[float], low: float, high: float, kind: str, bits: 
 
 
 @every_mode
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_codes_values_and_gradient_mask_are_those_of_plain_python(kind, fixed, dtype, data):
     quantizer, x = data.draw(cases(kind, fixed, dtype))
@@ -535,7 +535,7 @@ def test_weights_are_those_of_brevitas(seed, bits, theirs, axis):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(data=st.data(), bits=st.integers(2, 8))
 def test_integers_are_those_of_brevitas(kind, bits, data):
     """At any scale, for brevitas divides too. But it adds the zero point before it rounds: the sum can round onto a
@@ -807,7 +807,7 @@ def python_accumulator(x, weight, bias) -> list[list[int]]:
     return result
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(linear_cases())
 def test_integer_linear_is_the_sum_in_plain_integers_and_the_simulated_layer(case):
     x, weight, bias = case

@@ -30,6 +30,7 @@ BOOK = ROOT / "book"
 RESULTS = ROOT / "data" / "results"
 
 MAX_LINES = 20  # of a code cell
+MAX_COLUMNS = 88  # of a line of code: what fits between both sidebars on a window of 1280 pixels
 MAX_WORDS = 2500  # of a chapter's text
 MIN_COMPARED = 0.7  # share of the code cells with output that nbval compares
 
@@ -281,7 +282,7 @@ def trailing_semicolons(notebook: NotebookNode) -> list[str]:
     return [
         f"{where}: ends in ';', which nbval does not know; end with plt.show()"
         for where, cell in code_cells(notebook)
-        if re.search(r";\s*(#[^\n]*)?\Z", cell.source)
+        if re.search(r";\s*(#[^\n]*)?\Z", cell.source.rstrip())
     ]
 
 
@@ -289,6 +290,14 @@ def long_cells(notebook: NotebookNode) -> list[str]:
     """A cell that a reader takes in at a glance has at most `MAX_LINES` lines."""
     counts = [(where, len(cell.source.strip().splitlines())) for where, cell in code_cells(notebook)]
     return [f"{where}: {count} lines of code, over {MAX_LINES}" for where, count in counts if count > MAX_LINES]
+
+
+def wide_cells(notebook: NotebookNode) -> list[str]:
+    """Code wider than the page is cut off, and a reader has to scroll: at most `MAX_COLUMNS` characters."""
+    widths = [(where, max(map(len, cell.source.splitlines()))) for where, cell in code_cells(notebook)]
+    return [
+        f"{where}: line of {width} characters, over {MAX_COLUMNS}" for where, width in widths if width > MAX_COLUMNS
+    ]
 
 
 def word_count(notebook: NotebookNode) -> int:
@@ -365,6 +374,7 @@ GUARDS = (
     svg_outputs,
     trailing_semicolons,
     long_cells,
+    wide_cells,
     long_chapter,
     unglued_keys,
     unrecorded_claims,

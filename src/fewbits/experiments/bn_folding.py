@@ -171,28 +171,32 @@ def layer_ranges(model: nn.Module, folded: nn.Module) -> list[dict]:
 
 
 @torch.no_grad()
-def cost(model: nn.Module, folded: nn.Module, images: Tensor, repeats: int = 25) -> dict:
-    """What BN costs: operations for one image, numbers stored, and time on one thread.
+def cost(model: nn.Module, folded: nn.Module, images: Tensor, repeats: int = 41) -> dict:
+    """What BN costs: operations for one image, numbers stored, and CPU time on one thread.
 
-    The two forms take turns, so that whatever else the machine does hits both; the ratio of the medians counts.
+    The two forms take turns, and ``speedup`` is the median over the turns of unfolded time / folded time: whatever else
+    the machine does at a moment hits both. CPU time, because waiting for a busy core is not the network's work.
     """
-    seconds = {"unfolded": [], "folded": []}
+    seconds = []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for _ in range(repeats + 2):
-            for form, network in (("unfolded", model), ("folded", folded)):
-                begin = time.perf_counter()
+            turn = []
+            for network in (model, folded):
+                begin = time.thread_time()
                 network(images)
-                seconds[form].append(time.perf_counter() - begin)
+                turn.append(time.thread_time() - begin)
+            seconds.append(turn)
     finally:
         torch.set_num_threads(threads)
-    median = {form: statistics.median(values[2:]) for form, values in seconds.items()}  # two rounds to warm up
+    unfolded_s, folded_s = zip(*seconds[2:], strict=True)  # two turns to warm up
     return operations(model, images[:1]) | {
         "numbers_unfolded": stored_numbers(model),
         "numbers_folded": stored_numbers(folded),
-        "ms_unfolded": round(1000 * median["unfolded"], 3),
-        "ms_folded": round(1000 * median["folded"], 3),
+        "ms_unfolded": round(1000 * statistics.median(unfolded_s), 3),
+        "ms_folded": round(1000 * statistics.median(folded_s), 3),
+        "speedup": round(statistics.median(u / f for u, f in zip(unfolded_s, folded_s, strict=True)), 4),
     }
 
 
@@ -243,7 +247,7 @@ def make_claims(exactness, curve, ranges, costs) -> list[dict]:
 
     def speed(network):
         rows = costs.query("network == @network").set_index("seed")
-        return per_seed(lambda s: rows.ms_unfolded[s] / rows.ms_folded[s], "×")
+        return per_seed(lambda s: rows.speedup[s], "×")
 
     per_channel = curve.query("scales == 'per channel'").pivot(
         index=["network", "bits", "seed"], columns="form", values="accuracy"
