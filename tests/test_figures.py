@@ -89,7 +89,7 @@ def test_changed_figure_is_noticed(name):
     assert comparison.figure_difference(DIFFERENT[name](), curves())
 
 
-# --- nbval with book/conftest.py ----------------------------------------------------------------------------------------
+# --- nbval with book/conftest.py --------------------------------------------------------------------------------------
 
 
 def png(picture):

@@ -133,9 +133,9 @@ def faults_of(browser: Browser, address: str, path: str, width: int, colours: st
     page.on("console", lambda message: message.type == "error" and faults.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
     page.on("response", lambda answer: answer.status >= 400 and faults.append(f"{answer.status}: {answer.url}"))
-    page.goto(f"{address}/{path}", wait_until="networkidle")
+    page.goto(f"{address}/{path}")
     page.evaluate("() => window.MathJax?.startup?.promise")
-    page.wait_for_load_state("networkidle")  # fonts of formulas
+    page.wait_for_load_state("networkidle")  # scripts that come late, fonts of formulas
     faults += page.evaluate(FAULTS)
     context.close()
     return faults

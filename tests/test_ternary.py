@@ -359,6 +359,14 @@ def test_the_power_of_two_is_nearest_on_the_linear_scale():
     assert exact_ternary(x, power_of_two=True)[0].tolist() == [1, 1, 1]
 
 
+def test_rounding_the_scale_of_the_real_solution_is_not_enough():
+    x = torch.tensor([1.75, 0.8, 1.6, 1.8])
+    codes, scale = exact_ternary(x)
+    assert (codes.tolist(), scale.item()) == ([1, 1, 1, 1], pytest.approx(1.4875))  # nearest power: 1
+    codes, scale = exact_ternary(x, power_of_two=True)
+    assert (codes.tolist(), scale.item()) == ([1, 0, 1, 1], 2.0)
+
+
 @given(st.permutations(range(6)), tensors(shape=(6,), elements=MODERATE))
 def test_equal_weights_get_equal_codes_in_any_order(order, x):
     codes, scale = exact_ternary(x)

@@ -102,10 +102,10 @@ def train(
     Args:
         method: "float", "binary" or "2-bit".
         recipe: learning rate 0.005 throughout ("constant"), or rising to it and then falling to 0 ("one-cycle").
-        dtype: of weights and arithmetic; the initial weights are the same numbers for every dtype.
+        dtype: of weights and arithmetic; the initial weights are the same numbers for every dtype and setting.
     """
     seed_everything(seed)
-    model = small_cnn(method).to(dtype)
+    model = _same_start(method).to(dtype)
     optimizer = torch.optim.Adam(model.parameters(), lr=PEAK_LR)
     scheduler = None
     if recipe == "one-cycle":
@@ -122,6 +122,18 @@ def train(
         after_step=after_step,
     )
     return model
+
+
+def _same_start(method: str) -> nn.Module:
+    """`small_cnn` with initial weights that are the same bits everywhere.
+
+    torch's float32 draws differ in the last bit between instruction sets. Drawn in float64 and rounded, they agree.
+    """
+    torch.set_default_dtype(torch.float64)
+    try:
+        return small_cnn(method).float()
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def latent_weights(model: nn.Module) -> Tensor:
@@ -150,20 +162,26 @@ def measure(model: nn.Module, data: Dataset) -> dict:
 
 
 def probe() -> None:
-    """Do one matrix product and one convolution, then print what ATen reports; oneDNN and MKL print on their own."""
+    """Print what ATen reports and the checksum of a random draw; oneDNN and MKL report on their own as they compute."""
     torch.randn(64, 64) @ torch.randn(64, 64)
     F.conv2d(torch.randn(8, 8, 16, 16), torch.randn(8, 8, 3, 3))
     print("ATEN", torch.backends.cpu.get_cpu_capability())
+    seed_everything(0)
+    print("DRAW", _checksum(nn.Linear(64, 64).weight.detach()))
 
 
 def honoured(threads: int, environment: dict[str, str]) -> dict:
-    """What a process with this setting really uses: instruction sets by library, MKL's reproducibility mode."""
+    """What a process with this setting really uses: instruction sets by library, MKL's reproducibility mode.
+
+    ``draw`` is the checksum of the initial weights that torch gives a linear layer at seed 0.
+    """
     output = _python("probe()", threads, environment | {"MKL_VERBOSE": "1", "ONEDNN_VERBOSE": "1"})
     return {
         "threads": threads,
         "aten": _find(r"^ATEN (\S+)", output),
         "onednn": _find(r"cpu,isa:(.+)$", output).removeprefix("Intel "),
         "mkl": _find(r"CNR:(\S+)", output),
+        "draw": _find(r"^DRAW (\S+)", output),
     }
 
 
@@ -213,7 +231,7 @@ def work(threads: int, hardware_seeds: int, folder: str) -> None:
             {
                 "method": method,
                 "correct": int((predicted == data.test_labels).sum()),
-                "predictions": f"{zlib.crc32(predicted.numpy().tobytes()):08x}",
+                "predictions": _checksum(predicted),
                 "loss": F.cross_entropy(single, data.test_labels).item(),
                 "float32_error": (single - double).abs().max().item(),
             }
@@ -242,6 +260,10 @@ def _python(call: str, threads: int, environment: dict[str, str]) -> str:
         [sys.executable, "-c", code], env=inherited | environment, stdout=subprocess.PIPE, text=True, check=True
     )
     return done.stdout
+
+
+def _checksum(values: Tensor) -> str:
+    return f"{zlib.crc32(values.numpy().tobytes()):08x}"
 
 
 def _find(pattern: str, text: str) -> str:
