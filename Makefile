@@ -53,8 +53,7 @@ bench: $(INSTALLED)  ## run the benchmarks (quiet machine, please)
 	@set -e; for benchmark in benchmarks/bench_*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
 
 experiments: $(INSTALLED)  ## say how to repeat the recorded experiments
-	@echo "The recorded results in data/results come from these commands; each takes minutes to hours:"
-	@echo "  $(BIN)/python -m fewbits.experiments <name> [--minutes M] [--seed S] [--resume]"
+	@echo "data/results was recorded with $(BIN)/python -m fewbits.experiments <name>; some take hours."
 	@$(BIN)/python -m fewbits.experiments --help
 
 clean:  ## remove what was built; the environment stays (rm -rf .venv removes it)

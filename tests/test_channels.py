@@ -8,10 +8,13 @@ from strategies import BAD_FLOATS, BAD_VALUES, same_bits, tensors
 
 from fewbits.channels import channel_rows, mean_magnitude
 
+AXES = [((), None), ((4,), None), ((4,), 0), ((2, 3), 1), *(((2, 3, 4), axis) for axis in (None, 0, 1, 2, -1, -2, -3))]
 
-@given(tensors(), st.data())
-def test_rows_and_means_are_those_of_the_channels(x, data):
-    axis = data.draw(st.one_of(st.none(), st.integers(-x.dim(), x.dim() - 1)) if x.dim() else st.none())
+
+@pytest.mark.parametrize(("shape", "axis"), AXES)
+@given(data=st.data())
+def test_rows_and_means_are_those_of_the_channels(shape, axis, data):
+    x = data.draw(tensors(shape=shape))
     channels = [x] if axis is None else list(x.unbind(axis))
     rows = channel_rows(x, axis)
     assert rows.tolist() == [channel.flatten().tolist() for channel in channels]

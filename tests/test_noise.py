@@ -73,8 +73,8 @@ def test_divergence_by_hand():
 
 def test_settings_take_effect_and_initial_weights_do_not_depend_on_them():
     # torch's own float32 draw may move with the instruction set; the start of the experiment's networks must not.
-    code = "; ".join(f"print(_checksum(latent_weights(_same_start('{method}'))))" for method in noise.QUANTIZERS)
-    here = [noise._checksum(latent_weights(noise._same_start(method))) for method in noise.QUANTIZERS]
+    code = "; ".join(f"print(_checksum(latent_weights(_same_start('{method}', 0))))" for method in noise.QUANTIZERS)
+    here = [noise._checksum(latent_weights(noise._same_start(method, 0))) for method in noise.QUANTIZERS]
     plain = {"ATEN_CPU_CAPABILITY": "default"}
     call = f"from fewbits.experiments.noise import _checksum, _same_start; {code}; probe()"
     lines = noise._python(call, 1, plain).splitlines()

@@ -188,8 +188,8 @@ def test_long_cell_is_rejected():
 
 
 def test_wide_cell_is_rejected():
-    assert notebooks.wide_cells(notebook(code("x" * 88))) == []
-    assert "89 characters" in notebooks.wide_cells(notebook(code("x = 1\n" + "x" * 89)))[0]
+    assert notebooks.wide_cells(notebook(code("x" * notebooks.MAX_COLUMNS))) == []
+    assert "93 characters" in notebooks.wide_cells(notebook(code("x = 1\n" + "x" * 93)))[0]
 
 
 def test_long_chapter_is_rejected():

@@ -47,8 +47,8 @@ def test_both_neighbours_of_the_border_get_the_right_power(dtype, exponent):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_every_number_of_half_precision(dtype):
-    bits = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16)
+def test_every_fifth_number_of_half_precision(dtype):
+    bits = torch.arange(-(2**15), 2**15, 5, dtype=torch.int32).to(torch.int16)
     x = bits.view(dtype)
     x = x[x.isfinite()]
     power = ap2(x)

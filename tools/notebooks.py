@@ -30,7 +30,7 @@ BOOK = ROOT / "book"
 RESULTS = ROOT / "data" / "results"
 
 MAX_LINES = 20  # of a code cell
-MAX_COLUMNS = 88  # of a line of code: what fits between both sidebars on a window of 1280 pixels
+MAX_COLUMNS = 92  # of a line of code: what fits between both sidebars on a window of 1280 pixels
 MAX_WORDS = 2500  # of a chapter's text
 MIN_COMPARED = 0.7  # share of the code cells with output that nbval compares
 

@@ -39,8 +39,9 @@ class BinaryConnect(Quantizer):
 
     Deterministic: the sign. Stochastic: +1 with :func:`probability_of_plus`, drawn anew at each call from torch's
     global generator, in train mode only; in eval mode, and in ``encode``, the sign. The gradient goes to the latent
-    weight unchanged; :func:`clip_latent` after each step keeps that weight where it matters. The paper tests networks
-    that were trained stochastically with their latent weights: see :func:`latent_weights`.
+    weight unchanged; :func:`clip_latent` after each step keeps that weight where it matters. A network trained
+    stochastically has never met its signs and can fail with them; the paper tests it with its latent weights, see
+    :func:`latent_weights`.
 
     Odd inputs: NaN and ±Inf, empty tensors and other than floating point dtypes are refused. Any shape, any dtype.
 

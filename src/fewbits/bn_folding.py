@@ -55,9 +55,9 @@ def fold_batch_norm(layer: nn.Module, bn: nn.Module) -> nn.Module:
         raise TypeError(f"bn must be a BatchNorm1d or BatchNorm2d, got {type(bn).__name__}")
     if parametrize.is_parametrized(layer):
         raise ValueError("layer has a quantized weight; fold before quantizing, or the weight leaves its grid")
+    if layer.weight.shape[0] != bn.num_features:
+        raise ValueError(f"layer has {layer.weight.shape[0]} output channels, bn has {bn.num_features}")
     scale, shift = bn_scale_shift(bn)
-    if layer.weight.shape[0] != scale.numel():
-        raise ValueError(f"layer has {layer.weight.shape[0]} output channels, bn has {scale.numel()}")
     folded = copy.deepcopy(layer)
     per_output = (-1, *[1] * (layer.weight.dim() - 1))
     weight = layer.weight.detach() * scale.reshape(per_output)

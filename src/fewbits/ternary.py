@@ -124,7 +124,8 @@ class TTQ(Quantizer):
     * W_p: the sum of g over the positive codes; W_n: *minus* the sum of g over the negative ones, because the output
       there is -W_n. The paper's Eq. 7 leaves the minus sign out.
 
-    All zero gives zeros. W_p and W_n start at 1; :meth:`fit_scales` starts them at the least squares fit.
+    All zero gives zeros. W_p and W_n start at 1, which only a network that normalizes afterwards can bear;
+    :meth:`fit_scales` starts them at the least squares fit.
 
     Args:
         threshold: t, in [0, 1); the paper uses 0.05.

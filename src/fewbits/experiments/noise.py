@@ -104,8 +104,7 @@ def train(
         recipe: learning rate 0.005 throughout ("constant"), or rising to it and then falling to 0 ("one-cycle").
         dtype: of weights and arithmetic; the initial weights are the same numbers for every dtype and setting.
     """
-    seed_everything(seed)
-    model = _same_start(method).to(dtype)
+    model = _same_start(method, seed).to(dtype)
     optimizer = torch.optim.Adam(model.parameters(), lr=PEAK_LR)
     scheduler = None
     if recipe == "one-cycle":
@@ -124,11 +123,12 @@ def train(
     return model
 
 
-def _same_start(method: str) -> nn.Module:
+def _same_start(method: str, seed: int) -> nn.Module:
     """`small_cnn` with initial weights that are the same bits everywhere.
 
     torch's float32 draws differ in the last bit between instruction sets. Drawn in float64 and rounded, they agree.
     """
+    seed_everything(seed)
     torch.set_default_dtype(torch.float64)
     try:
         return small_cnn(method).float()
@@ -308,7 +308,11 @@ def seeds_needed(gain: float, sd: float, paired: bool = False, level: float = 0.
     """Fewest seeds per method with which `power` reaches ``wanted``."""
     if gain == 0:
         raise ValueError("gain must not be 0: no number of seeds shows a difference that is not there")
-    n = 2
+    # The normal approximation is close from below; the t distribution decides.
+    quantiles = stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(wanted)
+    n = max(2, int((1 if paired else 2) * (quantiles * sd / gain) ** 2))
+    while n > 2 and power(abs(gain), sd, n - 1, paired, level) >= wanted:
+        n -= 1
     while power(abs(gain), sd, n, paired, level) < wanted:
         n += 1
     return n

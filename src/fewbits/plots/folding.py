@@ -76,7 +76,9 @@ def folded_accuracy_by_bits(frame: pd.DataFrame, *, title: str = "Accuracy by bi
                 style = {"color": COLORS[method], "marker": MARKERS[method], "markersize": 4}
                 # An interval may not reach below 0 or above 100 %.
                 bars = np.minimum(half, mean), np.minimum(half, 100 - mean)
-                axis.errorbar(all_bits, mean, yerr=bars, capsize=2, elinewidth=0.8, **style, **look)
+                # A step aside, so that error bars do not hide each other.
+                aside = 1.012 if form == "folded" else 1 / 1.012
+                axis.errorbar(np.array(all_bits) * aside, mean, yerr=bars, capsize=2, elinewidth=0.8, **style, **look)
         axis.set(xscale="log", xlabel="weight bits", title=network)
         axis.set_xscale("log", base=2)
         axis.set_xticks(all_bits, [f"{bits:g}" for bits in all_bits])
