@@ -56,16 +56,22 @@ def per_channel_shape(shape, axis):
 
 @st.composite
 def cases(draw, kind, fixed, dtype):
-    """A quantizer and an input; a fixed range is drawn apart from the input, so that some of it lies outside."""
+    """A quantizer and an input. A fixed range is drawn apart from the input, so that some of it lies outside, or makes
+    the scale a power of two for an input of halves, so that every other element is a tie."""
     bits, shape = draw(st.integers(2 if kind == "symmetric" else 1, 16)), draw(shapes())
     axis = draw(st.one_of(st.none(), st.integers(-len(shape), len(shape) - 1))) if shape else None
     quantizer = UniformQuantizer(bits, channel_axis=axis, **KINDS[kind]).to(dtype)
     x = draw(tensors(dtype, shape))
-    if fixed:
+    ranges = draw(st.sampled_from(["any", "near", "ties"])) if fixed else None
+    if ranges == "ties":
+        step, zero = 2.0 ** draw(st.integers(-9, 9)), draw(st.integers(0, quantizer.q_max)) if kind == "affine" else 0
+        quantizer.set_range((quantizer.q_min - zero) * step, (quantizer.q_max - zero) * step)
+        x = draw(layouts((x.clamp(-(2**17), 2**17) * 2).round() * (step / 2)))
+    elif fixed:
         range_shape = draw(st.sampled_from([(), per_channel_shape(shape, axis)]))
         a, b = (draw(tensors(dtype, range_shape, odd_layouts=False)) for _ in range(2))
         quantizer.set_range(torch.minimum(a, b), torch.maximum(a, b))
-        if draw(st.booleans()):
+        if ranges == "near":
             x = draw(layouts((x.clamp(-1, 1) * torch.maximum(a.abs(), b.abs()) * 1.5).expand(shape).contiguous()))
     return quantizer, x
 

@@ -62,7 +62,8 @@ def fold_batch_norm(layer: nn.Module, bn: nn.Module) -> nn.Module:
     per_output = (-1, *[1] * (layer.weight.dim() - 1))
     weight = layer.weight.detach() * scale.reshape(per_output)
     bias = shift if layer.bias is None else layer.bias.detach() * scale + shift
-    folded.weight, folded.bias = (nn.Parameter(new.to(layer.weight)) for new in (weight, bias))
+    folded.weight = nn.Parameter(weight.to(layer.weight))
+    folded.bias = nn.Parameter(bias.to(layer.weight))
     return folded
 
 
