@@ -11,7 +11,7 @@ import fewbits.experiments
 def names() -> list[str]:
     """The experiments: every module of this package that can be run."""
     modules = (module.name for module in pkgutil.iter_modules(fewbits.experiments.__path__))
-    return sorted(name for name in modules if name not in ("__main__", "common"))
+    return sorted(name for name in modules if not name.startswith("_") and name != "common")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,0 +1,190 @@
+"""One network, one recipe, many methods: what the experiments ``binary`` and ``ternary`` share."""
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fewbits import evidence
+from fewbits.binary import latent_weights
+from fewbits.data import Dataset, load
+from fewbits.nets import MLP, VGGSmall
+from fewbits.training import accuracy, fit, seed_everything
+
+MLP_SIZES = (784, 128, 128, 128, 10)
+VGG_WIDTHS = (32, 32, 64, 64, 128, 128)
+
+Network = Callable[..., nn.Module]  # of the activation factory
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned, by which network, for how long.
+
+    Attributes:
+        network: makes the float network, always with batch normalization; takes ``activation``.
+        epochs: of batches of 128, with a learning rate that falls to 0 along a cosine.
+        scale: of the results, as in `fewbits.evidence`.
+    """
+
+    network: Network
+    epochs: int
+    scale: str
+
+
+TASKS = {
+    "mnist5k": Task(partial(MLP, MLP_SIZES, batch_norm=True), 20, "notebook"),
+    "mnist": Task(partial(MLP, MLP_SIZES, batch_norm=True), 12, "reduced"),
+    # Images of 16 × 16 pixels: a quarter of the work.
+    "cifar100": Task(partial(VGGSmall, 3, 16, 100, VGG_WIDTHS, batch_norm=True), 8, "reduced"),
+}
+
+
+def adam(model: nn.Module) -> torch.optim.Optimizer:
+    """Adam with a learning rate of 0.003."""
+    return torch.optim.Adam(model.parameters(), lr=3e-3)
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a method changes network and training.
+
+    Attributes:
+        build: makes the network to train from a `Network`.
+        optimizer: of the network's parameters.
+        after_step: as in :func:`fewbits.training.fit`.
+        latent: test with the latent weights; the accuracy with quantized ones goes to ``accuracy_quantized``.
+    """
+
+    build: Callable[[Network], nn.Module]
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer] = adam
+    after_step: Callable[[nn.Module], object] | None = None
+    latent: bool = False
+
+
+FLOAT = Method(lambda network: network(activation=nn.ReLU))
+
+
+def prepared(name: str) -> Dataset:
+    """The data set ``name`` with pixels in [-1, 1]; CIFAR images averaged down to 16 × 16."""
+    data = load(name)
+
+    def prepare(images: torch.Tensor) -> torch.Tensor:
+        return 2 * (F.avg_pool2d(images, 2) if images.shape[-1] == 32 else images) - 1
+
+    return dataclasses.replace(data, train_images=prepare(data.train_images), test_images=prepare(data.test_images))
+
+
+def train(method: Method, task: Task, data: Dataset, seed: int, epochs: int | None = None) -> nn.Module:
+    """A network of ``task``, trained with ``method`` for ``epochs`` (default: the task's); on a GPU if there is one."""
+    epochs = task.epochs if epochs is None else epochs
+    seed_everything(seed)
+    model = method.build(task.network).to("cuda" if torch.cuda.is_available() else "cpu")
+    optimizer = method.optimizer(model)
+    steps = epochs * -(-len(data.train_images) // 128)
+    fit(
+        model,
+        data.train_images,
+        data.train_labels,
+        epochs=epochs,
+        optimizer=optimizer,
+        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        seed=seed,
+        after_step=method.after_step,
+    )
+    return model
+
+
+def measure(method: Method, model: nn.Module, data: Dataset) -> dict:
+    """Test accuracy in percent, as the method's paper measures it, and with quantized weights."""
+    quantized = 100 * accuracy(model, data.test_images, data.test_labels)
+    with latent_weights(model) if method.latent else nullcontext():
+        return {"accuracy": 100 * accuracy(model, data.test_images, data.test_labels), "accuracy_quantized": quantized}
+
+
+def run_missing(
+    table: str,
+    methods: Mapping[str, Method],
+    data_name: str,
+    seed_list: Sequence[int],
+    keep: Callable[[str, nn.Module], object] | None = None,
+) -> pd.DataFrame:
+    """Train every (method, seed) that the recorded ``table`` lacks for this data, and record each when it is done.
+
+    So an interrupted experiment goes on where it stopped, and seeds or methods can be added later.
+
+    Args:
+        table: name of the table; its columns are data, method, seed, accuracy, accuracy_quantized (percent), seconds.
+        methods: by the name that the table uses.
+        data_name: a key of `TASKS`.
+        seed_list: seeds to have.
+        keep: called with the method's name and its network for seed 0, e.g. to save it.
+    Returns:
+        The whole table, other data sets included.
+    """
+    task, data = TASKS[data_name], prepared(data_name)
+    columns = ["data", "method", "seed", "accuracy", "accuracy_quantized", "seconds"]
+    try:
+        frame = evidence.rows(table)
+    except FileNotFoundError:
+        frame = pd.DataFrame(columns=columns)
+    done = set(zip(frame.data, frame.method, frame.seed, strict=True))
+    for seed in seed_list:
+        for name, method in methods.items():
+            if (data_name, name, seed) in done:
+                continue
+            started = time.perf_counter()
+            model = train(method, task, data, seed)
+            row = {"data": data_name, "method": name, "seed": seed} | measure(method, model, data)
+            row["seconds"] = round(time.perf_counter() - started, 1)
+            print(row, flush=True)
+            frame = pd.concat([frame, pd.DataFrame([row])], ignore_index=True)
+            evidence.write_rows(table, frame.round({"accuracy": 4, "accuracy_quantized": 4}))
+            if keep is not None and seed == 0:
+                keep(name, model)
+    return frame
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that the experiments share."""
+    parser.add_argument("--data", nargs="+", choices=list(TASKS), default=["mnist5k"], help="data sets to train on")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="only these methods (default: all)")
+
+
+def chosen(methods: Mapping[str, Method], names: Sequence[str] | None) -> dict[str, Method]:
+    """Those of ``methods`` that the command line names, or all.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    unknown = set(names or ()) - set(methods)
+    if unknown:
+        raise ValueError(f"--methods: unknown {sorted(unknown)}; there are {list(methods)}")
+    return {name: method for name, method in methods.items() if not names or name in names}
+
+
+def per_seed(frame: pd.DataFrame, data_name: str, method: str, column: str = "accuracy") -> pd.Series:
+    """Results of one method on one data set, indexed by seed."""
+    return frame[(frame.data == data_name) & (frame.method == method)].set_index("seed")[column]
+
+
+def difference(frame: pd.DataFrame, data_name: str, first: str, second: str) -> dict | None:
+    """``ours`` of a claim: accuracy of ``first`` minus that of ``second``, seed by seed; None if either was not run."""
+    gap = (per_seed(frame, data_name, first) - per_seed(frame, data_name, second)).dropna().sort_index()
+    if gap.empty:
+        return None
+    return {
+        "unit": "pt",
+        "values": [round(float(value), 4) for value in gap],
+        "seeds": [int(seed) for seed in gap.index],
+        "scale": TASKS[data_name].scale,
+    }
