@@ -22,7 +22,8 @@ from fewbits import evidence, plots
 CHAPTERS = [
     ("float", "uniform", "ptq", "ptq per tensor", "qat"),
     ("float", "binaryconnect", "binarynet", "xnor-net"),
-    ("float", "twn", "ttq", "exact ternary"),
+    ("float", "xnor-net", "twn", "ttq", "exact ternary"),
+    ("binaryconnect", "binarynet", "xnor-net", "twn", "ttq", "exact ternary"),
     ("float", "uniform", "dorefa", "qnn"),
     ("float", "uniform", "log2", "log-sqrt2"),
     ("float", "uniform", "inq"),

@@ -115,7 +115,7 @@ def run_missing(
     methods: Mapping[str, Method],
     data_name: str,
     seed_list: Sequence[int],
-    keep: Callable[[str, nn.Module], object] | None = None,
+    keep: Callable[[str, int, nn.Module], object] | None = None,
 ) -> pd.DataFrame:
     """Train every (method, seed) that the recorded ``table`` lacks for this data, and record each when it is done.
 
@@ -126,7 +126,7 @@ def run_missing(
         methods: by the name that the table uses.
         data_name: a key of `TASKS`.
         seed_list: seeds to have.
-        keep: called with the method's name and its network for seed 0, e.g. to save it.
+        keep: called with the method's name, the seed and the trained network, e.g. to save it.
     Returns:
         The whole table, other data sets included.
     """
@@ -148,8 +148,8 @@ def run_missing(
             print(row, flush=True)
             frame = pd.concat([frame, pd.DataFrame([row])], ignore_index=True)
             evidence.write_rows(table, frame.round({"accuracy": 4, "accuracy_quantized": 4}))
-            if keep is not None and seed == 0:
-                keep(name, model)
+            if keep is not None:
+                keep(name, seed, model)
     return frame
 
 

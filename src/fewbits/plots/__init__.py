@@ -5,6 +5,7 @@ caller. Figures are 7 in wide (the width of a page) with 8–9 pt text on an opa
 same on light and dark pages.
 """
 
+from fewbits.plots.methods import accuracy_of_methods, error_accuracy_bytes
 from fewbits.plots.results import accuracy_by_bits, claims_at_a_glance
 from fewbits.plots.tensors import before_after, staircase, weight_histogram
 from fewbits.plots.theme import COLORS, MARKERS, VERDICT_COLORS, contrast, text_color, use_theme
@@ -14,9 +15,11 @@ __all__ = [
     "MARKERS",
     "VERDICT_COLORS",
     "accuracy_by_bits",
+    "accuracy_of_methods",
     "before_after",
     "claims_at_a_glance",
     "contrast",
+    "error_accuracy_bytes",
     "staircase",
     "text_color",
     "use_theme",

@@ -1,0 +1,84 @@
+"""Figures that compare methods: accuracy over seeds, and error, accuracy and bytes in one (see `fewbits.plots`)."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fewbits.evidence import interval
+from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH, text_color
+
+
+def accuracy_of_methods(
+    frames: Mapping[str, pd.DataFrame],
+    methods: Mapping[str, str],
+    *,
+    title: str = "Test accuracy, mean and 95 % interval over seeds",
+    xlabel: str = "test accuracy (%)",
+) -> Figure:
+    """One row a method, one panel a data set: every seed as a faint dot, the mean with its interval on top.
+
+    Args:
+        frames: by the name of the data set, one row a run with columns ``method``, ``seed`` and ``accuracy``.
+        methods: which to draw, from the top: name in the frames -> name in `COLORS`, for colour and marker. The line
+            of the first goes down the whole panel.
+    Raises:
+        ValueError: a panel lacks a method.
+    """
+    figure, axes = plt.subplots(1, len(frames), figsize=(WIDTH, 0.9 + 0.27 * len(methods)), sharey=True, squeeze=False)
+    for axis, (name, frame) in zip(axes.flat, frames.items(), strict=True):
+        for row, (method, style) in enumerate(methods.items()):
+            values = frame.loc[frame["method"] == method, "accuracy"].tolist()
+            if not values:
+                raise ValueError(f"{name} has no row of {method!r}")
+            mean, half = interval(values)
+            if row == 0:
+                axis.axvline(mean, color=COLORS["paper"], linestyle=(0, (4, 3)), linewidth=1, zorder=1)
+            axis.plot(values, [row] * len(values), ".", color=COLORS[style], alpha=0.35, markersize=4, zorder=2)
+            axis.errorbar(mean, row, xerr=half, color=COLORS[style], marker=MARKERS[style], capsize=2.5, zorder=3)
+        axis.set(xlabel=xlabel, title=name, ylim=(len(methods) - 0.5, -0.5))
+        axis.tick_params(axis="y", length=0)
+        axis.grid(axis="y", color="#e4e7ea", linewidth=0.6)
+        axis.set_axisbelow(True)
+    axes[0, 0].set_yticks(range(len(methods)), list(methods))
+    axes[0, 0].set_ylabel("method")
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def error_accuracy_bytes(
+    points: Sequence[Mapping], *, title: str = "Six papers: error of the weights, accuracy, bytes"
+) -> Figure:
+    """Test accuracy against the relative squared error of the weights; the area of a marker grows with its bytes.
+
+    Args:
+        points: one mapping a method: ``label``, ``method`` (a name in `COLORS`), ``error`` (squared error over squared
+            weights, > 0), ``accuracies`` (percent, one a seed), ``bytes``.
+    """
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.9))
+    top = max(point["bytes"] for point in points)
+    for point in points:
+        mean, half = interval(point["accuracies"])
+        colour = COLORS[point["method"]]
+        axes.errorbar(point["error"], mean, yerr=half, color=colour, capsize=2.5, linewidth=1, zorder=2)
+        axes.scatter(
+            point["error"], mean, s=170 * point["bytes"] / top, color=colour, marker=MARKERS[point["method"]], zorder=3
+        )
+        label = f"{point['label']}\n{point['bytes'] / 1000:.1f} kB"
+        axes.annotate(
+            label,
+            (point["error"], mean),
+            point.get("offset", (9, 0)),
+            textcoords="offset points",
+            va="center",
+            ha="left" if point.get("offset", (9, 0))[0] >= 0 else "right",
+            color=text_color(colour),
+            fontsize=SMALL,
+        )
+    axes.set(xscale="log", xlabel="relative squared error of the weights", ylabel="test accuracy (%)")
+    errors = np.array([point["error"] for point in points])
+    axes.set_xlim(errors.min() / 1.6, errors.max() * 3)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure

@@ -1,0 +1,93 @@
+"""Figures that compare methods, and those of the ternary chapter: what they draw and what they refuse."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+
+from fewbits import plots
+from fewbits.evidence import interval
+from fewbits.plots import ternary as figures
+from fewbits.ternary import TWN, ExactTernary, optimal_ratio
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def runs(**accuracies):
+    rows = [(name, seed, value) for name, values in accuracies.items() for seed, value in enumerate(values)]
+    return pd.DataFrame(rows, columns=["method", "seed", "accuracy"])
+
+
+def labelled(figure):
+    return all(axes.get_xlabel() or axes.get_ylabel() for axes in figure.axes)
+
+
+def test_a_row_shows_its_mean_and_its_interval():
+    values = [90.0, 91.0, 95.0]
+    figure = plots.accuracy_of_methods({"digits": runs(float=[96, 97], twn=values)}, {"float": "float", "twn": "twn"})
+    axes = figure.axes[0]
+    mean, half = interval(values)
+    bar = axes.containers[1]
+    assert bar.lines[0].get_xydata()[0] == pytest.approx([mean, 1])
+    assert [cap.get_xdata()[0] for cap in bar.lines[1]] == pytest.approx([mean - half, mean + half])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["float", "twn"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first method on top
+    assert labelled(figure)
+
+
+def test_a_method_without_rows_is_an_error():
+    with pytest.raises(ValueError, match="digits has no row of 'ttq'"):
+        plots.accuracy_of_methods({"digits": runs(float=[96.0])}, {"float": "float", "ttq": "ttq"})
+
+
+def test_the_area_of_a_marker_is_proportional_to_the_bytes():
+    points = [
+        {"label": name, "method": name, "error": error, "accuracies": [90.0, 91.0], "bytes": size}
+        for name, error, size in (("twn", 0.2, 4000), ("binarynet", 400.0, 1000))
+    ]
+    figure = plots.error_accuracy_bytes(points)
+    sizes = [c.get_sizes()[0] for c in figure.axes[0].collections if hasattr(c, "get_sizes") and len(c.get_sizes())]
+    assert sizes[0] == 4 * sizes[1]
+    low, high = figure.axes[0].get_xlim()
+    assert low < 0.2 < 400 < high
+    assert labelled(figure)
+
+
+def test_the_error_curve_agrees_with_the_quantizers():
+    weight = torch.tensor([0.9, -0.8, 0.7, -0.28, 0.26, 0.1, -0.06, 0.02], dtype=torch.float64)
+    figure = figures.error_by_count(weight, {"twn": 4, "exact ternary": 3})
+    curve = figure.axes[1].lines[0].get_ydata()
+    assert curve[3] == pytest.approx((TWN()(weight) - weight).square().sum().item())
+    assert curve.min() == pytest.approx((ExactTernary()(weight) - weight).square().sum().item())
+    assert np.argmin(curve) == 2
+    assert labelled(figure)
+
+
+def test_the_marked_ratio_is_the_lowest_point_of_its_curve():
+    distributions = {"uniform": stats.uniform(), "normal": stats.halfnorm()}
+    best = {name: (d, optimal_ratio(d)) for name, d in distributions.items()}
+    figure = figures.error_by_ratio(best)
+    lines = figure.axes[0].lines
+    for curve, dot in ((lines[0], lines[1]), (lines[2], lines[3])):
+        assert dot.get_ydata()[0] <= np.nanmin(curve.get_ydata())
+        assert dot.get_ydata()[0] == pytest.approx(np.nanmin(curve.get_ydata()), rel=1e-3)
+    assert labelled(figure)
+
+
+def test_accuracy_and_error_share_the_ratio_axis():
+    frame = pd.DataFrame({"ratio": [0.1, 0.1, 0.7, 0.7], "seed": [0, 1, 0, 1], "accuracy": [94.0, 95, 95, 96]})
+    figure = figures.accuracy_by_ratio(frame, pd.DataFrame({"ratio": [0.1, 0.7], "error": [0.3, 0.2]}))
+    accuracy, error = figure.axes
+    assert accuracy.lines[0].get_ydata().tolist() == [94.5, 95.5]
+    assert error.lines[0].get_ydata().tolist() == [0.3, 0.2]
+    assert labelled(figure)
