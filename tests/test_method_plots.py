@@ -52,7 +52,7 @@ def test_a_method_without_rows_is_an_error():
 
 def test_the_area_of_a_marker_is_proportional_to_the_bytes():
     points = [
-        {"label": name, "method": name, "error": error, "accuracies": [90.0, 91.0], "bytes": size}
+        {"label": name, "method": name, "error": error, "accuracies": [90.0, 91.0], "bytes": size, "offset": (9, 0)}
         for name, error, size in (("twn", 0.2, 4000), ("binarynet", 400.0, 1000))
     ]
     figure = plots.error_accuracy_bytes(points)
@@ -90,4 +90,13 @@ def test_accuracy_and_error_share_the_ratio_axis():
     accuracy, error = figure.axes
     assert accuracy.lines[0].get_ydata().tolist() == [94.5, 95.5]
     assert error.lines[0].get_ydata().tolist() == [0.3, 0.2]
+    assert not accuracy.texts
+
+
+def test_an_accuracy_off_the_scale_becomes_an_arrow_with_its_number():
+    frame = pd.DataFrame({"ratio": [0.7, 0.7, 2.0, 2.0], "seed": [0, 1, 0, 1], "accuracy": [95.0, 96, 10, 10]})
+    figure = figures.accuracy_by_ratio(frame, pd.DataFrame({"ratio": [0.7, 2.0], "error": [0.2, 0.9]}))
+    accuracy = figure.axes[0]
+    assert [text.get_text() for text in accuracy.texts] == ["10 %"]
+    assert accuracy.get_ylim()[0] > 90
     assert labelled(figure)

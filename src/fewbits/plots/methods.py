@@ -55,7 +55,8 @@ def error_accuracy_bytes(
 
     Args:
         points: one mapping a method: ``label``, ``method`` (a name in `COLORS`), ``error`` (squared error over squared
-            weights, > 0), ``accuracies`` (percent, one a seed), ``bytes``.
+            weights, > 0), ``accuracies`` (percent, one a seed), ``bytes``, and ``offset`` (pt), where its label starts
+            seen from the marker: it goes to the left if the first number is negative.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 3.9))
     top = max(point["bytes"] for point in points)
@@ -70,15 +71,15 @@ def error_accuracy_bytes(
         axes.annotate(
             label,
             (point["error"], mean),
-            point.get("offset", (9, 0)),
+            point["offset"],
             textcoords="offset points",
             va="center",
-            ha="left" if point.get("offset", (9, 0))[0] >= 0 else "right",
+            ha="left" if point["offset"][0] >= 0 else "right",
             color=text_color(colour),
             fontsize=SMALL,
         )
     axes.set(xscale="log", xlabel="relative squared error of the weights", ylabel="test accuracy (%)")
     errors = np.array([point["error"] for point in points])
-    axes.set_xlim(errors.min() / 1.6, errors.max() * 3)
+    axes.set_xlim(errors.min() / 6, errors.max() * 3)
     figure.suptitle(title, x=0.01, ha="left")
     return figure

@@ -39,10 +39,12 @@ def error_by_count(
         curve.annotate(
             f"{name}: {count} weights, error {error[count - 1]:.2f}",
             (count, error[count - 1]),
-            (9, 9),
+            (9, -4),
             textcoords="offset points",
+            va="top",
             color=COLORS[name],
         )
+    curve.set_ylim(bottom=0)
     curve.set(xticks=kept, xlabel="number of non-zero codes, largest magnitudes first", ylabel="squared error")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
@@ -73,7 +75,7 @@ def error_by_ratio(
         axes.annotate(
             f"{name}: {best:.3f}",
             (best, error(best)),
-            (0, -12),
+            (0, 6),
             textcoords="offset points",
             ha="center",
             color=colour,
@@ -82,26 +84,40 @@ def error_by_ratio(
     axes.annotate(
         f"TWN: {rule}", (rule, axes.get_ylim()[1]), (4, -9), textcoords="offset points", color=COLORS["paper"]
     )
-    axes.set_ylim(bottom=axes.get_ylim()[0] - 0.05)
+    axes.set_ylim(bottom=0)
     axes.set(xlabel="threshold / mean magnitude", ylabel="relative squared error")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
 def accuracy_by_ratio(
-    frame: pd.DataFrame, errors: pd.DataFrame, *, title: str = "Threshold, error and accuracy"
+    frame: pd.DataFrame, errors: pd.DataFrame, *, floor: float = 90, title: str = "Threshold, error and accuracy"
 ) -> Figure:
     """Test accuracy of trained networks (left axis, interval over seeds) and error of float weights (right axis).
 
     Args:
         frame: columns ``ratio`` (threshold / mean magnitude), ``seed``, ``accuracy`` (percent).
         errors: columns ``ratio`` and ``error`` (relative squared error).
+        floor: mean accuracies below it become an arrow with the number, so that the others keep their scale.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
     grouped = frame.groupby("ratio")["accuracy"].apply(lambda runs: interval(list(runs)))
     mean, half = np.array(list(grouped)).T
+    ratio, shown = grouped.index.to_numpy(), mean >= floor
     colour = COLORS["twn"]
-    axes.errorbar(grouped.index, mean, yerr=half, color=colour, marker=MARKERS["twn"], capsize=2.5)
+    axes.errorbar(ratio[shown], mean[shown], yerr=half[shown], color=colour, marker=MARKERS["twn"], capsize=2.5)
+    for place, value in zip(ratio[~shown], mean[~shown], strict=True):
+        bottom = axes.get_ylim()[0]
+        axes.annotate(
+            f"{value:.0f} %",
+            (place, bottom),
+            (0, 22),
+            textcoords="offset points",
+            ha="center",
+            color=colour,
+            arrowprops={"arrowstyle": "->", "color": colour},
+        )
+    axes.set_xlim(0, 1.05 * ratio.max())
     axes.set_xlabel("threshold / mean magnitude")
     axes.set_ylabel("test accuracy (%)", color=colour)
     other = axes.twinx()
