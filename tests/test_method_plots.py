@@ -98,5 +98,5 @@ def test_an_accuracy_off_the_scale_becomes_an_arrow_with_its_number():
     figure = figures.accuracy_by_ratio(frame, pd.DataFrame({"ratio": [0.7, 2.0], "error": [0.2, 0.9]}))
     accuracy = figure.axes[0]
     assert [text.get_text() for text in accuracy.texts] == ["10 %"]
-    assert accuracy.get_ylim()[0] > 90
+    assert accuracy.get_ylim()[0] > 80
     assert labelled(figure)

@@ -131,12 +131,7 @@ def run_missing(
         The whole table, other data sets included.
     """
     task, data = TASKS[data_name], prepared(data_name)
-    columns = ["data", "method", "seed", "accuracy", "accuracy_quantized", "seconds"]
-    try:
-        frame = evidence.rows(table)
-    except FileNotFoundError:
-        frame = pd.DataFrame(columns=columns)
-    done = set(zip(frame.data, frame.method, frame.seed, strict=True))
+    done = set(recorded(table)[["data", "method", "seed"]].itertuples(index=False, name=None))
     for seed in seed_list:
         for name, method in methods.items():
             if (data_name, name, seed) in done:
@@ -146,11 +141,20 @@ def run_missing(
             row = {"data": data_name, "method": name, "seed": seed} | measure(method, model, data)
             row["seconds"] = round(time.perf_counter() - started, 1)
             print(row, flush=True)
-            frame = pd.concat([frame, pd.DataFrame([row])], ignore_index=True)
+            # Read again: another process may have recorded other runs in the meantime.
+            frame = pd.concat([recorded(table), pd.DataFrame([row])], ignore_index=True)
             evidence.write_rows(table, frame.round({"accuracy": 4, "accuracy_quantized": 4}))
             if keep is not None:
                 keep(name, seed, model)
-    return frame
+    return recorded(table)
+
+
+def recorded(table: str) -> pd.DataFrame:
+    """The recorded runs, or an empty table."""
+    try:
+        return evidence.rows(table)
+    except FileNotFoundError:
+        return pd.DataFrame(columns=["data", "method", "seed", "accuracy", "accuracy_quantized", "seconds"])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
