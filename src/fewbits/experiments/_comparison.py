@@ -44,7 +44,7 @@ TASKS = {
     "mnist5k": Task(partial(MLP, MLP_SIZES, batch_norm=True), 20, "notebook"),
     "mnist": Task(partial(MLP, MLP_SIZES, batch_norm=True), 12, "reduced"),
     # Images of 16 × 16 pixels: a quarter of the work.
-    "cifar100": Task(partial(VGGSmall, 3, 16, 100, VGG_WIDTHS, batch_norm=True), 8, "reduced"),
+    "cifar100": Task(partial(VGGSmall, 3, 16, 100, VGG_WIDTHS, batch_norm=True), 5, "reduced"),
 }
 
 
