@@ -2,10 +2,12 @@
 
 from torch import nn
 
+from fewbits.nets.lstm import CharLSTM
 from fewbits.nets.mlp import MLP
+from fewbits.nets.mobileone import MobileNetV1, MobileOne, reparameterize
 from fewbits.nets.vgg import VGGSmall
 
-__all__ = ["MLP", "VGGSmall", "count_parameters"]
+__all__ = ["MLP", "CharLSTM", "MobileNetV1", "MobileOne", "VGGSmall", "count_parameters", "reparameterize"]
 
 
 def count_parameters(model: nn.Module) -> int:
