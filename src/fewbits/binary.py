@@ -57,8 +57,8 @@ class BinaryConnect(Quantizer):
         check_finite(x)
         if not (self.stochastic and self.training):
             return sign_ste(x, window=None)
-        drawn = torch.where(torch.rand_like(x) < probability_of_plus(x.detach()), 1.0, -1.0).to(x.dtype)
-        return straight_through(x, drawn)
+        plus = torch.rand_like(x) < probability_of_plus(x.detach())
+        return straight_through(x, torch.where(plus, 1.0, -1.0).to(x.dtype))
 
     def encode(self, x: Tensor) -> Codes:
         return sign_codes(check_finite(x), x.new_ones(()))

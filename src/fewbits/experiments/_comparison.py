@@ -131,17 +131,16 @@ def run_missing(
         The whole table, other data sets included.
     """
     task, data = TASKS[data_name], prepared(data_name)
-    done = set(recorded(table)[["data", "method", "seed"]].itertuples(index=False, name=None))
     for seed in seed_list:
         for name, method in methods.items():
-            if (data_name, name, seed) in done:
+            # Read at each turn: another process may have added to the table in the meantime.
+            if per_seed(recorded(table), data_name, name).index.isin([seed]).any():
                 continue
             started = time.perf_counter()
             model = train(method, task, data, seed)
             row = {"data": data_name, "method": name, "seed": seed} | measure(method, model, data)
             row["seconds"] = round(time.perf_counter() - started, 1)
             print(row, flush=True)
-            # Read again: another process may have recorded other runs in the meantime.
             frame = pd.concat([recorded(table), pd.DataFrame([row])], ignore_index=True)
             evidence.write_rows(table, frame.round({"accuracy": 4, "accuracy_quantized": 4}))
             if keep is not None:
