@@ -1,7 +1,5 @@
 """Figures of results: accuracy against bits, and all claims with their verdicts (see `fewbits.plots`)."""
 
-import textwrap
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -14,7 +12,6 @@ from matplotlib.ticker import NullLocator
 from fewbits.evidence import SYMBOLS, Claim, interval
 from fewbits.plots.theme import COLORS, MARKERS, SMALL, VERDICT_COLORS, WIDTH, text_color
 
-_LINE_IN = 0.165  # one line of small text, in inches
 _PAPER_LINE = {"linestyle": (0, (3, 2)), "linewidth": 0.8, "markerfacecolor": "white", "markersize": 5.5, "zorder": 2.5}
 
 
@@ -145,45 +142,47 @@ def _points_along(corners: np.ndarray) -> np.ndarray:
 
 
 def claims_at_a_glance(claims: list[Claim], *, title: str = "The claims at a glance") -> Figure:
-    """One row a claim, one column a verdict: the symbol stands in the column of the claim's verdict.
+    """One row a chapter, one symbol a claim: its verdict, those that were reproduced first.
 
     Args:
-        claims: at least one, with verdicts, in the order to show. Claims of one chapter that follow each other form a
-            block between two lines.
+        claims: at least one, with verdicts. Chapters stand in the order in which they come.
     """
-    texts = [textwrap.fill(claim["statement"], 62) for claim in claims]
-    lines = [text.count("\n") + 1 for text in texts]
-    # Centre of each row, in lines of text from the top; half a line of air around each claim.
-    ends = np.cumsum(np.array(lines) + 0.6)
-    centres = ends - (np.array(lines) + 0.6) / 2
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.85 + _LINE_IN * ends[-1]))
+    chapters: dict[str, list[str]] = {}
+    for claim in claims:
+        chapters.setdefault(claim["id"].split("/")[0], []).append(claim["verdict"])
     verdicts = list(SYMBOLS)
-    for claim, centre in zip(claims, centres, strict=True):
-        axes.axhline(centre, color="#e4e7ea", linewidth=0.8, zorder=0)
-        axes.text(
-            verdicts.index(claim["verdict"]),
-            centre,
-            SYMBOLS[claim["verdict"]],
-            color="white",
-            fontweight="bold",
-            ha="center",
-            va="center",
-            bbox={"boxstyle": "circle,pad=0.15", "facecolor": VERDICT_COLORS[claim["verdict"]], "linewidth": 0},
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.3 * len(chapters)))
+    for row, found in enumerate(chapters.values()):
+        for place, verdict in enumerate(sorted(found, key=verdicts.index), start=1):
+            axes.text(
+                place,
+                row,
+                SYMBOLS[verdict],
+                color="white",
+                fontweight="bold",
+                ha="center",
+                va="center",
+                bbox={"boxstyle": "circle,pad=0.15", "facecolor": VERDICT_COLORS[verdict], "linewidth": 0},
+            )
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker="o",
+            markersize=8,
+            color=VERDICT_COLORS[verdict],
+            label=f"{SYMBOLS[verdict]} {verdict}: {sum(claim['verdict'] == verdict for claim in claims)}",
         )
-    chapters = [claim["id"].split("/")[0] for claim in claims]
-    for before, after, end in zip(chapters, chapters[1:], ends, strict=False):
-        if before != after:
-            axes.axhline(end, color="#7a828a", linewidth=0.8)
-    counts = [sum(claim["verdict"] == verdict for claim in claims) for verdict in verdicts]
-    names = [f"{verdict.replace(' ', chr(10), 1)}\n{count}" for verdict, count in zip(verdicts, counts, strict=True)]
-    axes.set_xticks(range(len(verdicts)), names)
-    axes.set_yticks(centres, texts)
-    axes.tick_params(length=0, labeltop=True, labelbottom=False)
-    axes.set_xlim(-0.5, len(verdicts) - 0.5)
-    axes.set_ylim(ends[-1], 0)
-    axes.set_xlabel("verdict and number of claims")
-    axes.set_ylabel("claim", loc="top")
-    axes.xaxis.set_label_position("top")
+        for verdict in verdicts
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    longest = max(map(len, chapters.values()))
+    axes.set(xlim=(0, max(longest, 12) + 1), ylim=(len(chapters) - 0.5, -0.5), xlabel="claims, by verdict")
+    axes.set_yticks(range(len(chapters)), list(chapters))
+    axes.set_ylabel("chapter")
+    axes.set_xticks([])
+    axes.tick_params(length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
