@@ -28,7 +28,7 @@ def partition(steps: Sequence[tuple[str, Tensor, Tensor]], *, title: str = "The 
     Args:
         steps: (panel title, (R, C) weights, (R, C) mask of the frozen) for each panel.
     """
-    figure, axes = plt.subplots(1, len(steps), figsize=(WIDTH, 2.2), squeeze=False)
+    figure, axes = plt.subplots(1, len(steps), figsize=(WIDTH, 1.6), squeeze=False)
     for axis, (name, weights, frozen) in zip(axes.flat, steps, strict=True):
         rows, columns = weights.shape
         for (row, column), value in np.ndenumerate(weights.detach().double().numpy()):
@@ -117,22 +117,32 @@ def signal_to_noise(
 
 
 def accuracy_by_stage(
-    frame: pd.DataFrame, by: str, *, title: str = "Down at each freezing, up at each training"
+    frame: pd.DataFrame,
+    by: str,
+    start: float | None = None,
+    *,
+    title: str = "Down at each freezing, up at each training",
 ) -> Figure:
     """Mean test accuracy after freezing and after training at each stage; a line for each value of column ``by``.
 
     Args:
         frame: one row a stage and seed; columns ``by``, ``fraction``, ``frozen`` and ``trained`` (in percent; NaN after
-            the last stage).
+            the last stage). All lines have the same fractions.
+        start: mean accuracy of the network before INQ, in percent.
     """
     figure, axis = plt.subplots(figsize=(WIDTH, 3.0))
     methods = ("inq", "uniform", "binarynet", "xnor-net", "nakata", "float")
     for (name, rows), method in zip(frame.groupby(by, sort=False), methods, strict=False):
         means = rows.groupby("fraction")[["frozen", "trained"]].mean()
-        x = np.repeat(100 * means.index.to_numpy(), 2)
-        y = means.to_numpy().flatten()
-        axis.plot(x[~np.isnan(y)], y[~np.isnan(y)], color=COLORS[method], marker=MARKERS[method], label=str(name))
-    axis.set(xlabel="frozen (%)", ylabel="test accuracy (%)")
+        y = means.to_numpy().flatten()[:-1]  # nothing is trained after the last stage
+        x = np.arange(1, len(y) + 1)
+        if start is not None:
+            x, y = np.r_[0, x], np.r_[start, y]
+        axis.plot(x, y, color=COLORS[method], marker=MARKERS[method], label=str(name))
+    steps = [step for fraction in means.index for step in (f"freeze {100 * fraction:g} %", "train")]
+    axis.set_xticks(range(len(steps)), ["float", *steps[:-1]])
+    axis.set_xlim(-0.2 if start is not None else 0.8, len(steps) - 0.8)
+    axis.set(xlabel="step of INQ", ylabel="test accuracy (%)")
     axis.set_title(title, fontweight="bold")
     axis.legend()
     return figure
@@ -148,14 +158,14 @@ def scores(
     """One line for each name: the result of each seed, their mean with its 95 % interval, and the paper's value.
 
     Args:
-        results: by name, one number a seed.
+        results: by name, one number a seed. "float" and names that end in ", float" are networks before INQ.
         paper: by name, what the paper reports.
     """
     paper = paper or {}
     figure, axis = plt.subplots(figsize=(WIDTH, 1.1 + 0.32 * len(results)))
     for row, (name, values) in enumerate(results.items()):
         mean, half = interval(list(values))
-        colour = COLORS["float"] if "float" in name else COLORS["inq"]
+        colour = COLORS["float"] if name == "float" or name.endswith(", float") else COLORS["inq"]
         axis.plot(values, [row] * len(values), "|", color=colour, markersize=8, alpha=0.6)
         axis.errorbar(mean, row, xerr=half, color=colour, marker=MARKERS["inq"], capsize=2.5, elinewidth=1)
         if name in paper:

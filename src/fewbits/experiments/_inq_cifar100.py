@@ -1,0 +1,111 @@
+"""INQ of MobileNet-V1 and MobileOne on CIFAR-100: one seed of one network, resumable (experiment ``inq``)."""
+
+import copy
+import math
+import time
+from dataclasses import replace
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fewbits import evidence
+from fewbits.checkpoint import save_model
+from fewbits.data import Dataset, load, normalize, random_crop_flip
+from fewbits.experiments._inq_claims import CIFAR_KEYS, cifar_claims, cited_claims, merge_rows, size_claims
+from fewbits.experiments._inq_training import OutOfTime, Trainer, apply_inq
+from fewbits.experiments.common import ROOT, checkpoint_path
+from fewbits.nets import count_parameters
+from fewbits.nets.mobileone import MobileNetV1, MobileOne, reparameterize
+from fewbits.training import seed_everything
+
+
+def cifar100(device: torch.device, images: int | None = None) -> Dataset:
+    """CIFAR-100, normalized, on ``device``; only the first ``images`` of each kind if given."""
+    data = load("cifar100")
+    if images is not None:
+        names = ("train_images", "train_labels", "test_images", "test_labels")
+        data = replace(data, **{name: getattr(data, name)[:images] for name in names})
+    data = normalize(data, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+    return replace(data, train_images=data.train_images.to(device), train_labels=data.train_labels.to(device))
+
+
+def run_cifar(options, command: str) -> None:
+    """One seed of one network: train, fold, INQ, record."""
+    started = time.perf_counter()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.benchmark = True
+    branches = options.branches if options.network == "mobileone" else 0
+    folder = ROOT / "data" / "runs" / f"inq-{options.network}-{branches}-{options.seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not options.resume:
+        raise SystemExit(f"data/runs/{folder.name} holds the state of such a run: go on with --resume, or delete it")
+    data = cifar100(device, options.images)
+    deadline = math.inf if options.minutes is None else started + 60 * options.minutes
+    trainer = Trainer(data, options.seed, options.batch_size, random_crop_flip, folder, deadline, progress=True)
+    seed_everything(options.seed)
+    model = (MobileOne(branches=branches, merged=True) if branches else MobileNetV1()).to(device)
+    where = {"network": options.network, "branches": branches, "seed": options.seed}
+    rows, stages, predicted = [], [], {}
+
+    def add(form: str, variant: str, network: nn.Module, **counts) -> None:
+        network = copy.deepcopy(network).cpu()  # so that the record does not depend on the training device
+        classes = predict(network, data.test_images)
+        predicted[f"{options.network}-{branches}-{form}-{variant}-{options.seed}"] = classes
+        score = 100 * int((classes == data.test_labels).sum()) / len(classes)
+        bits = count_parameters(network) * (32 if form == "float" else 5)
+        settings = {"epochs": options.epochs if form == "float" else options.inq_epochs, "device": device.type}
+        rows.append(where | {"form": form, "variant": variant, "accuracy": score, "bits": bits} | settings | counts)
+        print(rows[-1])
+        if options.seed == 0 and not options.images and variant == "plain" and branches in (0, 4):
+            save_model(network, checkpoint_path(f"inq-{options.network}-{form}"))
+
+    try:
+        trainer.train(
+            model, "float", options.epochs, options.lr, options.weight_decay, Smoothed(options.smoothing), True
+        )
+        folded = reparameterize(model.eval())
+        add("float", "plain", folded)
+        for variant in options.variants:
+            outcome = apply_inq(folded, trainer, options.inq_epochs, variant=variant, lr=options.inq_lr)
+            stages += [where | {"variant": variant} | stage for stage in outcome.stages]
+            add("inq", variant, outcome.model, changed=outcome.changed, outgrown=outcome.outgrown)
+    except OutOfTime as stage:
+        print(f"The minutes are over in '{stage}'. Go on with --resume.")
+        return
+    if options.images:
+        print("A part of the images: nothing is recorded.")
+        return
+    table = merge_rows("inq_cifar100", pd.DataFrame(rows), CIFAR_KEYS)
+    merge_rows("inq_cifar100_stages", pd.DataFrame(stages), ["network", "branches", "seed", "variant", "stage"])
+    write_predictions(predicted, data.test_labels)
+    claims = size_claims() + cifar_claims(table) + cited_claims(table)
+    evidence.record("inq", claims, command=command, wall_s=time.perf_counter() - started, device=device)
+
+
+class Smoothed:
+    """Cross-entropy with smoothed labels."""
+
+    def __init__(self, smoothing: float):
+        self.smoothing = smoothing
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self.smoothing)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """Class of each image, (N,) int64."""
+    return torch.cat([model(x).argmax(1) for x in images.split(500)])
+
+
+def write_predictions(predicted: dict[str, Tensor], labels: Tensor) -> None:
+    """Add one column per network to ``inq_predictions.csv``, one row per test image."""
+    try:
+        table = evidence.rows("inq_predictions")
+    except FileNotFoundError:
+        table = pd.DataFrame({"label": labels.numpy()})
+    for name, classes in predicted.items():
+        table[name] = classes.numpy()
+    evidence.write_rows("inq_predictions", table[["label", *sorted(table.columns.drop("label"))]])
