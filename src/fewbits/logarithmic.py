@@ -19,7 +19,7 @@ from torch.autograd import Function
 
 from fewbits.checks import check_bits, check_finite, check_float, working_precision
 from fewbits.codes import Codes
-from fewbits.quantizer import Quantizer
+from fewbits.quantizer import Quantizer, observe_activations
 from fewbits.ste import straight_through
 
 STEPS = {"2": 1, "sqrt2": 2}  # per octave
@@ -241,28 +241,12 @@ def calibrate(
     Raises:
         ValueError: ``images`` reach no activation quantizer of ``model``.
     """
-    seen = []
 
     def fix(quantizer: LogQuantizer, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         quantizer.set_full_scale(rule(working_precision(inputs[0]), quantizer))
-        seen.append(quantizer)
         return inputs[0]
 
-    hooks = [
-        module.register_forward_hook(fix)
-        for name, module in model.named_modules()
-        if isinstance(module, LogQuantizer) and "parametrizations" not in name
-    ]
-    training = {module: module.training for module in model.modules()}
-    try:
-        model.eval()(images)
-    finally:
-        for module, mode in training.items():
-            module.training = mode
-        for hook in hooks:
-            hook.remove()
-    if not seen:
-        raise ValueError("model has no activation quantizer to calibrate")
+    observe_activations(model, images, LogQuantizer, fix)
     return model
 
 

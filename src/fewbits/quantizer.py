@@ -11,6 +11,7 @@ The helpers below put quantizers into any network without touching its class: we
 
 from collections.abc import Callable, Collection, Iterator
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -92,6 +93,43 @@ def quantize_activations(
     for parent, name, child in places:
         setattr(parent, name, nn.Sequential(child, make_quantizer()))
     return model
+
+
+@torch.no_grad()
+def observe_activations(
+    model: nn.Module, images: Tensor, kind: type[Quantizer], hook: Callable[[Quantizer, tuple, Tensor], Tensor]
+) -> None:
+    """Run ``model`` in evaluation mode with ``hook`` behind each of its activation quantizers, for calibration.
+
+    Args:
+        model: every submodule gets its mode (training or not) back.
+        images: (N, ...), one batch.
+        kind: type of the activation quantizers; weight quantizers are left alone.
+        hook: of (quantizer, inputs, output), returns what the network goes on with, e.g. ``inputs[0]``.
+    Raises:
+        ValueError: ``images`` reach no such quantizer.
+    """
+    reached = []
+
+    def counting(quantizer: Quantizer, inputs: tuple, output: Tensor) -> Tensor:
+        reached.append(quantizer)
+        return hook(quantizer, inputs, output)
+
+    hooks = [
+        module.register_forward_hook(counting)
+        for name, module in model.named_modules()
+        if isinstance(module, kind) and "parametrizations" not in name
+    ]
+    training = {module: module.training for module in model.modules()}
+    try:
+        model.eval()(images)
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+        for handle in hooks:
+            handle.remove()
+    if not reached:
+        raise ValueError("model has no activation quantizer to calibrate")
 
 
 def weight_quantizers(model: nn.Module) -> Iterator[tuple[str, Quantizer, Tensor]]:

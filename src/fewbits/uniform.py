@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fewbits.calibration import max_range
 from fewbits.checks import check_bits, check_channel_axis, check_finite, check_float, working_precision
 from fewbits.codes import Codes
-from fewbits.quantizer import Quantizer, quantize_activations, quantize_weights
+from fewbits.quantizer import Quantizer, observe_activations, quantize_activations, quantize_weights
 from fewbits.ste import fake_quantize
 
 RangeOf = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -183,22 +183,7 @@ def calibrate(model: nn.Module, images: Tensor, range_of: RangeOf = max_range) -
         seen.setdefault(quantizer, []).append(inputs[0])
         return inputs[0]
 
-    quantizers = [
-        module
-        for name, module in model.named_modules()
-        if isinstance(module, UniformQuantizer) and "parametrizations" not in name
-    ]
-    hooks = [quantizer.register_forward_hook(record) for quantizer in quantizers]
-    training = {module: module.training for module in model.modules()}
-    try:
-        model.eval()(images)
-    finally:
-        for module, mode in training.items():
-            module.training = mode
-        for hook in hooks:
-            hook.remove()
-    if not seen:
-        raise ValueError("model has no activation quantizer to calibrate")
+    observe_activations(model, images, UniformQuantizer, record)
     for quantizer, inputs in seen.items():
         quantizer.set_range(*range_of(torch.cat([x.flatten() for x in inputs])))
     return model
