@@ -16,9 +16,11 @@ from torch import nn
 from fewbits import evidence
 from fewbits.binary import latent_weights
 from fewbits.data import Dataset, load
+from fewbits.experiments.common import recorded
 from fewbits.nets import MLP, VGGSmall
 from fewbits.training import accuracy, fit, seed_everything
 
+COLUMNS = ("data", "method", "seed", "accuracy", "accuracy_quantized", "seconds")  # of a table of runs
 MLP_SIZES = (784, 128, 128, 128, 10)
 VGG_WIDTHS = (32, 32, 64, 64, 128, 128)
 
@@ -134,26 +136,18 @@ def run_missing(
     for seed in seed_list:
         for name, method in methods.items():
             # Read at each turn: another process may have added to the table in the meantime.
-            if per_seed(recorded(table), data_name, name).index.isin([seed]).any():
+            if per_seed(recorded(table, COLUMNS), data_name, name).index.isin([seed]).any():
                 continue
             started = time.perf_counter()
             model = train(method, task, data, seed)
             row = {"data": data_name, "method": name, "seed": seed} | measure(method, model, data)
             row["seconds"] = round(time.perf_counter() - started, 1)
             print(row, flush=True)
-            frame = pd.concat([recorded(table), pd.DataFrame([row])], ignore_index=True)
+            frame = pd.concat([recorded(table, COLUMNS), pd.DataFrame([row])], ignore_index=True)
             evidence.write_rows(table, frame.round({"accuracy": 4, "accuracy_quantized": 4}))
             if keep is not None:
                 keep(name, seed, model)
-    return recorded(table)
-
-
-def recorded(table: str) -> pd.DataFrame:
-    """The recorded runs, or an empty table."""
-    try:
-        return evidence.rows(table)
-    except FileNotFoundError:
-        return pd.DataFrame(columns=["data", "method", "seed", "accuracy", "accuracy_quantized", "seconds"])
+    return recorded(table, COLUMNS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,20 +3,13 @@
 import pandas as pd
 
 from fewbits import evidence
+from fewbits.experiments.common import recorded
 from fewbits.nets import count_parameters
 from fewbits.nets.mobileone import MobileNetV1, MobileOne, reparameterize
 
 STANDARD, BN_KEPT, LEAST_ERROR = "standard", "BN kept as a scale", "n1 of least error"  # settings in ``inq_small``
 KEYS = ["network", "seed", "setting", "bits"]  # of ``inq_small``; ``stage`` in addition in ``inq_small_stages``
 CIFAR_KEYS = ["network", "branches", "seed", "form", "variant"]  # of ``inq_cifar100``
-
-
-def recorded(name: str, columns: list[str]) -> pd.DataFrame:
-    """The recorded table ``name``, or one without rows."""
-    try:
-        return evidence.rows(name)
-    except FileNotFoundError:
-        return pd.DataFrame(columns=columns)
 
 
 def recorded_cifar100() -> pd.DataFrame:

@@ -1,6 +1,11 @@
 """Small things that every experiment needs."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import pandas as pd
+
+from fewbits import evidence
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -15,3 +20,11 @@ def seeds(count: int) -> range:
 def checkpoint_path(name: str) -> Path:
     """Where the small trained network ``name`` is kept: ``data/checkpoints/<name>.safetensors``."""
     return ROOT / "data" / "checkpoints" / f"{name}.safetensors"
+
+
+def recorded(table: str, columns: Sequence[str]) -> pd.DataFrame:
+    """The recorded ``table``, or one with ``columns`` and no rows if there is none yet."""
+    try:
+        return evidence.rows(table)
+    except FileNotFoundError:
+        return pd.DataFrame(columns=list(columns))

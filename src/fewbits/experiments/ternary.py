@@ -17,7 +17,7 @@ from fewbits.checkpoint import save_model
 from fewbits.experiments import _comparison
 from fewbits.experiments._comparison import FLOAT, TASKS, Method, Network, chosen, difference, run_missing
 from fewbits.experiments.binary import scaled_weights
-from fewbits.experiments.common import checkpoint_path, seeds
+from fewbits.experiments.common import checkpoint_path, recorded, seeds
 from fewbits.quantizer import quantize_weights, weight_layers, weight_quantizers
 from fewbits.ternary import TTQ, TWN, ExactTernary
 from fewbits.xnor import XnorWeights
@@ -103,10 +103,7 @@ def keep(data_name: str, method: str, seed: int, model: nn.Module) -> None:
     if data_name == "mnist5k" and method in KEPT and seed == 0:
         save_model(model.cpu(), checkpoint_path(f"ternary-{method.replace(' ', '-')}"))
     if method == "float":
-        try:
-            table = evidence.rows("ternary_errors")
-        except FileNotFoundError:
-            table = pd.DataFrame(columns=["data", "seed", "method", "error"])
+        table = recorded("ternary_errors", ["data", "seed", "method", "error"])
         new = [
             {"data": data_name, "seed": seed, "method": name, "error": round(relative_error(model, make), 6)}
             for name, make in ERRORS_OF.items()
