@@ -9,7 +9,8 @@ from torch import nn
 
 from fewbits.bn_folding import fold_model
 from fewbits.nets import MobileNetV1, MobileOne, count_parameters, reparameterize
-from fewbits.nets.mobileone import ConvBranches, patch_moments
+from fewbits.nets.mobileone import ConvBranches
+from fewbits.nets.moments import depthwise_moments, patch_moments
 from fewbits.quantizer import weight_layers
 
 # Arguments of ConvBranches: all that the networks use, and some that they do not.
@@ -296,3 +297,14 @@ def test_gradients_of_the_moments(kernel, stride):
     """The mean in the covariance has none by design; finite differences see that none is missing."""
     x = images(2, 2, 3, 4).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: patch_moments(x, kernel, stride), x)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 4), (2, 2), (3, 2), (5, 3), (6, 7)])
+def test_depthwise_moments_are_those_of_the_windows(height, width, memory_format):
+    x = images(3, 4, height, width).contiguous(memory_format=memory_format).requires_grad_()
+    windows = F.unfold(x, 3, padding=1).unflatten(1, (4, 9)).movedim(0, 2).flatten(2)  # (C, 9, all windows)
+    mean, covariance = depthwise_moments(x)
+    torch.testing.assert_close(mean, windows.mean(2))
+    torch.testing.assert_close(covariance, torch.stack([torch.cov(rows, correction=0) for rows in windows]))
+    assert torch.autograd.gradcheck(depthwise_moments, x)

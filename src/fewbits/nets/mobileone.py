@@ -13,7 +13,8 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd import Function
+
+from fewbits.nets.moments import depthwise_moments, patch_moments
 
 
 class ConvBranches(nn.Module):
@@ -24,10 +25,11 @@ class ConvBranches(nn.Module):
     (N, outputs, ⌈H / stride⌉, ⌈W / stride⌉).
 
     With ``merged``, a training step merges the branches *before* the convolution. Mean and variance of a linear map
-    follow from the mean and the covariance of the numbers that it sees, for a 1×1 convolution the channels of a pixel.
-    So the statistics of every branch are known without running it; each is then a kernel and a bias, and those are
-    added. Output, gradients and running statistics are the same, up to rounding, and come sooner. Grouped convolutions
-    run branch by branch all the same: the 9×9 covariances of a depthwise one cost as much as its branches.
+    follow from the mean and the covariance of the numbers that it sees, for a 1×1 convolution the channels of a pixel,
+    for a depthwise 3×3 one the window in its channel (:mod:`fewbits.nets.moments`). So the statistics of every branch
+    are known without running it; each is then a kernel and a bias, and those are added. Output, gradients and running
+    statistics are the same, up to rounding, and come sooner. Other grouped convolutions, and depthwise ones with a
+    stride, whose outputs are few, run branch by branch all the same.
 
     Args:
         kernel: odd; the padding keeps the size at stride 1.
@@ -57,10 +59,11 @@ class ConvBranches(nn.Module):
         self.identity = nn.BatchNorm2d(inputs) if shortcuts and inputs == outputs and stride == 1 else None
         self.shape = {"in_channels": inputs, "out_channels": outputs, "kernel_size": kernel, "stride": stride}
         self.shape |= {"padding": kernel // 2, "groups": groups}
+        self.depthwise = groups == inputs == outputs and (kernel, stride) == (3, 1)
         self.merged = merged
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and self.merged and self.shape["groups"] == 1:
+        if self.training and self.merged and (self.shape["groups"] == 1 or self.depthwise):
             return self._forward_merged(x)
         outputs = [norm(convolution(x)) for convolution, norm in zip(self.convolutions, self.norms, strict=True)]
         if self.identity is not None:
@@ -84,14 +87,20 @@ class ConvBranches(nn.Module):
         kernels, norms = zip(*self._kernels(), strict=True)
         stride, padding = self.shape["stride"], self.shape["padding"]
         with torch.autocast(x.device.type, enabled=False):  # statistics want all the digits of float32
-            mean, covariance = patch_moments(x.to(kernels[0].dtype), self.shape["kernel_size"], stride)
+            x = x.to(kernels[0].dtype)
+            if self.depthwise:
+                mean, covariance = depthwise_moments(x)
+            else:
+                mean, covariance = (moment[None] for moment in patch_moments(x, self.shape["kernel_size"], stride))
             rows = torch.stack([kernel.flatten(1) for kernel in kernels])  # (branches, outputs, n)
-            means, variances = rows @ mean, (rows @ covariance * rows).sum(2)
+            grouped = rows.unflatten(1, (len(mean), -1))  # (branches, groups, outputs / groups, n)
+            means = (grouped @ mean[:, :, None]).flatten(1)
+            variances = (grouped @ covariance * grouped).sum(3).flatten(1).clamp_min(0)  # rounding may pass below 0
             gamma, beta = (torch.stack([getattr(norm, kind) for norm in norms]) for kind in ("weight", "bias"))
             scale = gamma / torch.sqrt(variances + norms[0].eps)
             kernel = (scale.unsqueeze(2) * rows).sum(0).reshape(kernels[0].shape)
             bias = (beta - scale * means).sum(0)
-        y = F.conv2d(x, kernel, bias, stride, padding)
+        y = F.conv2d(x, kernel, bias, stride, padding, groups=self.shape["groups"])
         count = y.numel() // y.shape[1]
         if count == 1:
             raise ValueError("a batch normalization in train mode needs more than one value per channel")
@@ -125,39 +134,6 @@ class ConvBranches(nn.Module):
         convolution.weight.copy_(kernel)
         convolution.bias.copy_(bias)
         return convolution.eval()
-
-
-# --- Moments of what a kernel sees -----------------------------------------------------------------------------------
-
-
-class _Gram(Function):
-    """``aᵀ a`` for (P, n), with one matrix product in the backward pass where autograd would use two."""
-
-    @staticmethod
-    def forward(ctx, a):
-        ctx.save_for_backward(a)
-        return a.mT @ a
-
-    @staticmethod
-    def backward(ctx, grad):
-        (a,) = ctx.saved_tensors
-        return a @ (grad + grad.mT)
-
-
-def patch_moments(x: Tensor, kernel: int = 1, stride: int = 1) -> tuple[Tensor, Tensor]:
-    """Mean (n,) and covariance (n, n) of the n = C·kernel² numbers that each output of a convolution sees.
-
-    Args:
-        x: (N, C, H, W).
-        kernel: odd; padded by kernel // 2.
-    """
-    if kernel == 1:
-        patches = x[:, :, ::stride, ::stride].movedim(1, 3).reshape(-1, x.shape[1])
-    else:
-        patches = F.unfold(x, kernel, padding=kernel // 2, stride=stride).movedim(1, 2).flatten(0, 1)
-    mean = patches.mean(0)
-    # The covariance does not change to first order with the point that is subtracted, so no gradient goes through it.
-    return mean, _Gram.apply(patches - mean.detach()) / len(patches)
 
 
 # --- Networks --------------------------------------------------------------------------------------------------------
