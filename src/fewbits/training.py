@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
+from fewbits import distributed
 from fewbits._resume import device_of, name_of, reference_parameter, resume_run, run_settings, save_run
 
 
@@ -60,6 +61,8 @@ def fit(
     as its kernels are deterministic). ``epochs`` may be larger the second time if no scheduler depends on it. Not saved
     is what lies outside: generators of your own, and plain attributes that are not in a ``state_dict``.
 
+    Under ``torchrun`` (:mod:`fewbits.distributed`) all processes call this alike, and share out every batch.
+
     Args:
         model: maps (N, ...) to (N, classes). Put into training mode at the start, left in evaluation mode.
         images: (N, ...); floating point ones are cast to the dtype of the model's parameters, batch by batch.
@@ -85,14 +88,19 @@ def fit(
         parameter group), ``loss`` (mean over samples) and ``train_accuracy`` (fraction), both collected while training,
         ``test_accuracy`` (fraction or None), ``seconds``.
     Raises:
-        ValueError: lengths that differ, nothing to train on, or a checkpoint that belongs to other settings or another
-            model (the message names the setting).
+        ValueError: lengths that differ, nothing to train on, a batch with fewer samples than there are processes, or a
+            checkpoint that belongs to other settings or another model (the message names the setting).
         FloatingPointError: the loss is NaN or infinite; names epoch and step. The checkpoint of the epoch before stays.
     """
     if not len(images) or len(images) != len(labels):
         raise ValueError(f"need as many images as labels, and at least one; got {len(images)} and {len(labels)}")
     if batch_size < 1 or epochs < 0:
         raise ValueError(f"batch_size must be positive and epochs not negative, got {batch_size} and {epochs}")
+    smallest = len(images) % batch_size or min(batch_size, len(images))
+    if smallest < distributed.processes():
+        raise ValueError(
+            f"batch_size {batch_size} leaves a batch of {smallest} for {distributed.processes()} processes"
+        )
     started = time.perf_counter()
     device = device_of(model)
     if channels_last:
@@ -107,7 +115,9 @@ def fit(
         history = []
 
     steps = math.ceil(len(images) / batch_size)
-    bar = tqdm(total=epochs * steps, initial=len(history) * steps, unit="step", disable=not progress)
+    silent = not (progress and distributed.is_first())
+    bar = tqdm(total=epochs * steps, initial=len(history) * steps, unit="step", disable=silent)
+    forward = distributed.parallel(model)
     model.train()
     for epoch in range(len(history) + 1, epochs + 1):
         epoch_started = time.perf_counter()
@@ -118,13 +128,16 @@ def fit(
             x, y = _batch(model, images[index]), labels[index.to(labels.device)].to(device)
             if augment is not None:
                 x = augment(x, generator)
+            x, y = distributed.share(x), distributed.share(y)
             if channels_last and x.dim() == 4:
                 x = x.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocast):
-                logits = model(x)
-            batch_loss = loss(logits.float() if autocast else logits, y)
+                logits = forward(x)
+            # The mean over the processes is the mean over the batch, also if one share is larger; alone it is exact.
+            part = distributed.processes() * len(y) / len(index)
+            batch_loss = part * loss(logits.float() if autocast else logits, y)
             # Checked before the step, so that no later message about broken weights hides the cause.
-            value = batch_loss.item()
+            value = distributed.add_up(batch_loss.detach() / distributed.processes()).item()
             if not math.isfinite(value):
                 raise FloatingPointError(f"the loss is {value} in epoch {epoch}, step {step} of {steps}")
             optimizer.zero_grad()
@@ -135,20 +148,21 @@ def fit(
                 scheduler.step()
             if after_step is not None:
                 after_step(model)
-            total_loss += value * len(y)
+            total_loss += value * len(index)
             total_correct += (logits.argmax(1) == y).sum()
             bar.update()
         record = {"epoch": epoch, "lr": lr, "loss": total_loss / len(images)}
-        record["train_accuracy"] = total_correct.item() / len(images)
+        record["train_accuracy"] = distributed.add_up(total_correct).item() / len(images)
         record["test_accuracy"] = None if evaluate_on is None else accuracy(model, *evaluate_on)
         record["seconds"] = time.perf_counter() - epoch_started
         history.append(record)
         bar.set_postfix(loss=record["loss"], test=record["test_accuracy"])
-        if checkpoint is not None:
+        if checkpoint is not None and distributed.is_first():
             save_run(Path(checkpoint), settings, model, optimizer, scheduler, history)
-        if log is not None:
+        if log is not None and distributed.is_first():
             _write_csv(Path(log), history)
-        if minutes is not None and time.perf_counter() - started >= 60 * minutes:
+        over = minutes is not None and time.perf_counter() - started >= 60 * minutes
+        if distributed.first_says(over):
             break
     bar.close()
     model.eval()

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewbits import evidence
+from fewbits import distributed, evidence
 from fewbits.checkpoint import save_model
 from fewbits.data import Dataset, load, normalize, random_crop_flip
 from fewbits.experiments._inq_claims import CIFAR_KEYS, cifar_claims, cited_claims, merge_rows, size_claims
@@ -32,9 +32,13 @@ def cifar100(device: torch.device, images: int | None = None) -> Dataset:
 
 
 def run_cifar(options, command: str) -> None:
-    """One seed of one network: train, fold, INQ, record."""
+    """One seed of one network: train, fold, INQ, record; by one process, or by all that ``torchrun`` started."""
+    with distributed.process_group() as device:
+        _run(options, command, device)
+
+
+def _run(options, command: str, device: torch.device) -> None:
     started = time.perf_counter()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
     branches = options.branches if options.network == "mobileone" else 0
     folder = ROOT / "data" / "runs" / f"inq-{options.network}-{branches}-{options.seed}"
@@ -58,7 +62,8 @@ def run_cifar(options, command: str) -> None:
         settings = {"epochs": options.epochs if form == "float" else options.inq_epochs, "device": device.type}
         rows.append(where | {"form": form, "variant": variant, "accuracy": score, "bits": bits} | settings | counts)
         print(rows[-1])
-        if options.seed == 0 and not options.images and variant == "plain" and branches in (0, 4):
+        first = distributed.is_first()
+        if first and options.seed == 0 and not options.images and variant == "plain" and branches in (0, 4):
             save_model(network, checkpoint_path(f"inq-{options.network}-{form}"))
 
     try:
@@ -73,6 +78,8 @@ def run_cifar(options, command: str) -> None:
             add("inq", variant, outcome.model, changed=outcome.changed, outgrown=outcome.outgrown)
     except OutOfTime as stage:
         print(f"The minutes are over in '{stage}'. Go on with --resume.")
+        return
+    if not distributed.is_first():
         return
     if options.images:
         print("A part of the images: nothing is recorded.")

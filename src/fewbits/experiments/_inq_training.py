@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fewbits import distributed
 from fewbits.data import Dataset
 from fewbits.inq import Inq, InqQuantizer, halving, least_error_exponent
 from fewbits.quantizer import weight_layers
@@ -41,7 +42,7 @@ class Trainer:
 
     def train(self, model: nn.Module, name: str, epochs: int, lr: float, decay: float, loss: Callable, peak: bool):
         """SGD with momentum; the learning rate rises to ``lr`` first if ``peak``, and falls to 0 as a cosine."""
-        minutes = (self.deadline - time.perf_counter()) / 60
+        minutes = distributed.first_says(self.deadline - time.perf_counter()) / 60
         if minutes <= 0:
             raise OutOfTime(name)
         optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=decay)
