@@ -17,14 +17,14 @@ import time
 
 import brevitas.nn as qnn
 import torch
-import torch.nn.functional as F
 from torch import nn
+from turns import make_step, print_ratios
 
 from fewbits.nets import VGGSmall
 from fewbits.quantizer import quantize_activations, quantize_weights
 from fewbits.uniform import UniformQuantizer, quantize_model
 
-BITS, BATCH, ROUNDS = 4, 128, 9
+BITS, BATCH = 4, 128
 WIDTHS = (64, 64, 128, 128, 256, 256)
 
 
@@ -72,30 +72,9 @@ def main() -> None:
         "brevitas": brevitas_vgg(),
     }
     steps = {name: make_step(model, images, labels) for name, model in models.items()}
-    seconds = {name: [] for name in models}
-    for _ in range(ROUNDS):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            seconds[name].append(time.perf_counter() - started)
     print(f"one training step, {BITS}-bit weights and activations, {torch.get_num_threads()} threads")
-    for name, times in seconds.items():
-        ratios = torch.tensor(times[2:]) / torch.tensor(seconds["float"][2:])  # two rounds of warm-up
-        low, middle, high = (f"{ratios.quantile(q).item():.2f}" for q in (0.0, 0.5, 1.0))
-        print(f"  {name:9s} {middle} × float (range {low} to {high}), {torch.tensor(times[2:]).median():.3f} s")
+    print_ratios(steps, "float")
     print_passes()
-
-
-def make_step(model: nn.Module, images, labels):
-    """A function that runs forward, backward and one SGD step."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-
-    def step():
-        optimizer.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
-        optimizer.step()
-
-    return step
 
 
 def print_passes() -> None:

@@ -482,10 +482,6 @@ def test_figures_show_what_they_are_given():
     assert panel.lines[0].get_xydata().tolist() == [[0, 8], [1, 2], [2, 6], [3, 3]]
     ticks = [label.get_text() for label in panel.get_xticklabels()]
     assert ticks == ["float", "freeze 50 %", "train", "freeze 100 %"]
-    panels = figures.kernels({"a": weights, "b": 2 * weights}, 3 * weights).axes
-    assert [panel.get_title(loc="left") for panel in panels] == ["a", "b", "one kernel"]
-    assert [text.get_text() for text in panels[2].texts] == ["1.50", "-0.90", "0.75", "0.00", "="]
-    assert {panel.images[0].get_clim() for panel in panels} == {(-3, 3)}  # the same colours in all panels
     panel = figures.scores({"float": [1.0, 3.0], "INQ": [2.0]}, {"INQ": 2.5}).axes[0]
     assert [label.get_text() for label in panel.get_yticklabels()] == ["float", "INQ"]
     assert panel.lines[0].get_xdata().tolist() == [1, 3]

@@ -2,6 +2,8 @@
 
 import copy
 
+import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ from fewbits.bn_folding import fold_model
 from fewbits.nets import MobileNetV1, MobileOne, count_parameters, reparameterize
 from fewbits.nets.mobileone import ConvBranches
 from fewbits.nets.moments import depthwise_moments, patch_moments
+from fewbits.plots import mobileone as figures
 from fewbits.quantizer import weight_layers
 
 # Arguments of ConvBranches: all that the networks use, and some that they do not.
@@ -308,3 +311,21 @@ def test_depthwise_moments_are_those_of_the_windows(height, width, memory_format
     torch.testing.assert_close(mean, windows.mean(2))
     torch.testing.assert_close(covariance, torch.stack([torch.cov(rows, correction=0) for rows in windows]))
     assert torch.autograd.gradcheck(depthwise_moments, x)
+
+
+# --- Figures ---------------------------------------------------------------------------------------------------------
+
+
+def test_figures_show_what_they_are_given():
+    weights = torch.tensor([[0.5, -0.3], [0.25, 0.0]])
+    panels = figures.kernels({"a": weights, "b": 2 * weights}, 3 * weights).axes
+    assert [panel.get_title(loc="left") for panel in panels] == ["a", "b", "one kernel"]
+    assert [text.get_text() for text in panels[2].texts] == ["1.50", "-0.90", "0.75", "0.00", "="]
+    assert {panel.images[0].get_clim() for panel in panels} == {(-3, 3)}  # the same colours in all panels
+    rows = {"form": ["one", "two"], "ratio": [1.0, 2.0], "low": [1.0, 1.5], "high": [1.0, 3.0]}
+    axis = figures.step_times(pd.DataFrame(rows)).axes[0]
+    assert [bar.get_width() for bar in axis.patches] == [1.0, 2.0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["one", "two"]
+    assert axis.get_xlabel() == "time of a training step, one = 1"
+    assert axis.collections[0].get_segments()[1][:, 0].tolist() == [1.5, 3.0]
+    plt.close("all")

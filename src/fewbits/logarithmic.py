@@ -15,12 +15,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
 
 from fewbits.checks import check_bits, check_finite, check_float, working_precision
 from fewbits.codes import Codes
 from fewbits.quantizer import Quantizer, observe_activations
-from fewbits.ste import straight_through
+from fewbits.ste import round_backward, straight_through
 
 STEPS = {"2": 1, "sqrt2": 2}  # per octave
 # Where the mantissa in [½, 1) crosses from one rounded logarithm to the next: 2^(-½) for base 2, 2^(-¾) and 2^(-¼) for
@@ -253,17 +252,6 @@ def calibrate(
 # --- Gradients -----------------------------------------------------------------------------------------------------
 
 
-class _QuantizeGradient(Function):
-    @staticmethod
-    def forward(ctx, x, quantizer):
-        ctx.quantizer = quantizer
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return ctx.quantizer(grad).to(grad.dtype), None
-
-
 class QuantizeGradient(nn.Module):
     """The identity, whose gradient is quantized on its way back (miyashita2016, Sec. 4, training).
 
@@ -281,4 +269,4 @@ class QuantizeGradient(nn.Module):
         self.quantizer = quantizer
 
     def forward(self, x: Tensor) -> Tensor:
-        return _QuantizeGradient.apply(check_float(x), self.quantizer)
+        return round_backward(check_float(x), self.quantizer)

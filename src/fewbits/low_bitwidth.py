@@ -8,16 +8,17 @@ Rounding ties go to the even integer. The first and the last layer stay in float
 that is what the ``skip`` of :func:`fewbits.quantizer.quantize_weights` and :func:`quantize_gradients` do by default.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
 
 from fewbits.binary import sign_codes
 from fewbits.channels import mean_magnitude
 from fewbits.checks import check_bits, check_finite, check_float, working_precision
 from fewbits.codes import Codes
 from fewbits.quantizer import Quantizer, weight_layers
-from fewbits.ste import straight_through
+from fewbits.ste import round_backward, straight_through
 
 
 def odd_levels(bits: int) -> Tensor:
@@ -158,17 +159,6 @@ def _gradient_index_and_scale(grad: Tensor, bits: int, noise: bool) -> tuple[Ten
     return index, largest * step
 
 
-class _GradientQuantizer(Function):
-    @staticmethod
-    def forward(ctx, x, bits, noise):
-        ctx.bits, ctx.noise = bits, noise
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return quantize_gradient(grad, ctx.bits, ctx.noise), None, None
-
-
 class GradientQuantizer(nn.Module):
     """The identity in the forward pass; in the backward pass the gradient becomes :func:`quantize_gradient` of it.
 
@@ -184,7 +174,7 @@ class GradientQuantizer(nn.Module):
         self.bits, self.noise = check_bits(bits), noise
 
     def forward(self, x: Tensor) -> Tensor:
-        return _GradientQuantizer.apply(x, self.bits, self.noise)
+        return round_backward(x, partial(quantize_gradient, bits=self.bits, noise=self.noise))
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, noise={self.noise}"

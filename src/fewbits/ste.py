@@ -8,6 +8,8 @@ Each estimator is one autograd function that works in place on its own output: t
 memory traffic, so fewer passes over a tensor mean a faster training step (measured by ``make bench``).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -66,6 +68,17 @@ class _FakeQuantize(Function):
         return grad.where(inside, grad.new_zeros(())), None, None, None, None
 
 
+class _RoundBackward(Function):
+    @staticmethod
+    def forward(ctx, x, rule):
+        ctx.rule = rule
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return ctx.rule(grad).to(grad.dtype), None
+
+
 def round_ste(x: Tensor) -> Tensor:
     """Round to the nearest integer, ties to even; the gradient passes unchanged."""
     return _Round.apply(x)
@@ -105,3 +118,12 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor | None, q_min: in
         q_min, q_max: least and greatest integer.
     """
     return _FakeQuantize.apply(x, scale, zero_point, q_min, q_max)
+
+
+def round_backward(x: Tensor, rule: Callable[[Tensor], Tensor]) -> Tensor:
+    """``x`` itself; on the way back the gradient becomes ``rule(gradient)``. The opposite of a straight-through step.
+
+    Args:
+        rule: of the gradient, which has the shape and dtype of ``x``; its result may have another dtype.
+    """
+    return _RoundBackward.apply(x, rule)

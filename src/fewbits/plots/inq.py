@@ -46,30 +46,6 @@ def partition(steps: Sequence[tuple[str, Tensor, Tensor]], *, title: str = "The 
     return figure
 
 
-def kernels(branches: Mapping[str, Tensor], total: Tensor, *, title: str = "Branches add up to one kernel") -> Figure:
-    """The kernel of every branch, and the one that they add up to; blue is positive, red negative.
-
-    Args:
-        branches: by name, (H, W) kernels as they count in the sum.
-        total: (H, W), shown behind the equals sign.
-    """
-    panels = [*branches.items(), ("one kernel", total)]
-    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 1.9), squeeze=False)
-    largest = max(kernel.abs().max().item() for _, kernel in panels)
-    for index, (axis, (name, kernel)) in enumerate(zip(axes.flat, panels, strict=True)):
-        values = kernel.detach().double().numpy()
-        axis.imshow(values, cmap="RdBu", vmin=-2 * largest, vmax=2 * largest)  # pale, so that black text reads
-        for (row, column), value in np.ndenumerate(values):
-            axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=SMALL - 1)
-        axis.set_title(name)
-        axis.axis("off")
-        if index:
-            sign = "=" if index == len(branches) else "+"
-            axis.text(-0.13, 0.5, sign, transform=axis.transAxes, ha="center", va="center")
-    figure.suptitle(title, x=0.01, ha="left")
-    return figure
-
-
 def weights_by_stage(
     steps: Sequence[tuple[str, Tensor, Tensor]], *, title: str = "The weights of one layer on their way to the codebook"
 ) -> Figure:

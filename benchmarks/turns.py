@@ -1,0 +1,47 @@
+"""Time several forms of one training step in turns, so that a machine that slows down half-way does not matter."""
+
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def make_step(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], None]:
+    """A function that runs forward, backward and one SGD step."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def step():
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def print_ratios(steps: dict[str, Callable[[], None]], reference: str, rounds: int = 9) -> list[dict]:
+    """Median and range of each step's time over the reference's of the same round, after two rounds of warm-up.
+
+    Returns:
+        What is printed, a row for each step.
+    """
+    seconds = {name: [] for name in steps}
+    for _ in range(rounds + 2):
+        for name, step in steps.items():
+            started = time.perf_counter()
+            step()
+            seconds[name].append(time.perf_counter() - started)
+    times = {name: torch.tensor(values[2:]) for name, values in seconds.items()}
+    width = max(map(len, steps))
+    rows = []
+    for name, values in times.items():
+        ratios = values / times[reference]
+        low, middle, high = (round(ratios.quantile(q).item(), 3) for q in (0.0, 0.5, 1.0))
+        rows.append(
+            {"form": name, "ratio": middle, "low": low, "high": high, "seconds": round(values.median().item(), 4)}
+        )
+        print(
+            f"  {name:{width}s} {middle:.2f} × {reference} (range {low:.2f} to {high:.2f}), {rows[-1]['seconds']:.3f} s"
+        )
+    return rows

@@ -1,0 +1,54 @@
+"""Figures of the chapter on MobileOne (see `fewbits.plots`)."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from fewbits.plots.theme import COLORS, SMALL, WIDTH
+
+
+def kernels(branches: Mapping[str, Tensor], total: Tensor, *, title: str = "Branches add up to one kernel") -> Figure:
+    """The kernel of every branch, and the one that they add up to; blue is positive, red negative.
+
+    Args:
+        branches: by name, (H, W) kernels as they count in the sum.
+        total: (H, W), shown behind the equals sign.
+    """
+    panels = [*branches.items(), ("one kernel", total)]
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 1.9), squeeze=False)
+    largest = max(kernel.abs().max().item() for _, kernel in panels)
+    for index, (axis, (name, kernel)) in enumerate(zip(axes.flat, panels, strict=True)):
+        values = kernel.detach().double().numpy()
+        axis.imshow(values, cmap="RdBu", vmin=-2 * largest, vmax=2 * largest)  # pale, so that black text reads
+        for (row, column), value in np.ndenumerate(values):
+            axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=SMALL - 1)
+        axis.set_title(name)
+        axis.axis("off")
+        if index:
+            sign = "=" if index == len(branches) else "+"
+            axis.text(-0.13, 0.5, sign, transform=axis.transAxes, ha="center", va="center")
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def step_times(frame: pd.DataFrame, *, title: str = "What a training step takes") -> Figure:
+    """A bar for each form of a training step, with the range over the rounds of the race.
+
+    Args:
+        frame: one row a form; columns ``form``, and ``ratio``, ``low``, ``high`` to the form whose ratio is 1.
+    """
+    frame = frame.sort_values("ratio")
+    reference = frame.form[(frame.ratio == 1).idxmax()]
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.9 + 0.35 * len(frame)))
+    colours = [COLORS["inq"] if form == reference else to_rgba(COLORS["float"], 0.4) for form in frame.form]
+    error = np.abs(frame[["low", "high"]].to_numpy() - frame[["ratio"]].to_numpy()).T
+    axis.barh(frame.form, frame.ratio, xerr=error, color=colours, error_kw={"elinewidth": 1, "capsize": 2.5})
+    axis.invert_yaxis()
+    axis.set(xlabel=f"time of a training step, {reference} = 1")
+    axis.set_title(title, fontweight="bold")
+    return figure
