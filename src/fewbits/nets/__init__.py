@@ -2,12 +2,25 @@
 
 from torch import nn
 
+from fewbits.nets.lenet import LeNet5, lenet_300_100
 from fewbits.nets.lstm import CharLSTM
 from fewbits.nets.mlp import MLP
 from fewbits.nets.mobileone import MobileNetV1, MobileOne, reparameterize
+from fewbits.nets.resnet import ResNet18
 from fewbits.nets.vgg import VGGSmall
 
-__all__ = ["MLP", "CharLSTM", "MobileNetV1", "MobileOne", "VGGSmall", "count_parameters", "reparameterize"]
+__all__ = [
+    "MLP",
+    "CharLSTM",
+    "LeNet5",
+    "MobileNetV1",
+    "MobileOne",
+    "ResNet18",
+    "VGGSmall",
+    "count_parameters",
+    "lenet_300_100",
+    "reparameterize",
+]
 
 
 def count_parameters(model: nn.Module) -> int:

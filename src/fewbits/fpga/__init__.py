@@ -1,0 +1,1 @@
+"""Hardware: models of processors whose time and circuits follow from the number of bits."""
