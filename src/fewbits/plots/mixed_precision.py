@@ -195,7 +195,7 @@ def bits_of_filters(bits: Mapping[str, Mapping[str, Sequence[int]]], *, title: s
 def distribution_steps(
     filters: Mapping[str, tuple[Tensor, float, int]], *, title: str = "A step for each filter"
 ) -> Figure:
-    """Histograms of filters in units of their standard deviation, with the grid of each.
+    """Histograms of filters, with the grid of each.
 
     Args:
         filters: name -> (weights, step, bits).
