@@ -137,6 +137,7 @@ def mixture_in_training(
     figure, panels = plt.subplots(2, columns, figsize=(WIDTH, 3.8), sharex=True, sharey=True)
     width = float(np.diff(sorted(histogram.left.unique())[:2])[0])
     reach = 1.15 * max(mixture["mean"].abs().max(), 1e-3)
+    top = 2 * histogram["count"].max()  # of all steps: the bar at 0 grows
     for axes, step in zip(panels.flat, steps, strict=False):
         bars, parts = histogram[histogram.step == step], mixture[mixture.step == step]
         axes.bar(bars.left, bars["count"], width, align="edge", color="#b8c0c8", linewidth=0)
@@ -148,7 +149,7 @@ def mixture_in_training(
         zero = parts[parts.component == 0]["std"].item()
         axes.annotate(f"σ at 0: {zero:.4f}", (0.03, 0.88), xycoords="axes fraction", fontsize=SMALL)
         axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.set(yscale="log", ylim=(0.8, None), xlim=(-reach, reach), title=f"step {step}")
+        axes.set(yscale="log", ylim=(0.8, top), xlim=(-reach, reach), title=f"step {step}")
     for axes in panels.flat[len(steps) :]:
         axes.set_visible(False)
     for axes in panels[-1]:
