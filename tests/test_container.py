@@ -1,5 +1,6 @@
 """The ``.fewbits`` file: read back bit for bit, small as counted by hand, and refused when anything in it is wrong."""
 
+import os
 import struct
 import zlib
 
@@ -177,7 +178,7 @@ def test_a_crash_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(container.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         container.save(path, {"x": torch.zeros(3)})
     assert path.read_bytes() == before

@@ -15,8 +15,8 @@ SOURCE = ROOT / "src" / "fewbits"
 
 # A module imports from its own floor and from those below, never from above. A new module needs a line here.
 FLOORS = {
-    0: "_archives _download channels checkpoint checks codes data distributed evidence packing plots powers ste text"
-    " container filter_codes huffman kmeans macs",
+    0: "_archives _download channels checkpoint checks codes data distributed evidence files packing plots powers ste"
+    " text container filter_codes huffman kmeans macs modes",
     1: "_resume bitwise calibration nets quantizer training",
     2: "binary bn_folding inq log_arithmetic logarithmic low_bitwidth mixed_precision qnn shift_based ternary uniform"
     " bit_costs deep_compression post_training soft_sharing vector xnor",

@@ -1,7 +1,6 @@
 """Checkpoints without pickle: nested Python values and tensors in one safetensors file, written atomically."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+
+from fewbits.files import write_whole
 
 _KEY = "fewbits.state"  # where the structure lies in the file's metadata
 
@@ -29,7 +30,7 @@ def save_state(path: str | Path, tree: Any) -> None:
     """
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_to_json(tree, "tree", tensors))
-    _write(Path(path), save(tensors, {_KEY: structure}))
+    write_whole(Path(path), save(tensors, {_KEY: structure}))
 
 
 def load_state(path: str | Path) -> Any:
@@ -58,7 +59,7 @@ def save_model(model: nn.Module, path: str | Path) -> None:
     for name, value in state.items():
         if not isinstance(value, Tensor):
             raise TypeError(f"{name} is a {type(value).__name__}, not a tensor")
-    _write(Path(path), save({name: _detached(value) for name, value in state.items()}))
+    write_whole(Path(path), save({name: _detached(value) for name, value in state.items()}))
 
 
 def load_model(model: nn.Module, path: str | Path) -> nn.Module:
@@ -130,18 +131,6 @@ def _from_json(node: Any, tensors: dict[str, Tensor]) -> Any:
     if "list" in node:
         return [_from_json(item, tensors) for item in node["list"]]
     return tuple(_from_json(item, tensors) for item in node["tuple"])
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

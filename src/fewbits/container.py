@@ -22,7 +22,6 @@ unpickled.
 """
 
 import math
-import os
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -33,6 +32,7 @@ import torch
 from torch import Tensor
 
 from fewbits import huffman, packing
+from fewbits.files import write_whole
 
 VERSION = 1
 CODINGS = ("plain", "sparse", "shared", "huffman")
@@ -58,16 +58,8 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], coding: str = "huffman
         TypeError: a tensor is not float32; the message names it.
         ValueError: unknown ``coding``, or a tensor of more than 2^28 elements.
     """
-    path, content = Path(path), to_bytes(tensors, coding)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = to_bytes(tensors, coding)
+    write_whole(Path(path), content)
     return len(content)
 
 

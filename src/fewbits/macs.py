@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from fewbits.modes import evaluating
+
 
 @dataclass(frozen=True)
 class LayerWork:
@@ -74,21 +76,17 @@ def layer_work(model: nn.Module, input_shape: Sequence[int]) -> list[LayerWork]:
     dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
     image = torch.zeros(1, *input_shape, dtype=dtype, device=parameter.device)
     works: list[LayerWork] = []
-    modes = {module: module.training for module in model.modules()}
     hooks = [
         module.register_forward_hook(_recorder(name, module, works))
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     ]
     try:
-        with torch.no_grad():
-            model.eval()(image)
+        with evaluating(model), torch.no_grad():
+            model(image)
     finally:
         for hook in hooks:
             hook.remove()
-        # Not model.train(): a part of the model may have been in evaluation mode on its own.
-        for module, training in modes.items():
-            module.training = training
     if not works:
         raise ValueError("model calls no nn.Conv2d and no nn.Linear")
     return works

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fewbits.modes import evaluating
+
 PATH = Path(__file__).resolve().parents[2] / "data" / "text" / "alice.txt"
 SHA256 = "cc660e04a3bef809b5436e822536cafefa278d55fb3639fb3e93665590d6fc0a"
 TRAIN_SHARE = 0.9
@@ -83,8 +85,7 @@ def bits_per_character(model: nn.Module, codes: Tensor, lanes: int = 16) -> floa
         codes: (n,) int64.
         lanes: pieces, >= 1; fewer pieces give longer memories and take longer.
     """
-    training = model.training
     inputs, targets = windows(codes, (len(codes) - 1) // lanes)
-    loss = F.cross_entropy(model.eval()(inputs), targets)
-    model.train(training)
+    with evaluating(model):
+        loss = F.cross_entropy(model(inputs), targets)
     return loss.item() / math.log(2)

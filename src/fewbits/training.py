@@ -4,8 +4,7 @@ import csv
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from fewbits import distributed
 from fewbits._resume import device_of, name_of, reference_parameter, resume_run, run_settings, save_run
+from fewbits.modes import evaluating
 
 
 def seed_everything(seed: int) -> None:
@@ -188,22 +188,11 @@ def correct(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 
     if not len(images) or len(images) != len(labels):
         raise ValueError(f"need as many images as labels, and at least one; got {len(images)} and {len(labels)}")
     count = 0
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
             predicted = model(_batch(model, x)).argmax(1)
             count += int((predicted == y.to(predicted.device)).sum())
     return count
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _batch(model: nn.Module, images: Tensor) -> Tensor:

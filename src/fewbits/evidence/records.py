@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from fewbits.evidence.claims import Claim, runs, validate, verdict
+from fewbits.files import write_whole
 
 _ROOT = Path(__file__).resolve().parents[3]
 
@@ -94,7 +95,7 @@ def record(
         if "ours" in claim:
             claim["ours"].setdefault("value", fmean(runs(claim["ours"])))
         claim["verdict"] = verdict(claim)
-    _write(path, json.dumps(merged, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_whole(path, (json.dumps(merged, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
     return merged
 
 
@@ -158,7 +159,7 @@ def rows(name: str) -> pd.DataFrame:
 
 def write_rows(name: str, frame: pd.DataFrame) -> None:
     """Store ``frame`` (without its index) as ``data/results/<name>.csv``, whole or not at all."""
-    _write(_path(name, "csv"), frame.to_csv(index=False, lineterminator="\n"))
+    write_whole(_path(name, "csv"), frame.to_csv(index=False, lineterminator="\n").encode())
 
 
 def _path(name: str, suffix: str) -> Path:
@@ -183,13 +184,3 @@ def _check_list(chapter: str, claims: list[Claim]) -> None:
         if claim["id"] in seen:
             raise ValueError(f"claim {claim['id']!r}: id is given twice")
         seen.add(claim["id"])
-
-
-def _write(path: Path, text: str) -> None:
-    # Written beside the old file and renamed over it: a crash half-way leaves the old file whole.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

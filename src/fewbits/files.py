@@ -1,0 +1,23 @@
+"""Files that are written whole or not at all."""
+
+import os
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` so that a crash half-way leaves the old file, or none, and never a part.
+
+    The bytes go to a temporary name in the same folder and are flushed to the disk; then the file takes its name.
+
+    Raises:
+        OSError: the folder does not exist, or the disk is full; the temporary file is gone and the old one as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
