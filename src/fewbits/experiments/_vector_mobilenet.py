@@ -4,12 +4,13 @@ import copy
 import time
 
 import pandas as pd
+import torch
 from torch import nn
 
 from fewbits import evidence
 from fewbits.checkpoint import load_model
-from fewbits.data import load, normalize
 from fewbits.deep_compression import DeepCompression, plain_state
+from fewbits.experiments._inq_cifar100 import cifar100
 from fewbits.experiments._vector_training import other_sizes, percent, size
 from fewbits.experiments.common import checkpoint_path
 from fewbits.nets import MobileNetV1, reparameterize
@@ -27,7 +28,7 @@ def compress_mobilenet() -> None:
     if not path.exists():
         print(f"no {path.name}: run the experiment inq first")
         return
-    data = normalize(load("cifar100"))
+    data = cifar100(torch.device("cpu"))
     model = load_model(reparameterize(MobileNetV1().eval()), path)
     rows = [{"keep": 1.0, "bits": 32, "accuracy": percent(model, data), "bytes": size(model, "plain")}]
     for keep in KEEP:

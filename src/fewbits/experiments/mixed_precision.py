@@ -3,7 +3,8 @@
 Every method starts from the same float network of its seed. Written are ``data/results/mixed_precision_runs.csv`` (one
 row per method, setting and seed; only what is missing is trained), ``data/results/mixed_precision_bits.csv`` (bits of
 every filter, one row per layer), ``data/results/mixed_precision.json`` (claims) and the networks of seed 0 that the
-chapter evaluates in ``data/checkpoints``.
+chapter evaluates in ``data/checkpoints``. ``--data cifar100`` does the same for the MobileNet of the experiment ``inq``
+(``mixed_precision_cifar100.csv``).
 """
 
 import time
@@ -16,6 +17,7 @@ from torch import nn
 from fewbits import evidence
 from fewbits.bit_costs import filter_bits
 from fewbits.checkpoint import save_model
+from fewbits.experiments import _mixed_precision_cifar100
 from fewbits.experiments._mixed_precision_training import METHODS, measure, prepared, train_float, train_quantized
 from fewbits.experiments.common import checkpoint_path, recorded, seeds
 
@@ -27,14 +29,26 @@ SASAKI_RATIO = 0.5  # the step of the claim on post-training accuracy, in standa
 
 def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments mixed_precision``."""
+    parser.add_argument("--data", choices=("mnist5k", "cifar100"), default="mnist5k")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
 
 
 def run(options, command: str) -> None:
     """Train what is missing, then write claims."""
     evidence.code_version()  # before the run, so that a later commit does not take the credit
+    if options.data == "cifar100":
+        frame = _mixed_precision_cifar100.run_cifar100(options.seeds)
+        claims = make_cifar100_claims(frame)
+    else:
+        frame = run_mnist5k(options.seeds)
+        claims = make_claims(frame)
+    evidence.record("mixed_precision", claims, command=command, wall_s=float(frame.seconds.sum()))
+
+
+def run_mnist5k(count: int) -> pd.DataFrame:
+    """Train what is missing of ``count`` seeds; the table ``mixed_precision_runs``."""
     data = prepared()
-    for seed in seeds(options.seeds):
+    for seed in seeds(count):
         float_model = None
         for method, setting in [("float", 32), *((name, s) for name, m in METHODS.items() for s in m.settings)]:
             table = recorded("mixed_precision_runs", COLUMNS)
@@ -51,9 +65,7 @@ def run(options, command: str) -> None:
             row["seconds"] = round(time.perf_counter() - started, 1)
             print(row, flush=True)
             evidence.write_rows("mixed_precision_runs", pd.concat([table, pd.DataFrame([row])]).round(4))
-    frame = recorded("mixed_precision_runs", COLUMNS)
-    wall = float(frame.seconds.sum())
-    evidence.record("mixed_precision", make_claims(frame), command=command, wall_s=wall)
+    return recorded("mixed_precision_runs", COLUMNS)
 
 
 def _rows_of(table: pd.DataFrame, method: str, setting: float) -> pd.DataFrame:
@@ -117,40 +129,17 @@ def make_claims(frame: pd.DataFrame) -> list[dict]:
     fixed = compared(frame, "uhlich filter-wise", "fixed")
     by_setting = frame.pivot(index="seed", columns=["method", "setting"], values="accuracy").dropna(axis=1)
     exact, rounded = by_setting["float", 32], by_setting["sasaki", SASAKI_RATIO]
-    equal = f"at {LEVEL:g} point below float"
-
-    def claim(slug, statement, values, unit, paper, **expect):
-        paper = dict(zip(("key", "where", "value", "unit"), paper, strict=False))
-        ours = {"unit": unit, "values": [round(float(value), 4) for value in values], "scale": "notebook"}
-        ours["seeds"] = [int(seed) for seed in values.index]
-        return {"id": f"mixed_precision/{slug}", "statement": statement, "paper": paper, "ours": ours, "expect": expect}
-
     return [
-        claim(
-            "latency-at-equal-accuracy",
-            f"mnist5k, {equal}: with the MAC×bit penalty fewer cycles than with the size penalty, both filter-wise",
-            100 * (pair.cycles_x / pair.cycles_y - 1),
-            "%",
-            ("nakata2021", "Table 1, ResNet-18, ImageNet", -21, "%"),
-            max=0.0,
-        ),
-        claim(
-            "bits-at-equal-accuracy",
-            f"mnist5k, {equal}: with the MAC×bit penalty fewer bits per MAC than with the size penalty",
-            pair.bits_per_mac_x - pair.bits_per_mac_y,
-            "bit",
-            ("nakata2021", "Table 1, ResNet-18, ImageNet", -1.4, "bit"),
-            max=0.0,
-        ),
-        claim(
+        *_penalty_claims(pair, f"mnist5k, {_distance(LEVEL)}", "", "notebook"),
+        _claim(
             "learned-beats-fixed",
-            f"mnist5k, {equal}: learned bits take fewer bits per weight than fixed ones",
+            f"mnist5k, {_distance(LEVEL)}: learned bits take fewer bits per weight than fixed ones",
             fixed.bits_per_weight_x - fixed.bits_per_weight_y,
             "bit",
             ("uhlich2020", "CIFAR-10, ImageNet", "smaller at equal accuracy"),
             max=0.0,
         ),
-        claim(
+        _claim(
             "post-training-loss",
             f"mnist5k: filter-wise steps of {SASAKI_RATIO:g} σ, without data or training, cost at most 1 point",
             exact - rounded,
@@ -159,3 +148,47 @@ def make_claims(frame: pd.DataFrame) -> list[dict]:
             max=1.0,
         ),
     ]
+
+
+def make_cifar100_claims(frame: pd.DataFrame) -> list[dict]:
+    """The same two claims for CIFAR-100; empty as long as no seed has both methods at the level."""
+    (exact,) = frame[frame.method == "float"].to_dict("records")
+    floats = pd.DataFrame([exact | {"seed": seed} for seed in sorted(frame.seed.unique())])
+    frame = pd.concat([frame[frame.method != "float"], floats])
+    pair = compared(frame, "nakata", "uhlich filter-wise", _mixed_precision_cifar100.LEVEL)
+    where = f"CIFAR-100, MobileNet, {_distance(_mixed_precision_cifar100.LEVEL)}"
+    return [] if pair.empty else _penalty_claims(pair, where, "-cifar100", "reduced")
+
+
+def _penalty_claims(pair: pd.DataFrame, where: str, suffix: str, scale: str) -> list[dict]:
+    return [
+        _claim(
+            f"latency-at-equal-accuracy{suffix}",
+            f"{where}: with the MAC×bit penalty fewer cycles than with the size penalty, both filter-wise",
+            100 * (pair.cycles_x / pair.cycles_y - 1),
+            "%",
+            ("nakata2021", "Table 1, ResNet-18, ImageNet", -21, "%"),
+            scale,
+            max=0.0,
+        ),
+        _claim(
+            f"bits-at-equal-accuracy{suffix}",
+            f"{where}: with the MAC×bit penalty fewer bits per MAC than with the size penalty",
+            pair.bits_per_mac_x - pair.bits_per_mac_y,
+            "bit",
+            ("nakata2021", "Table 1, ResNet-18, ImageNet", -1.4, "bit"),
+            scale,
+            max=0.0,
+        ),
+    ]
+
+
+def _claim(slug: str, statement: str, values: pd.Series, unit: str, paper: tuple, scale="notebook", **expect) -> dict:
+    paper = dict(zip(("key", "where", "value", "unit"), paper, strict=False))
+    ours = {"unit": unit, "values": [round(float(value), 4) for value in values], "scale": scale}
+    ours["seeds"] = [int(seed) for seed in values.index]
+    return {"id": f"mixed_precision/{slug}", "statement": statement, "paper": paper, "ours": ours, "expect": expect}
+
+
+def _distance(points: float) -> str:
+    return f"at {points:g} point{'s' * (points != 1)} below float"
