@@ -169,27 +169,31 @@ def speed_claims(speed: pd.DataFrame) -> list[dict]:
     """Images a second of the simulator, where ``fpga_speed`` has been measured."""
     if not len(speed):
         return []
-    row = speed.set_index("form").loc["shift-adder"]
-    threads = f"{row.threads} threads"
-    return [
+    rows = speed[speed.form == "shift-adder"].set_index("threads")
+    most = rows.loc[rows.index.max()]
+    claims = [
         _claim(
             "throughput",
             "The bit-accurate network computes at least 1,000 images (32 × 32) a second on two cores",
             None,
             None,
-            float(row.images_per_s),
+            float(most.images_per_s),
             "images/s",
-            f"{threads}; {row.images_per_s / row.limit:.0%} of what two vector shifts a cycle allow.",
+            f"{rows.index.max()} threads; {most.images_per_s / most.limit:.0%} of two vector shifts a cycle.",
             min=1000,
-        ),
-        _claim(
-            "throughput-vs-float32",
-            "The bit-accurate network is no slower than the float32 network in PyTorch",
-            None,
-            None,
-            round(1 / row.ratio, 2),
-            "×",
-            f"Median of 9 rounds, both with {threads}; range {1 / row.high:.2f} to {1 / row.low:.2f}.",
-            min=1.0,
-        ),
+        )
     ]
+    for threads, row in rows.iterrows():
+        claims.append(
+            _claim(
+                f"throughput-vs-float32-{threads}",
+                f"The bit-accurate network is no slower than float32 in PyTorch (threads: {threads}, ratio of speeds)",
+                None,
+                None,
+                round(1 / row.ratio, 2),
+                "×",
+                f"Median of 9 rounds; range {1 / row.high:.2f} to {1 / row.low:.2f}. PyTorch with channels last.",
+                min=1.0,
+            )
+        )
+    return claims

@@ -29,8 +29,8 @@ from fewbits.fpga.network import ShiftAdderNet
 from fewbits.nets.mobileone import MobileNetV1, reparameterize
 
 NETWORKS = ("mobilenet", "mobileone")
-FRACTIONS = (16, 14, 12, 10, 9, 8, 7, 6, 5, 4, 3, 2)  # bits after the point, with 16 before it
-INTEGERS = (16, 10, 8, 7, 6, 5, 4, 3, 2)  # bits before the point, with 16 after it
+FRACTIONS = (16, 14, 12, 10, 9, 8, 7, 6, 5, 4)  # bits after the point, with 16 before it
+INTEGERS = (16, 8, 7, 6, 5, 4, 3)  # bits before the point, with 16 after it
 SATURATE_IMAGES = 2000  # this is slower, and the curve needs no more
 WIDTHS = (3, 5)  # bits of a weight in the figure of times
 
@@ -53,8 +53,9 @@ def run(options, command: str) -> None:
         if model is None:
             print(f"no checkpoint of {name} after INQ yet: run the experiment inq --network {name}")
             continue
-        data = data or cifar100(torch.device("cpu"))
-        measure(name, model, data, options.images)
+        if missing_formats(name, options.images) or not has_q16_16(name, options.images):
+            data = data or cifar100(torch.device("cpu"))
+            measure(name, model, data, options.images)
     tables = {kind: recorded(f"fpga_{kind}", []) for kind in ("accuracy", "formats", "census", "correlations", "speed")}
     evidence.record("fpga", make_claims(tables), command=command, wall_s=time.perf_counter() - started)
 
@@ -73,10 +74,15 @@ def measure(name: str, model: nn.Module, data: Dataset, count: int) -> None:
     """Rows of one network: accuracy and census, then formats."""
     images, labels = data.test_images[:count], data.test_labels[:count]
     in_float = predict(model, images)
-    table = recorded("fpga_accuracy", ["network", "form", "images"])
-    if not ((table.network == name) & (table.form == str(Q16_16)) & (table.images == len(images))).any():
+    if not has_q16_16(name, len(images)):
         measure_q16_16(name, model, images, labels, in_float)
     measure_formats(name, model, images, labels, in_float)
+
+
+def has_q16_16(name: str, count: int) -> bool:
+    """Whether the rows of :func:`measure_q16_16` are there."""
+    table = recorded("fpga_accuracy", ["network", "form", "images"])
+    return bool(((table.network == name) & (table.form == str(Q16_16)) & (table.images == count)).any())
 
 
 def measure_q16_16(name: str, model: nn.Module, images: Tensor, labels: Tensor, in_float: Tensor) -> None:
@@ -104,24 +110,33 @@ def compare(classes: Tensor, reference: Tensor, labels: Tensor) -> dict:
     }
 
 
+FORMAT_KEYS = ["network", "integer_bits", "fraction_bits", "overflow"]
+
+
+def missing_formats(name: str, count: int) -> list[dict]:
+    """The rows of ``fpga_formats`` that are not there yet, without their results."""
+    sweep = [(16, n, "wrap") for n in FRACTIONS]
+    sweep += [(m, 16, overflow) for overflow in ("wrap", "saturate") for m in INTEGERS]
+    table = recorded("fpga_formats", [*FORMAT_KEYS, "images"])
+    rows = []
+    for m, n, overflow in dict.fromkeys(sweep):
+        row = {"network": name, "integer_bits": m, "fraction_bits": n, "overflow": overflow}
+        row["images"] = min(count, SATURATE_IMAGES) if overflow == "saturate" else count
+        if not (table[list(row)] == pd.Series(row)).all(axis=1).any():
+            rows.append(row)
+    return rows
+
+
 def measure_formats(name: str, model: nn.Module, images: Tensor, labels: Tensor, in_float: Tensor) -> None:
     """A row for each format that is missing."""
-    sweep = [(QFormat(16, n), "wrap") for n in FRACTIONS]
-    sweep += [(QFormat(m, 16), overflow) for overflow in ("wrap", "saturate") for m in INTEGERS]
-    keys = ["network", "integer_bits", "fraction_bits", "overflow"]
-    for form, overflow in dict.fromkeys(sweep):
-        table = recorded("fpga_formats", [*keys, "images"])
-        count = min(len(images), SATURATE_IMAGES) if overflow == "saturate" else len(images)
-        row = {"network": name, "integer_bits": form.integer_bits, "fraction_bits": form.fraction_bits}
-        row |= {"overflow": overflow, "images": count}
-        if len(table) and (table[list(row)] == pd.Series(row)).all(axis=1).any():
-            continue
+    for row in missing_formats(name, len(images)):
         started = time.perf_counter()
-        classes = ShiftAdderNet(model, form, overflow).classify(images[:count])
-        row |= compare(classes, in_float[:count], labels[:count])
+        net = ShiftAdderNet(model, QFormat(row["integer_bits"], row["fraction_bits"]), row["overflow"])
+        count = row["images"]
+        row |= compare(net.classify(images[:count]), in_float[:count], labels[:count])
         row["seconds"] = round(time.perf_counter() - started, 1)
         print(row, flush=True)
-        merge_rows("fpga_formats", pd.DataFrame([row]), keys)
+        merge_rows("fpga_formats", pd.DataFrame([row]), FORMAT_KEYS)
 
 
 # --- Times from the model ---------------------------------------------------------------------------------------------

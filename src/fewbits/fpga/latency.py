@@ -1,4 +1,4 @@
-"""Cycles of a processor that gives every filter its own number of weight bits.
+"""Cycles of a processor that gives every filter its own number of weight bits, and of an array of shift-adders.
 
 Maki et al. (2018) built such a processor on an FPGA: the weights of each filter have as many bits as that filter needs,
 and the time follows the bits. The article gives no model of its time in closed form. The model here is ours: an array
@@ -82,14 +82,7 @@ class Processor:
     sort_filters: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("lanes", "columns", "load_bits", "store_bits", "fill", "setup"):
-            value, least = getattr(self, name), 0 if name in ("fill", "setup") else 1
-            if value is None and name in ("load_bits", "store_bits"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        _check_counts(self, ("lanes", "columns", "load_bits", "store_bits", "fill", "setup"))
         check_bits(self.digit_bits, name="digit_bits")
         check_bits(self.activation_bits, name="activation_bits")
 
@@ -147,6 +140,17 @@ def network_cycles(processor: Processor, works: Iterable[LayerWork], bits_by_lay
     return sum(processor.cycles(work, bits_by_layer[work.name]) for work in works)
 
 
+def _check_counts(model: object, names: Sequence[str]) -> None:
+    for name in names:
+        value, least = getattr(model, name), 0 if name in ("fill", "setup") else 1
+        if value is None and name in ("load_bits", "store_bits"):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
 def _transfer(bits: int, bits_per_cycle: int | None) -> int:
     return 0 if bits_per_cycle is None else math.ceil(bits / bits_per_cycle)
 
@@ -178,3 +182,69 @@ def _overlapped(times: Sequence[tuple[int, int, int, int]], tiles: int) -> int:
         emptied[group % 2] = computed
         leaving = last
     return ready + leaving
+
+
+# --- The shift-adder array of yokota2024 ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ShiftAdderArray:
+    """Shift-adders side by side: ``columns`` filters, ``taps`` weights of each, one output position a cycle.
+
+    yokota2024's layer from 32 to 32 channels has 32 × 9 of them for its depthwise and 32 × 32 for its pointwise half.
+    The article gives no times; the model is ours. A layer takes
+    ``output_positions * ceil(weights_per_filter / taps) * ceil(filters / columns)`` cycles, and ``fill`` and ``setup``
+    once. A weight is one shift, *whatever its number of bits*: only loading it takes longer. The weights of a layer are
+    loaded, ``load_bits`` bits a cycle, while the layer before computes; activations lie on the chip and cost no time.
+
+    Args:
+        load_bits: None loads in no time.
+        fill: cycles of the pipeline, a shift and a tree of adders.
+        setup: cycles before each layer.
+    Raises:
+        TypeError: an argument is not an int (``load_bits`` may be None).
+        ValueError: an argument is below 1 (``fill`` and ``setup``: below 0).
+    """
+
+    columns: int = 32
+    taps: int = 32
+    load_bits: int | None = 64
+    fill: int = 16
+    setup: int = 256
+
+    def __post_init__(self) -> None:
+        _check_counts(self, ("columns", "taps", "load_bits", "fill", "setup"))
+
+    def profile(self, work: LayerWork, weight_bits: int = 5) -> LayerCycles:
+        """Cycles of one layer by unit, for a batch of one.
+
+        Args:
+            weight_bits: of every weight, 2 to 16.
+        Raises:
+            TypeError, ValueError: ``weight_bits`` is no integer, or out of range.
+        """
+        check_bits(weight_bits, minimum=2, name="weight_bits")
+        groups = math.ceil(work.weights_per_filter / self.taps) * math.ceil(work.filters / self.columns)
+        compute = self.fill + work.output_positions * groups
+        load = _transfer(work.weights * weight_bits, self.load_bits)
+        return LayerCycles(self.setup + max(compute, load), compute, load, 0)
+
+    def cycles(self, work: LayerWork, weight_bits: int = 5) -> int:
+        """Cycles of one layer, for a batch of one; arguments and errors as in :meth:`profile`."""
+        return self.profile(work, weight_bits).total
+
+    def elements(self, work: LayerWork) -> int:
+        """Shift-adders that the array needs for this layer alone: a filter of 9 weights has no use for 32."""
+        return min(work.filters, self.columns) * min(work.weights_per_filter, self.taps)
+
+
+def pipeline(array: ShiftAdderArray, works: Iterable[LayerWork]) -> tuple[int, int]:
+    """A whole network, each layer on an array of its own, and all of them at work on different images.
+
+    Returns:
+        elements: shift-adders of all arrays together.
+        cycles: between one image and the next, those of the slowest layer, without set-up: nothing changes any more.
+    """
+    works = list(works)
+    positions = (array.profile(work).compute - array.fill for work in works)
+    return sum(array.elements(work) for work in works), max(positions)

