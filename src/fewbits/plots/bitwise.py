@@ -52,13 +52,14 @@ def ladder(speeds: pd.Series, reference: float, roof: float | None = None) -> Fi
     places = np.arange(len(speeds))
     axes.barh(places, speeds, BAR, color=OURS)
     for place, value in zip(places, speeds, strict=True):
-        axes.text(value, place, f" {value:,.0f}  ({value / reference:.1f}×)", va="center")
+        label = axes.text(value, place, f" {value:,.0f}  ({value / reference:.1f}×)", va="center")
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # where it meets the roof
     axes.axvline(reference, color=OTHERS, linestyle="--", linewidth=1)
     axes.text(reference, -0.95, " float32", color=OTHERS)
     most = speeds.max() if roof is None else max(roof, speeds.max())
     if roof is not None:
         axes.axvline(roof, color=COLORS["qat"], linewidth=1)
-        axes.text(roof, -0.95, " roof of the last", color=COLORS["qat"])
+        axes.text(roof, -0.95, f"roof of {speeds.index[-1]} ", color=COLORS["qat"], ha="right")
     axes.set(xlabel="speed (GOP/s, one multiply-add = 2)", xlim=(0, 1.25 * most), ylim=(len(speeds) - 0.4, -1.2))
     axes.set_yticks(places, speeds.index)
     return figure
@@ -101,12 +102,13 @@ def few_bits(speeds: pd.Series, lines: dict[str, float]) -> Figure:
         square = {int(name[0]): v for name, v in chosen.items() if name[0] == name[-1]}
         axes.plot(list(square), list(square.values()), marker=marker, color=colour)
         last = max(square)
-        label, side = ("counting bits", "top") if kind == "planes" else ("tables of sums", "bottom")
-        axes.text(last + 0.07, square[last], label, color=colour, va=side)
+        label = "counting bits" if kind == "planes" else "tables of sums"
+        axes.text(last + 0.07, square[last], label, color=colour, va="center")
     for label, value in lines.items():
         axes.axhline(value, color=OTHERS, linestyle="--", linewidth=1)
         axes.text(0.93, value * 1.04, label, color=OTHERS, ha="left", va="bottom")
     axes.set(xlabel="bits of weights, and of activations", ylabel="speed (GOP/s)", yscale="log", xlim=(0.9, 4.75))
+    axes.margins(y=0.1)
     axes.set_xticks([1, 2, 3, 4])
     ticks = [50, 100, 200, 500, 1000]
     axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
