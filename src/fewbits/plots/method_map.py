@@ -1,0 +1,95 @@
+"""The map of methods: bits of a weight and cost of a product against accuracy (see `fewbits.plots`)."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fewbits.evidence import interval
+from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH, text_color
+
+
+def bits_accuracy_tables(frame: pd.DataFrame, styles: Mapping[str, str]) -> Figure:
+    """One row a method, cheapest product on top: bits of a weight, look-up tables of a product, test accuracy.
+
+    Args:
+        frame: one row a run: ``method``, ``seed``, ``accuracy`` (percent), ``bits_per_weight``, ``luts``.
+        styles: by method, its name in `COLORS`.
+    """
+    means = frame.groupby("method")[["bits_per_weight", "luts"]].mean().loc[list(styles)].sort_values("luts")
+    figure, axes = plt.subplots(
+        1, 3, figsize=(WIDTH, 0.9 + 0.25 * len(means)), sharey=True, gridspec_kw={"width_ratios": (1, 1, 1.3)}
+    )
+    rows = np.arange(len(means))
+    for axis, column, digits in ((axes[0], "bits_per_weight", 1), (axes[1], "luts", 0)):
+        values = means[column]
+        axis.barh(rows, values, 0.6, color=[COLORS[styles[name]] for name in means.index])
+        axis.set(xscale="log", xlim=(0.8 * values.min(), 2.6 * values.max()))
+        for row, value in zip(rows, values, strict=True):
+            axis.text(1.08 * value, row, f"{value:.{digits}f}", va="center", fontsize=SMALL)
+    axes[0].set(xlabel="bits of a weight", yticks=rows, yticklabels=means.index, ylim=(len(means) - 0.4, -0.6))
+    axes[0].set_ylabel("method")
+    ticks = [1, 2, 4, 8, 16, 32]
+    axes[0].set_xticks(ticks, [str(tick) for tick in ticks])
+    axes[1].set_xlabel("look-up tables of a product")
+    best = interval(frame.loc[frame["method"] == "float", "accuracy"].tolist())[0]
+    axes[2].axvline(best, color=COLORS["paper"], linestyle=(0, (4, 3)), linewidth=1, zorder=1)
+    for row, name in zip(rows, means.index, strict=True):
+        values = frame.loc[frame["method"] == name, "accuracy"].tolist()
+        mean, half = interval(values)
+        style = styles[name]
+        axes[2].plot(values, [row] * len(values), ".", color=COLORS[style], alpha=0.35, markersize=4)
+        axes[2].errorbar(mean, row, xerr=half, color=COLORS[style], marker=MARKERS[style], capsize=2.5)
+    axes[2].set_xlabel("test accuracy (%)")
+    for axis in axes:
+        axis.minorticks_off()
+        axis.tick_params(axis="y", length=0)
+    return figure
+
+
+def cost_and_accuracy(frame: pd.DataFrame, styles: Mapping[str, str], offsets: Mapping[str, tuple]) -> Figure:
+    """Test accuracy against look-up tables of a product; the area of a marker grows with the bits of a weight.
+
+    A line joins the methods that no other beats in both.
+
+    Args:
+        frame, styles: as in :func:`bits_accuracy_tables`.
+        offsets: by method, where its label starts, in points from the marker, if not to the right of it.
+    """
+    means = frame.groupby("method")[["bits_per_weight", "luts", "accuracy"]].mean().loc[list(styles)]
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.9))
+    front = best_of(means)
+    axes.plot(means.loc[front, "luts"], means.loc[front, "accuracy"], color="#c5cbd1", linewidth=4, zorder=1)
+    for name, row in means.iterrows():
+        colour = COLORS[styles[name]]
+        size = 14 * row["bits_per_weight"] ** 0.8
+        axes.scatter(row["luts"], row["accuracy"], s=size, color=colour, marker=MARKERS[styles[name]], zorder=3)
+        offset = offsets.get(name, (6, 0))
+        axes.annotate(
+            name,
+            (row["luts"], row["accuracy"]),
+            offset,
+            textcoords="offset points",
+            va="center",
+            ha="left" if offset[0] >= 0 else "right",
+            color=text_color(colour),
+            fontsize=SMALL,
+        )
+    axes.set(xscale="log", xlabel="look-up tables of a product", ylabel="test accuracy (%)")
+    axes.set_xlim(0.7 * means["luts"].min(), 2.2 * means["luts"].max())
+    ticks = [10, 30, 100, 300, 1000]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    return figure
+
+
+def best_of(means: pd.DataFrame) -> list[str]:
+    """The methods that no other beats: none is as cheap and more accurate. Cheapest first."""
+    front, best = [], -np.inf
+    for name, row in means.sort_values(["luts", "accuracy"], ascending=[True, False]).iterrows():
+        if row["accuracy"] > best:
+            front.append(name)
+            best = row["accuracy"]
+    return front
