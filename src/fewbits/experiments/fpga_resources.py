@@ -25,6 +25,21 @@ PAPER = {
 INQ = {"EXPONENTS": 8}
 FIXED = {"SHIFT": 0}
 WIDTHS = (8, 16, 24, 32)
+# Two other ways to write a line of shift_multiply.v: each computes the same. One lists the 16 shifts and lets the tool
+# choose among them; one makes both s and -s, and chooses.
+_CASES = "\n".join(f"            {e}: moved = largest >>> {15 - e};" for e in range(1, 16))
+REWRITTEN = {
+    "shift, list of cases": (
+        "wire signed [WIDTH-1:0] moved = largest >>> distance;",
+        f"""reg signed [WIDTH-1:0] moved;
+    always @(*)
+        case (exponent)
+{_CASES}
+            default: moved = 0;
+        endcase""",
+    ),
+    "shift, negation by choice": ("flipped + negative", "negative ? -shifted : shifted"),
+}
 # circuit, design, multipliers, module, its parameters, options of `synthesize`
 CIRCUITS = [
     ("PE", "shift", 1, "shift_pe", {}, {}),
@@ -41,6 +56,7 @@ CIRCUITS = [
     ("column", "float", 32, "float_pointwise", {}, {"flatten": False}),
     ("layer", "shift", 1312, "layer", {}, {"flatten": False}),
     ("layer", "shift, INQ", 1312, "layer", INQ, {"flatten": False}),
+    ("layer", "shift, list of cases", 1312, "layer", {}, {"flatten": False}),
     ("layer", "shift, negation by choice", 1312, "layer", {}, {"flatten": False}),
     ("layer", "fixed", 1312, "layer", FIXED, {"flatten": False}),
     ("layer", "float", 1312, "float_layer", {}, {"flatten": False}),
@@ -75,8 +91,8 @@ def run(options, command: str) -> None:
         sources = rtl()
         if design == "hard-wired":
             sources = hard_wired(trained_codes(), exponents=8)
-        elif design == "shift, negation by choice":
-            sources = negation_by_choice()
+        elif design in REWRITTEN:
+            sources = rewritten(design)
         found = synthesize(top, parameters, sources=sources, **settings)
         row = {"circuit": circuit, "design": design, "multipliers": multipliers, **found.counts()}
         row |= {"packed_LUT": found.packed_luts + found.memory_luts, "CARRY4": found.cells["CARRY4"]}
@@ -88,13 +104,19 @@ def run(options, command: str) -> None:
     evidence.record("fpga_resources", claims, command=command, wall_s=float(table["seconds"].sum()))
 
 
-def negation_by_choice() -> dict[str, str]:
-    """The circuits with -s written as one would write it first, ``negative ? -s : s``, which makes both and chooses."""
-    sources = rtl()
-    text, good = sources["shift_multiply.v"], "flipped + negative"
-    if good not in text:
-        raise ValueError(f"shift_multiply.v no longer has {good!r}")
-    return sources | {"shift_multiply.v": text.replace(good, "negative ? -shifted : shifted")}
+def rewritten(design: str) -> dict[str, str]:
+    """The circuits with one line of ``shift_multiply.v`` written as one would perhaps write it first.
+
+    Args:
+        design: key of ``REWRITTEN``.
+    Raises:
+        ValueError: the file no longer has the line.
+    """
+    sources, (line, other) = rtl(), REWRITTEN[design]
+    text = sources["shift_multiply.v"]
+    if line not in text:
+        raise ValueError(f"shift_multiply.v no longer has {line!r}")
+    return sources | {"shift_multiply.v": text.replace(line, other)}
 
 
 def trained_codes(count: int = 32) -> list[int]:
@@ -131,6 +153,9 @@ def make_claims(table: pd.DataFrame) -> list[dict]:
             }
             if resource == "LUT":
                 claim["reason"] = f"before packing; packing may leave {int(ours['packed_LUT'])}"
+                if design == "shift":
+                    others = ", ".join(f"{int(layer.loc[name, 'LUT'])} as {name.split(', ')[1]}" for name in REWRITTEN)
+                    claim["reason"] += f"; written otherwise {others}"
             claims.append(claim)
     use = {design: 100 * int(layer.loc[design, "LUT"]) / ZCU102["LUT"] for design in PAPER}
     claims.append(

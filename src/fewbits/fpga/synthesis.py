@@ -104,7 +104,7 @@ def synthesize(
     flatten: bool = True,
     dsp: bool = True,
 ) -> Synthesis:
-    """Synthesize one circuit with ``synth_xilinx -family xcup``.
+    """Synthesize one circuit with ``synth_xilinx -family xcup``. A memory in it would become flip-flops.
 
     Args:
         top: its module.
@@ -118,12 +118,14 @@ def synthesize(
     """
     sources = rtl() if sources is None else sources
     settings = " ".join(f"-chparam {name} {value}" for name, value in (parameters or {}).items())
-    options = " ".join(["-flatten"] * flatten + ["-nodsp"] * (not dsp))
+    flow = " ".join(["synth_xilinx -family xcup -noiopad -noclkbuf", *["-flatten"] * flatten, *["-nodsp"] * (not dsp)])
     script = [
         # The modules wait until it is known with which parameters they are used.
         *(f"read_verilog -defer {name}" for name in sorted(sources)),
         f"hierarchy -check -top {top} {settings}",
-        f"synth_xilinx -family xcup -noiopad -noclkbuf {options}",
+        # All but the step `map_memory`, which takes longer than the rest: it reads the library of memory blocks.
+        f"{flow} -run begin:map_memory",
+        f"{flow} -run fine:",
         "write_json netlist.json",
         "tee -q -o stat.json stat -json -tech xilinx",
     ]
