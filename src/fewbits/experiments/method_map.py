@@ -137,6 +137,7 @@ def make_claims(frame: pd.DataFrame) -> list[dict]:
             {"key": "li2016", "where": "Introduction", "value": "hardly any multiplications"},
             ratio("TWN", "uniform, 8 bits, after training"),
             max=1 / 3,
+            scale=TASK.scale,
         ),
         claim(
             "inq-against-8-bits",
@@ -144,6 +145,7 @@ def make_claims(frame: pd.DataFrame) -> list[dict]:
             {"key": "zhou2017", "where": "abstract", "value": "shifts instead of multiplications"},
             ratio("INQ, 5 bits", "uniform, 8 bits, after training"),
             max=0.5,
+            scale=TASK.scale,
         ),
         claim(
             "sharing-costs",
@@ -151,5 +153,6 @@ def make_claims(frame: pd.DataFrame) -> list[dict]:
             {"key": "han2015", "where": "Sec. 3", "value": "index and codebook"},
             ratio("shared, 16 values", "uniform, 8 bits, after training"),
             min=1.0,
+            scale=TASK.scale,
         ),
     ]

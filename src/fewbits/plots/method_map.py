@@ -12,40 +12,45 @@ from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH, text_color
 
 
 def bits_accuracy_tables(frame: pd.DataFrame, styles: Mapping[str, str]) -> Figure:
-    """One row a method, cheapest product on top: bits of a weight, look-up tables of a product, test accuracy.
+    """One row a method, cheapest product on top: bits of a weight, look-up tables of a product, points lost.
+
+    Points are the test accuracy of the method minus that of "float" with the same seed: every seed as a faint dot, and
+    the mean with its 95 % interval.
 
     Args:
         frame: one row a run: ``method``, ``seed``, ``accuracy`` (percent), ``bits_per_weight``, ``luts``.
         styles: by method, its name in `COLORS`.
     """
     means = frame.groupby("method")[["bits_per_weight", "luts"]].mean().loc[list(styles)].sort_values("luts")
+    accuracies = frame.pivot(index="seed", columns="method", values="accuracy")
     figure, axes = plt.subplots(
         1, 3, figsize=(WIDTH, 0.9 + 0.25 * len(means)), sharey=True, gridspec_kw={"width_ratios": (1, 1, 1.3)}
     )
     rows = np.arange(len(means))
-    for axis, column, digits in ((axes[0], "bits_per_weight", 1), (axes[1], "luts", 0)):
+    ticks = {"bits_per_weight": (1, 2, 4, 8, 16, 32), "luts": (10, 30, 100, 300, 1000)}
+    for axis, (column, marks), digits in zip(axes[:2], ticks.items(), (1, 0), strict=True):
         values = means[column]
-        axis.barh(rows, values, 0.6, color=[COLORS[styles[name]] for name in means.index])
-        axis.set(xscale="log", xlim=(0.8 * values.min(), 2.6 * values.max()))
-        for row, value in zip(rows, values, strict=True):
-            axis.text(1.08 * value, row, f"{value:.{digits}f}", va="center", fontsize=SMALL)
+        axis.set(xscale="log", xlim=(0.7 * values.min(), 3.2 * values.max()))
+        axis.set_xticks(marks, [str(mark) for mark in marks])
+        for row, (name, value) in enumerate(values.items()):
+            axis.plot(value, row, color=COLORS[styles[name]], marker=MARKERS[styles[name]])
+            axis.annotate(f"{value:.{digits}f}", (value, row), (6, 0), textcoords="offset points", va="center")
     axes[0].set(xlabel="bits of a weight", yticks=rows, yticklabels=means.index, ylim=(len(means) - 0.4, -0.6))
     axes[0].set_ylabel("method")
-    ticks = [1, 2, 4, 8, 16, 32]
-    axes[0].set_xticks(ticks, [str(tick) for tick in ticks])
-    axes[1].set_xlabel("look-up tables of a product")
-    best = interval(frame.loc[frame["method"] == "float", "accuracy"].tolist())[0]
-    axes[2].axvline(best, color=COLORS["paper"], linestyle=(0, (4, 3)), linewidth=1, zorder=1)
-    for row, name in zip(rows, means.index, strict=True):
-        values = frame.loc[frame["method"] == name, "accuracy"].tolist()
+    axes[1].set_xlabel("LUTs of a product")
+    axes[2].axvline(0, color=COLORS["paper"], linestyle=(0, (4, 3)), linewidth=1, zorder=1)
+    for row, name in enumerate(means.index):
+        values = (accuracies[name] - accuracies["float"]).dropna().tolist()
         mean, half = interval(values)
         style = styles[name]
         axes[2].plot(values, [row] * len(values), ".", color=COLORS[style], alpha=0.35, markersize=4)
         axes[2].errorbar(mean, row, xerr=half, color=COLORS[style], marker=MARKERS[style], capsize=2.5)
-    axes[2].set_xlabel("test accuracy (%)")
+    axes[2].set_xlabel("points against float32")
     for axis in axes:
         axis.minorticks_off()
         axis.tick_params(axis="y", length=0)
+        axis.grid(axis="y", color="#e4e7ea", linewidth=0.6)
+        axis.set_axisbelow(True)
     return figure
 
 
@@ -77,8 +82,8 @@ def cost_and_accuracy(frame: pd.DataFrame, styles: Mapping[str, str], offsets: M
             color=text_color(colour),
             fontsize=SMALL,
         )
-    axes.set(xscale="log", xlabel="look-up tables of a product", ylabel="test accuracy (%)")
-    axes.set_xlim(0.7 * means["luts"].min(), 2.2 * means["luts"].max())
+    axes.set(xscale="log", xlabel="look-up tables (LUTs) of a product", ylabel="test accuracy (%)")
+    axes.set_xlim(0.45 * means["luts"].min(), 2.2 * means["luts"].max())
     ticks = [10, 30, 100, 300, 1000]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
