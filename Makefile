@@ -11,13 +11,14 @@ CHAPTER ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+WEB := web/node_modules/.package-lock.json
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT)
 
-.PHONY: help book test notebooks lab check bench experiments clean
+.PHONY: help book test notebooks lab check check-web bench experiments clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
@@ -50,6 +51,13 @@ check: $(INSTALLED)  ## format, lint, spelling, workflow: the checks that take s
 	$(BIN)/ruff check .
 	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md book/text book/*.md src tests tools benchmarks
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+$(WEB): web/package.json web/package-lock.json
+	npm ci --prefix web --no-audit --no-fund
+	@touch $@
+
+check-web: book $(WEB)  ## check every built page: accessibility, both themes, links, weight, valid HTML (minutes; needs npm)
+	$(BIN)/python tools/check_web.py
 
 bench: $(INSTALLED)  ## run the benchmarks (quiet machine, please)
 	@set -e; for benchmark in benchmarks/bench_*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done

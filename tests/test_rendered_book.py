@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT / "_build" / "html"
@@ -116,9 +116,27 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-def faults_of(browser: Browser, address: str, path: str, width: int, colours: str = "light") -> list[str]:
-    """Everything that is wrong with one page at one width."""
-    faults = []
+def still_loading(page: Page, pending: set) -> list[str]:
+    """Waits for half a second without a request. (Playwright's "networkidle" at times never comes.)"""
+    still = 0
+    for _ in range(600):
+        page.wait_for_timeout(50)
+        still = 0 if pending else still + 1
+        if still == 10:
+            return []
+    return [f"still loading: {request.url}" for request in pending]
+
+
+def faults_of(
+    browser: Browser,
+    address: str,
+    path: str,
+    width: int,
+    colours: str = "light",
+    more: Callable[[Page], list[str]] = lambda page: [],
+) -> list[str]:
+    """Everything that is wrong with one page at one width; ``more`` finds further faults on the loaded page."""
+    faults, pending = [], set()
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=colours)
     page = context.new_page()
 
@@ -132,11 +150,15 @@ def faults_of(browser: Browser, address: str, path: str, width: int, colours: st
     page.route("**/*", local_only)
     page.on("console", lambda message: message.type == "error" and faults.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
+    page.on("request", lambda request: pending.add(request))
+    page.on("requestfinished", lambda request: pending.discard(request))
+    page.on("requestfailed", lambda request: pending.discard(request))
     page.on("response", lambda answer: answer.status >= 400 and faults.append(f"{answer.status}: {answer.url}"))
     page.goto(f"{address}/{path}")
     page.evaluate("() => window.MathJax?.startup?.promise")
-    page.wait_for_load_state("networkidle")  # scripts that come late, fonts of formulas
+    faults += still_loading(page, pending)  # scripts that come late, fonts of formulas
     faults += page.evaluate(FAULTS)
+    faults += more(page)
     context.close()
     return faults
 

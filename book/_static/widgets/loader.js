@@ -1,0 +1,58 @@
+// Turns the static pictures of a page into interactive figures.
+//
+// A chapter holds a figure with the classes "fb-widget" and "fb-<name>". Its picture is what print, JupyterLab and
+// browsers without JavaScript show. Here the scripts of that widget are loaded, and the widget takes the place of the
+// picture.
+//
+// These are classic scripts that add to one global object, not ES modules: browsers refuse to load modules from
+// file://, and the book must work when its pages are opened from disk. Files without "document" in them are pure
+// arithmetic; the tests in tests/widgets run them in node.
+(function () {
+  "use strict";
+
+  const SCRIPTS = {
+    explorer: ["quantizers.js", "explorer_data.js", "ui.js", "explorer.js"],
+    "inq-stepper": ["quantizers.js", "inq_run.js", "inq_schedule.js", "ui.js", "inq_stepper.js"],
+    adder: ["shift_adder.js", "ui.js", "adder.js"],
+    "bit-mixer": ["network_159k.js", "latency.js", "ui.js", "bit_mixer.js"],
+  };
+  const here = new URL(".", document.currentScript.src);
+  const loaded = new Map();
+
+  function load(file) {
+    if (!loaded.has(file)) {
+      loaded.set(
+        file,
+        new Promise((resolve, reject) => {
+          const script = document.createElement("script");
+          script.src = new URL(file, here).href;
+          script.onload = resolve;
+          script.onerror = () => reject(new Error(`cannot load ${script.src}`));
+          document.head.append(script);
+        }),
+      );
+    }
+    return loaded.get(file);
+  }
+
+  async function start(figure) {
+    const name = Object.keys(SCRIPTS).find((each) => figure.classList.contains(`fb-${each}`));
+    if (!name) throw new Error(`figure ${figure.id} names no widget: ${figure.className}`);
+    for (const file of SCRIPTS[name]) await load(file);
+    const root = document.createElement("div");
+    root.className = "fb-live";
+    root.setAttribute("role", "group");
+    figure.prepend(root);
+    fewbits.widgets[name](root);
+    figure.classList.add("fb-on"); // hides the picture: last, so that it stays if anything above fails
+  }
+
+  function startAll() {
+    document.querySelectorAll("figure.fb-widget").forEach((figure) => {
+      start(figure).catch((error) => console.error(error));
+    });
+  }
+
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", startAll);
+  else startAll();
+})();

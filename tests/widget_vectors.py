@@ -1,0 +1,208 @@
+"""Inputs for the tests of the interactive figures, and what `fewbits` makes of them."""
+
+import random
+
+import torch
+from tool_files import tool
+
+from fewbits.codes import Codes
+from fewbits.fpga.fixed_point import Q16_16
+from fewbits.fpga.latency import Processor, network_cycles
+from fewbits.fpga.shift_adder import dot, product
+from fewbits.inq import Inq, InqQuantizer, largest_exponent
+from fewbits.logarithmic import LogQuantizer, full_scale_of_max
+from fewbits.macs import LayerWork, layer_work
+from fewbits.nets import MobileNetV1, reparameterize
+from fewbits.quantizer import Quantizer
+from fewbits.ternary import TWN
+from fewbits.uniform import UniformQuantizer
+from fewbits.xnor import XnorWeights
+
+
+def tensors() -> list[torch.Tensor]:
+    """Float64 vectors: random ones of several spreads, the chapters' eight, borders and ties, and zeros."""
+    generator = torch.Generator().manual_seed(0)
+    normal = [torch.randn(50, generator=generator, dtype=torch.float64) * scale for scale in (1, 0.03, 1e-6, 700)]
+    eight = torch.tensor([0.9, -0.5, 0.3, -0.1, 0.2, -0.7, 0.05, 0.62], dtype=torch.float64)
+    ties = torch.arange(-16, 17, dtype=torch.float64) / 16
+    around = torch.tensor([0.5**0.5, 1.5, 0.75, 0.375, 1.0], dtype=torch.float64)
+    near = torch.cat([around, around.nextafter(torch.tensor(0.0)), around.nextafter(torch.tensor(9.0)), -around])
+    equal = torch.tensor([0.25, 0.5, -0.75], dtype=torch.float64)  # 0.5 is the threshold of TWN(1)
+    border = torch.tensor([0.1, -0.75], dtype=torch.float64)  # the largest is half-way between two powers
+    return [*normal, eight, ties, near, equal, border, torch.zeros(4, dtype=torch.float64)]
+
+
+def case(x: torch.Tensor, quantizer: Quantizer, settings: dict, levels: torch.Tensor | None) -> dict:
+    """What a quantizer makes of a vector; with levels the values must be equal, else to 1e-12."""
+    values = quantizer(x)
+    return {
+        "x": x.tolist(),
+        "settings": settings,
+        "exact": levels is not None,
+        "values": values.tolist(),
+        "levels": None if levels is None else (levels.double() + 0.0).unique().tolist(),
+        "mean_square": (values - x).square().mean().item(),
+    }
+
+
+def all_levels(codes: Codes) -> torch.Tensor:
+    return codes.levels.double() * codes.scale.double()
+
+
+def quantizer_cases() -> dict[str, list[dict]]:
+    cases = {name: [] for name in ("uniform", "binary", "ternary", "inq", "logarithmic")}
+    for x in tensors():
+        cases["binary"].append(case(x, XnorWeights(channel_axis=None), {}, None))
+        for ratio in (0.0, 0.7, 1.0):
+            cases["ternary"].append(case(x, TWN(ratio), {"ratio": ratio}, None))
+        largest = x.abs().max()
+        for bits in range(2, 9):
+            for clip in (largest, 0.37 * largest):
+                uniform = UniformQuantizer(bits).double()
+                uniform.set_range(-clip, clip)
+                grid = torch.arange(-uniform.q_max, uniform.q_max + 1) * uniform.scale_and_zero_point(x)[0]
+                cases["uniform"].append(case(x, uniform, {"bits": bits, "clip": clip.item()}, grid))
+            for offset in (-2, 0, 1):
+                log = LogQuantizer(bits)
+                log.set_full_scale(full_scale_of_max(x, log) + offset)
+                fsr = log.full_scale(x)
+                cases["logarithmic"].append(case(x, log, {"bits": bits, "fsr": fsr}, log.levels(fsr)))
+                if bits < 8:
+                    inq = InqQuantizer(bits, largest_exponent(x, bits) + offset)
+                    cases["inq"].append(case(x, inq, {"bits": bits, "n1": inq.n1}, all_levels(inq.encode(x))))
+    return cases
+
+
+def inq_codes() -> list[dict]:
+    found = []
+    for x in tensors():
+        for bits in range(2, 8):
+            codes = InqQuantizer(bits).encode(x).values.tolist()
+            found.append({"x": x.tolist(), "bits": bits, "n1": largest_exponent(x, bits), "codes": codes})
+    return found
+
+
+def partitions() -> list[dict]:
+    """What each stage freezes in small layers, ties among them."""
+    found = []
+    for x in tensors():
+        layer = torch.nn.Linear(len(x), 1, bias=False).double()
+        layer.weight.data.copy_(x)
+        schedule = Inq(layer)
+        mask = schedule.parts["weight"][2].frozen
+        for fraction in (0.3, 0.5, 0.6, 0.875, 1.0):
+            before, weights = mask.flatten().clone(), layer.weight.detach().flatten().tolist()
+            schedule.step(fraction)
+            chosen = (mask.flatten() & ~before).nonzero().flatten().tolist()
+            found.append({"x": weights, "frozen": before.tolist(), "fraction": fraction, "chosen": chosen})
+    return found
+
+
+def replayed_run() -> dict:
+    """The recorded run once more by `Inq`: the recorded weights are put where training had left them."""
+    run = tool("widget_data").recorded("inq_run")
+    layer = torch.nn.Linear(len(run["weights"]), 1, bias=False).double()
+    layer.weight.data.copy_(torch.tensor(run["weights"], dtype=torch.float64))
+    schedule = Inq(layer, run["bits"])
+    part = schedule.parts["weight"][2]
+    assert int(part.n1) == run["n1"]
+    phases, frozen, weights = ["trained"], [], []
+    for stage in run["stages"]:
+        schedule.step(stage["fraction"])
+        phases += ["partition", "freeze"]
+        frozen.append(part.frozen.flatten().tolist())
+        weights.append(layer.weight.detach().flatten().tolist())
+        if "weights" in stage:
+            phases.append("retrain")
+            trained = torch.tensor(stage["weights"], dtype=torch.float64)
+            assert torch.equal(trained[part.frozen.flatten()], layer.weight.detach()[part.frozen]), "frozen ones moved"
+            layer.parametrizations.weight.original.data.copy_(trained)
+    return {"phases": phases, "frozen": frozen, "weights": weights}
+
+
+def shift_adder_cases() -> list[dict]:
+    draw, found = random.Random(0), []
+    for width in (32, 8):
+        half = 1 << (width - 1)
+        values = [-half, -half + 1, -1, 0, 1, half - 1, *(draw.randrange(-half, half) for _ in range(4))]
+        for overflow in ("wrap", "saturate"):
+            for code in range(32):
+                for n1 in (-3, 0, 3):
+                    for x in draw.sample(values, 4):
+                        total = draw.choice(values)
+                        settings = {"n1": n1, "bits": 5, "overflow": overflow, "width": width}
+                        term = product(x, code, **settings)
+                        after = dot([x], [code], total, **settings)
+                        texts = {"x": str(x), "total": str(total), "product": str(term), "sum": str(after)}
+                        found.append(settings | {"code": code} | texts)
+    return found
+
+
+def fixed_point_cases() -> list[dict]:
+    steps = [k / 2**17 for k in (-3, -1, 1, 3, 5)]
+    reals = torch.tensor([0.0, -5.8125, -5.8, 0.1, 30_000.3, 32_767.99999, 1e9, -1e9, *steps], dtype=torch.float64)
+    integers = Q16_16.encode(reals.numpy())
+    decoded = Q16_16.decode(integers).tolist()
+    return [
+        {"real": real, "integer": str(integer), "decoded": back, "bits": f"{integer & 0xFFFFFFFF:032b}"}
+        for real, integer, back in zip(reals.tolist(), integers.tolist(), decoded, strict=True)
+    ]
+
+
+def as_layer(work: LayerWork) -> dict:
+    return {key: getattr(work, key) for key in ("filters", "weights_per_filter", "output_positions")}
+
+
+def latency_cases() -> list[dict]:
+    draw, found = random.Random(1), []
+    for _ in range(300):
+        processor = {
+            "lanes": draw.choice((1, 8, 32, 128)),
+            "columns": draw.choice((1, 2, 8, 32)),
+            "digit_bits": draw.choice((1, 1, 2)),
+            "load_bits": draw.choice((1, 8, 64)),
+            "store_bits": draw.choice((1, 8, 64)),
+            "fill": draw.choice((0, 16)),
+        }
+        works = []
+        for name in "abc":
+            weights, positions = draw.choice((1, 9, 27, 128)), draw.choice((1, 9, 49, 196, 1024))
+            works.append(LayerWork(name, "conv", draw.choice((1, 3, 32, 70)), weights * positions, weights, positions))
+        bits = [draw.randrange(1, 9) for _ in works]
+        pairs = list(zip(works, bits, strict=True))
+        found.append(
+            {
+                "layers": [as_layer(work) for work in works],
+                "bits": bits,
+                "processor": processor,
+                "cycles": [Processor(**processor).cycles(work, [b] * work.filters) for work, b in pairs],
+                "size": sum(work.weights * b for work, b in pairs),
+                "work": sum(work.macs * b for work, b in pairs),
+            }
+        )
+    return found
+
+
+def network_case() -> dict:
+    works = layer_work(reparameterize(MobileNetV1().eval()), (3, 32, 32))
+    cycles = network_cycles(Processor(), works, {work.name: [8] * work.filters for work in works})
+    return {
+        "cycles": cycles,
+        "size": sum(8 * work.weights for work in works),
+        "work": sum(8 * work.macs for work in works),
+    }
+
+
+def all_vectors() -> dict:
+    """Everything that node's tests read, as plain numbers, lists and dictionaries."""
+    return {
+        "quantizers": quantizer_cases(),
+        "inq_codes": inq_codes(),
+        "full_scales": [{"x": x.tolist(), "fsr": full_scale_of_max(x, LogQuantizer(4))} for x in tensors()],
+        "partitions": partitions(),
+        "run": replayed_run(),
+        "shift_adder": shift_adder_cases(),
+        "fixed_point": fixed_point_cases(),
+        "latency": latency_cases(),
+        "network": network_case(),
+    }

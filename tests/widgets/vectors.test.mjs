@@ -1,0 +1,103 @@
+// The pure arithmetic of the widgets against `fewbits`: tests/test_widgets.py writes the vectors and names their file.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import test from "node:test";
+
+import "../../book/_static/widgets/quantizers.js";
+import "../../book/_static/widgets/inq_run.js";
+import "../../book/_static/widgets/inq_schedule.js";
+import "../../book/_static/widgets/latency.js";
+import "../../book/_static/widgets/network_159k.js";
+import "../../book/_static/widgets/shift_adder.js";
+
+const vectors = JSON.parse(readFileSync(process.env.FEWBITS_VECTORS, "utf-8"));
+const { quantizers: q, shiftAdder, latency, inqSchedule, data } = globalThis.fewbits;
+
+/** Equal to 1e-12 of the larger one. */
+function close(found, expected, words) {
+  const limit = 1e-12 * Math.max(Math.abs(found), Math.abs(expected));
+  assert.ok(Math.abs(found - expected) <= limit, `${words}: ${found}, expected ${expected}`);
+}
+
+const MAKE = {
+  uniform: (x, { bits, clip }) => q.uniform(bits, clip),
+  binary: (x) => q.binary(x),
+  ternary: (x, { ratio }) => q.ternary(x, ratio),
+  inq: (x, { bits, n1 }) => q.inq(bits, n1),
+  logarithmic: (x, { bits, fsr }) => q.logarithmic(bits, fsr),
+};
+
+for (const [method, cases] of Object.entries(vectors.quantizers)) {
+  test(`${method}: ${cases.length} tensors`, () => {
+    assert.ok(cases.length > 0);
+    for (const { x, settings, exact, values, levels, mean_square } of cases) {
+      const quantizer = MAKE[method](x, settings);
+      const words = `${method} ${JSON.stringify(settings)}`;
+      values.forEach((value, i) => {
+        const found = quantizer.apply(x[i]);
+        if (exact) assert.equal(found + 0, value + 0, `${words} of ${x[i]}`); // + 0: one zero
+        else close(found, value, `${words} of ${x[i]}`);
+      });
+      if (exact) assert.deepEqual(quantizer.levels, levels, `levels of ${words}`);
+      close(q.measure(x, quantizer).meanSquare, mean_square, `error of ${words}`);
+    }
+  });
+}
+
+test("codes of INQ and its largest exponent", () => {
+  for (const { x, bits, n1, codes } of vectors.inq_codes) {
+    assert.equal(q.largestExponent(x), n1);
+    assert.deepEqual(x.map(q.inq(bits, n1).code), codes);
+  }
+});
+
+test("full scale range", () => {
+  for (const { x, fsr } of vectors.full_scales) assert.equal(q.fullScale(x), fsr);
+});
+
+test("partition", () => {
+  for (const { x, frozen, fraction, chosen } of vectors.partitions) {
+    const found = inqSchedule.partition(x, frozen, fraction);
+    assert.deepEqual(found.sort((a, b) => a - b), chosen);
+  }
+});
+
+test("the recorded run: the browser freezes what Python froze", () => {
+  const steps = inqSchedule.steps(data.inq_run);
+  assert.deepEqual(steps.map(({ phase }) => phase), vectors.run.phases);
+  steps.filter(({ phase }) => phase === "freeze").forEach((step, i) => {
+    assert.deepEqual(step.frozen, vectors.run.frozen[i]);
+    assert.deepEqual(step.weights, vectors.run.weights[i]);
+  });
+});
+
+test("shift-adder, bit for bit", () => {
+  for (const { x, code, n1, bits, overflow, width, total, product, sum } of vectors.shift_adder) {
+    const term = shiftAdder.product(BigInt(x), code, n1, { bits, overflow, width });
+    assert.equal(String(term), product, `${x} times field ${code}, n1 ${n1}, ${overflow}`);
+    const found = shiftAdder.add(BigInt(total), term, overflow, width);
+    assert.equal(String(found.sum), sum);
+    assert.equal(found.overflow, BigInt(total) + term !== found.sum);
+  }
+});
+
+test("fixed point", () => {
+  for (const { real, integer, decoded, bits } of vectors.fixed_point) {
+    assert.equal(String(shiftAdder.encode(real)), integer);
+    assert.equal(shiftAdder.decode(BigInt(integer)), decoded);
+    assert.equal(shiftAdder.toBits(BigInt(integer)), bits);
+  }
+});
+
+test("prices of random bits on random layers and processors", () => {
+  for (const { layers, bits, processor, cycles, size, work } of vectors.latency) {
+    const found = latency.prices(layers, bits, processor);
+    assert.deepEqual(found.map((price) => price.cycles), cycles, JSON.stringify({ layers, bits, processor }));
+    assert.deepEqual([latency.total(found).size, latency.total(found).work], [size, work]);
+  }
+});
+
+test("the network of the book", () => {
+  const { cycles, size, work } = vectors.network;
+  assert.deepEqual(latency.total(latency.prices(data.network_159k, data.network_159k.map(() => 8))), { size, work, cycles });
+});

@@ -1,0 +1,80 @@
+"""The static pictures of the interactive figures: what print, JupyterLab and browsers without JavaScript show.
+
+    python tools/widget_pictures.py [explorer | inq-stepper | adder | bit-mixer ...]
+
+Each widget is opened in a browser, brought into a telling state with the keyboard, and photographed.
+"""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+STATIC = Path(__file__).resolve().parent.parent / "book" / "_static"
+WIDTH, SCALE = 700, 1.5
+
+
+def demo_page(name: str, theme: str = "light") -> str:
+    """A page with one widget and nothing else, as Sphinx writes its figure; it loads everything from ``STATIC``."""
+    picture = (STATIC / "widgets" / f"{name}.png").as_uri()
+    return f"""<!doctype html><html lang="en" data-theme="{theme}"><head><meta charset="utf-8"><title>{name}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,"><link rel="stylesheet" href="{(STATIC / "custom.css").as_uri()}">
+<script defer src="{(STATIC / "widgets" / "loader.js").as_uri()}"></script>
+<style>body {{ margin: 0; font-family: "DejaVu Sans", sans-serif; }} figure {{ margin: 0; }}</style></head>
+<body><article><figure class="fb-widget fb-{name}" id="figure"><img src="{picture}" alt="picture">
+<figcaption>A caption.</figcaption></figure></article></body></html>"""
+
+
+def _explorer(page: Page) -> None:
+    page.get_by_role("combobox", name="method").select_option("inq")
+    page.get_by_role("slider", name="bits").press("ArrowRight")
+
+
+def _inq_stepper(page: Page) -> None:
+    for _ in range(3):
+        page.get_by_role("button", name="Next step").press("Enter")
+
+
+def _adder(page: Page) -> None:
+    page.get_by_role("button", name="Add to the sum").press("Enter")
+
+
+def _bit_mixer(page: Page) -> None:
+    page.get_by_role("button", name="4 bits for half the MACs").press("Enter")
+
+
+PREPARE: dict[str, Callable[[Page], None]] = {
+    "explorer": _explorer,
+    "inq-stepper": _inq_stepper,
+    "adder": _adder,
+    "bit-mixer": _bit_mixer,
+}
+
+
+def main() -> None:
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        sys.exit("no browser found")
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(
+            viewport={"width": WIDTH, "height": 900}, device_scale_factor=SCALE, reduced_motion="reduce"
+        )
+        for name in sys.argv[1:] or PREPARE:
+            place = Path(folder) / f"{name}.html"
+            place.write_text(demo_page(name), "utf-8")
+            page.goto(place.as_uri())
+            page.wait_for_selector(".fb-on .fb-live")
+            PREPARE[name](page)
+            page.evaluate("document.activeElement.blur()")
+            page.locator(".fb-live").screenshot(path=STATIC / "widgets" / f"{name}.png")
+            print(STATIC / "widgets" / f"{name}.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
