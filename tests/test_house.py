@@ -16,10 +16,10 @@ SOURCE = ROOT / "src" / "fewbits"
 # A module imports from its own floor and from those below, never from above. A new module needs a line here.
 FLOORS = {
     0: "_archives _download channels checkpoint checks codes data distributed evidence files packing plots powers ste"
-    " text container filter_codes huffman kmeans macs modes",
+    " text container filter_codes huffman kmeans macs modes requantization",
     1: "_resume bitwise calibration nets quantizer training",
     2: "binary bn_folding inq log_arithmetic logarithmic low_bitwidth mixed_precision qnn shift_based ternary uniform"
-    " bit_costs deep_compression post_training soft_sharing vector xnor",
+    " bit_costs deep_compression equalization folded_training post_training soft_sharing vector xnor",
     3: "fpga integer",
     4: "experiments",
 }

@@ -1,0 +1,233 @@
+"""An integer network as an ONNX graph, in either of the two forms that ONNX has for integers, and a session to run it.
+
+* **QOperator**: ``QLinearConv`` and its kin. Codes go from operator to operator, as in our own networks; what is no
+  ONNX operator comes from ONNX Runtime's own domain, ``com.microsoft``.
+* **QDQ**: floating point operators between ``DequantizeLinear`` and ``QuantizeLinear``. Read literally, that is the
+  simulated network; a runtime may recognize the pattern and compute in integers.
+
+A third form, **float**, is the network without quantizers, for comparison.
+
+None knows M0 and shift: scales are float32 numbers, and how their quotient is applied is left to the runtime.
+"""
+
+import itertools
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
+
+from fewbits.integer.network import IntegerNetwork
+from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Step
+
+OPSET, IR_VERSION = 19, 9
+_TYPES = {torch.uint8: TensorProto.UINT8, torch.int8: TensorProto.INT8}
+FORMS = ("qoperator", "qdq", "float")
+
+
+def to_onnx(network: IntegerNetwork, form: str) -> onnx.ModelProto:
+    """The network as an ONNX model from input codes (``input``) to output codes (``output``).
+
+    In the form "float" both are real numbers in float32, and so are the weights.
+
+    Raises:
+        ValueError: ``form`` is none of "qoperator", "qdq" and "float"; or it is "qoperator", and some codes of the
+            network are int8 (ONNX Runtime's linear layer gives uint8 only); or biases have fraction bits.
+    """
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {FORMS}, got {form!r}")
+    if form == "qoperator" and any(grid.dtype == torch.int8 for grid in network.grids.values()):
+        raise ValueError("form 'qoperator' needs uint8 codes throughout: use 'qdq'")
+    if any(layer.bias_fraction for layer in network.layers().values()):
+        raise ValueError("ONNX knows biases in steps of input scale × weight scale only: use bias_fraction=0")
+    writer = {"qoperator": _QOperator, "qdq": _Qdq, "float": _Float}[form](network)
+    for name, step in network.steps.items():
+        writer.write(name, step)
+    last = next(reversed(network.steps))
+    writer.node("Identity", [last], "output")
+    image = torch.zeros(1, *network.input_shape, dtype=network.grids["input"].dtype)
+    image += network.grids["input"].zero_point
+    ports = [
+        [helper.make_tensor_value_info(port, writer.port_type(codes), ["N", *codes.shape[1:]])]
+        for port, codes in (("input", image), ("output", network(image)))
+    ]
+    graph = helper.make_graph(writer.nodes, "integer network", *ports, writer.constants)
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fewbits")
+
+
+def session(model: onnx.ModelProto, fuse: bool = True, exact: bool = True, threads: int = 1):
+    """An ONNX Runtime session on the CPU.
+
+    Args:
+        fuse: let the runtime turn QDQ into integer arithmetic. If False, QDQ runs in float32, as simulated.
+        exact: on CPUs without VNNI, uint8 × int8 kernels add pairs of products in 16 bits, where 2 · 255 · 127 is too
+            large and is clipped. With True the runtime moves such weights to uint8, whose kernels have room.
+        threads: used within an operator.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.x64quantprecision", "1" if exact else "0")
+    options.add_session_config_entry("session.disable_quant_qdq", "0" if fuse else "1")
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def run(ready: onnxruntime.InferenceSession, codes: Tensor, batch_size: int = 500) -> Tensor:
+    """Output codes of a :func:`session` for input codes."""
+    parts = [ready.run(None, {"input": part.numpy()})[0] for part in codes.split(batch_size)]
+    return torch.from_numpy(np.concatenate(parts))
+
+
+class _Writer:
+    """Nodes and constants of the graph; names of values are names of steps."""
+
+    def __init__(self, network: IntegerNetwork):
+        self.network = network
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self._fresh = (f"constant_{number}" for number in itertools.count())
+
+    def node(self, kind: str, inputs: list[str], output: str, domain: str = "", **attributes) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], domain=domain, **attributes))
+        return output
+
+    def port_type(self, codes: Tensor) -> int:
+        return _TYPES[codes.dtype]
+
+    def constant(self, value) -> str:
+        name = next(self._fresh)
+        array = value.contiguous().numpy() if isinstance(value, Tensor) else np.asarray(value)
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def grid(self, name: str) -> list[str]:
+        """Scale and zero point of a value."""
+        grid = self.network.grids[name]
+        return [self.constant(np.float32(grid.scale)), self.constant(torch.tensor(grid.zero_point, dtype=grid.dtype))]
+
+    def weight_grid(self, name: str) -> list[str]:
+        scales = self.network.weight_scales[name].float()
+        return [self.constant(scales), self.constant(torch.zeros(len(scales), dtype=torch.int8))]
+
+    def clipped(self, name: str, step: Step, write) -> None:
+        """Call ``write`` with a name for its result; where its codes are fewer than the dtype's, a Clip follows."""
+        grid: Grid = self.network.grids[name]
+        info = torch.iinfo(grid.dtype)
+        if (step.output.q_min, step.output.q_max) == (info.min, info.max):
+            write(name)
+            return
+        write(f"{name}_unclipped")
+        borders = [self.constant(torch.tensor(q, dtype=grid.dtype)) for q in (step.output.q_min, step.output.q_max)]
+        self.node("Clip", [f"{name}_unclipped", *borders], name)
+
+    def write(self, name: str, step: Step) -> None:
+        sources = list(self.network.inputs[name])
+        if isinstance(step, MaxPool):
+            self.node("MaxPool", sources, name, **_pool_attributes(step.geometry))
+        elif isinstance(step, Flatten):
+            self.node("Flatten", sources, name)
+        else:
+            self.clipped(name, step, lambda result: self.sum_step(name, step, sources, result))
+
+    def sum_step(self, name: str, step: Step, sources: list[str], result: str) -> None:
+        raise NotImplementedError
+
+
+class _QOperator(_Writer):
+    def sum_step(self, name: str, step: Step, sources: list[str], result: str) -> None:
+        operands = [part for source in sources for part in (source, *self.grid(source))]
+        output = self.grid(name)
+        if isinstance(step, Layer):
+            weight = [self.constant(step.weight), *self.weight_grid(name)]
+            bias = self.constant(step.bias)
+            if step.geometry is None:
+                self.node("QGemm", [*operands, *weight, bias, *output], result, "com.microsoft", transB=1)
+            else:
+                attributes = _conv_attributes(step)
+                self.node("QLinearConv", [*operands, *weight, *output, bias], result, **attributes)
+        elif isinstance(step, Add):
+            self.node("QLinearAdd", [*operands, *output], result, "com.microsoft")
+        elif isinstance(step, GlobalAverage):
+            self.node("QLinearGlobalAveragePool", [*operands, *output], result, "com.microsoft", channels_last=0)
+
+
+class _Qdq(_Writer):
+    def sum_step(self, name: str, step: Step, sources: list[str], result: str) -> None:
+        real = [self.real(source, f"{name}_real_{index}") for index, source in enumerate(sources)]
+        total = f"{name}_sum"
+        if isinstance(step, Layer):
+            weight, bias = self.parameters(name, step, sources[0])
+            if step.geometry is None:
+                self.node("Gemm", [*real, weight, bias], total, transB=1)
+            else:
+                self.node("Conv", [*real, weight, bias], total, **_conv_attributes(step))
+        elif isinstance(step, Add):
+            self.node("Add", real, total)
+        elif isinstance(step, GlobalAverage):
+            self.node("GlobalAveragePool", real, total)
+        self.finish(name, step, total, result)
+
+    def real(self, source: str, result: str) -> str:
+        return self.node("DequantizeLinear", [source, *self.grid(source)], result)
+
+    def parameters(self, name: str, step: Layer, source: str) -> tuple[str, str]:
+        unit = self.network.weight_scales[name].float() * self.network.grids[source].scale
+        bias_grid = [self.constant(unit), self.constant(torch.zeros(len(unit), dtype=torch.int32))]
+        return (
+            self.node(
+                "DequantizeLinear", [self.constant(step.weight), *self.weight_grid(name)], f"{name}_weight", axis=0
+            ),
+            self.node("DequantizeLinear", [self.constant(step.bias), *bias_grid], f"{name}_bias", axis=0),
+        )
+
+    def finish(self, name: str, step: Step, total: str, result: str) -> None:
+        self.node("QuantizeLinear", [total, *self.grid(name)], result)
+
+
+class _Float(_Qdq):
+    def port_type(self, codes: Tensor) -> int:
+        return TensorProto.FLOAT
+
+    def clipped(self, name: str, step: Step, write) -> None:
+        write(name)
+
+    def real(self, source: str, result: str) -> str:
+        return source
+
+    def parameters(self, name: str, step: Layer, source: str) -> tuple[str, str]:
+        scale = self.network.weight_scales[name]
+        weight = step.weight * scale.reshape(-1, *[1] * (step.weight.dim() - 1))
+        return self.constant(weight.float()), self.constant(
+            (step.bias * scale * self.network.grids[source].scale).float()
+        )
+
+    def finish(self, name: str, step: Step, total: str, result: str) -> None:
+        relu = step.output.q_min == step.output.zero_point
+        self.node("Relu" if relu else "Identity", [total], result)
+
+
+def _conv_attributes(step: Layer) -> dict:
+    geometry = step.geometry
+    return {
+        "kernel_shape": list(step.weight.shape[2:]),
+        "strides": list(geometry["stride"]),
+        "pads": list(geometry["padding"]) * 2,
+        "dilations": list(geometry["dilation"]),
+        "group": geometry["groups"],
+    }
+
+
+def _pool_attributes(geometry: dict) -> dict:
+    def pair(value) -> list[int]:
+        return [value] * 2 if isinstance(value, int) else list(value)
+
+    return {
+        "kernel_shape": pair(geometry["kernel_size"]),
+        "strides": pair(geometry["stride"]),
+        "pads": pair(geometry["padding"]) * 2,
+        "dilations": pair(geometry["dilation"]),
+        "ceil_mode": int(geometry["ceil_mode"]),
+    }

@@ -1,0 +1,173 @@
+"""The steps of an integer-only network: int8 or uint8 codes in, int32 sums between, int8 or uint8 codes out.
+
+Each step adds up products of integers and brings the sum back to 8 bits with
+:func:`fewbits.requantization.requantize`. What codes mean is kept in a :class:`Grid` beside them; no step reads it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewbits.requantization import requantize, shift_product
+
+_INT32 = 2**31
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What codes mean: ``real = scale * (q - zero_point)`` for q = q_min … q_max, within int8 or uint8."""
+
+    scale: float
+    zero_point: int
+    q_min: int
+    q_max: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.int8 if self.q_min < 0 else torch.uint8
+
+    @property
+    def largest(self) -> int:
+        """Greatest magnitude of ``q - zero_point``."""
+        return max(self.zero_point - self.q_min, self.q_max - self.zero_point)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Real numbers to codes, ties to even: the border of the network, where an image comes in."""
+        return (torch.round(x / self.scale) + self.zero_point).clamp(self.q_min, self.q_max).to(self.dtype)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes to real numbers in float64: the other border."""
+        return (codes.double() - self.zero_point) * self.scale
+
+
+@dataclass(frozen=True)
+class Requantizer:
+    """The way from int32 sums to the codes of ``grid``; a ReLU only raises ``q_min``.
+
+    Attributes:
+        multiplier, shift: int32, () or one per channel (axis 1 of the sum).
+        rounding: a tie rule of :mod:`fewbits.requantization`.
+    """
+
+    multiplier: Tensor
+    shift: Tensor
+    zero_point: int
+    q_min: int
+    q_max: int
+    rounding: str
+
+    def __call__(self, total: Tensor) -> Tensor:
+        per_channel = (-1, *[1] * (total.dim() - 2)) if self.multiplier.dim() else ()
+        scaled = requantize(total, self.multiplier.reshape(per_channel), self.shift.reshape(per_channel), self.rounding)
+        return self.saturate(scaled)
+
+    def saturate(self, scaled: Tensor) -> Tensor:
+        codes = (scaled + self.zero_point).clamp(self.q_min, self.q_max)
+        return codes.to(torch.int8 if self.q_min < 0 else torch.uint8)
+
+
+def largest_sums(weight: Tensor, bias: Tensor, largest: int, bias_fraction: int) -> Tensor:
+    """The greatest magnitude of a :class:`Layer`'s sum where no input exceeds ``largest``, per output: (M,) int64."""
+    return bias.long().abs() + (weight.long().abs().flatten(1).sum(1) * largest << bias_fraction)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or linear layer. Padding adds the real number 0, since the zero point is subtracted before.
+
+    Attributes:
+        weight: int8, (M, K) or (M, C / groups, k, k); bias: int32 (M,).
+        bias_fraction: the bias, and with it the sum, is in steps of input scale × weight scale / 2**bias_fraction.
+        weight_bits: what a weight takes in a file.
+        geometry: of ``F.conv2d``: stride, padding, dilation, groups; None for a linear layer.
+        zero_point: of the input; largest: greatest magnitude of the input once it is subtracted.
+    Raises:
+        ValueError: a sum could leave int32. Since the bound adds magnitudes, no order of the additions can either.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    bias_fraction: int
+    weight_bits: int
+    geometry: dict | None
+    zero_point: int
+    largest: int
+    output: Requantizer
+
+    def __post_init__(self):
+        if self.bound >= _INT32:
+            raise ValueError(f"the sum may reach {self.bound:,}, beyond an int32 accumulator")
+
+    @property
+    def bound(self) -> int:
+        """The greatest magnitude that a sum or any part of it can have."""
+        return int(largest_sums(self.weight, self.bias, self.largest, self.bias_fraction).max())
+
+    def accumulate(self, x: Tensor) -> Tensor:
+        """Codes (N, …) to int32 sums."""
+        centred = x.to(torch.int32) - self.zero_point
+        weight = self.weight.to(torch.int32)
+        if self.geometry is None:
+            return (F.linear(centred, weight) << self.bias_fraction) + self.bias
+        return (F.conv2d(centred, weight, **self.geometry) << self.bias_fraction) + self.bias.reshape(-1, 1, 1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.output(self.accumulate(x))
+
+
+@dataclass(frozen=True)
+class Add:
+    """A residual add: both operands are rescaled to the output's scale and added, with one rounding (Jacob, App. A.2).
+
+    Their multipliers share a shift, so the two products, of 40 bits at most, can be added before it.
+
+    Attributes:
+        multipliers: int32 (2,), one of each operand; zero_points: of both.
+        output: of multiplier 0, since it is not used; shift, zero point, range and tie rule are.
+    """
+
+    multipliers: Tensor
+    zero_points: tuple[int, int]
+    output: Requantizer
+
+    def __call__(self, *operands: Tensor) -> Tensor:
+        first, second = (
+            (x.long() - zero_point) * multiplier
+            for x, zero_point, multiplier in zip(operands, self.zero_points, self.multipliers, strict=True)
+        )
+        shifted = shift_product(first + second, self.output.shift, self.output.rounding)
+        return self.output.saturate(shifted.to(torch.int32))
+
+
+@dataclass(frozen=True)
+class GlobalAverage:
+    """The mean over height and width, (N, C, H, W) to (N, C, 1, 1): a sum, and 1/HW goes into the factor."""
+
+    zero_point: int
+    output: Requantizer
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.output((x.to(torch.int32) - self.zero_point).sum((2, 3), keepdim=True, dtype=torch.int32))
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """The greatest code of each window: larger codes are larger numbers, so nothing is rescaled."""
+
+    geometry: dict
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, **self.geometry)
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """(N, …) to (N, K)."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+
+Step = Layer | Add | GlobalAverage | MaxPool | Flatten
