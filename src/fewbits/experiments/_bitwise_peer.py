@@ -23,9 +23,9 @@ def main() -> None:
                 raise ValueError("the peer counts wrong")
             matrices[m, n, k] = a, packed
         a, packed = matrices[m, n, k]
-        before = time.thread_time()
+        before = time.perf_counter()
         numkong.hammings_packed(a, packed)
-        print(time.thread_time() - before, flush=True)
+        print(time.perf_counter() - before, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ TURN = 0.02  # seconds
 
 
 def shortest(
-    calls: Mapping[str, Call], rounds: int, seconds_each: float = 3.0, clock: Callable[[], float] = time.thread_time
+    calls: Mapping[str, Call], rounds: int, seconds_each: float = 3.0, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
     """Seconds of the shortest call of each contestant, after one call that compiles and is not timed.
 
@@ -18,8 +18,8 @@ def shortest(
         calls: contestants by name.
         rounds: of turns. A turn is one call, or as many as fit in 20 ms; a contestant sits out once its turns have
             taken ``seconds_each`` together.
-        clock: the time that counts: of the calling thread (the default: what other processes do meanwhile does not
-            count), or ``time.perf_counter`` for several threads.
+        clock: that of the wall. The processor time of a thread would leave out other processes, but it sometimes
+            stands still for a call (0 s was seen), and the shortest call would be that one.
     """
     best, spent = dict.fromkeys(calls, math.inf), dict.fromkeys(calls, 0.0)
     for call in calls.values():
