@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 WEB := web/node_modules/.package-lock.json
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT)
 
-.PHONY: help book test notebooks lab check check-web bench experiments clean
+.PHONY: help book pdf test notebooks lab check check-web bench experiments clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -32,6 +32,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 book: $(INSTALLED)  ## build the HTML from the executed notebooks, say where it is
 	@$(BIN)/jupyter-book build . --all -W --keep-going --quiet
 	@echo "The book is built. Open $(CURDIR)/_build/html/index.html"
+
+pdf: $(INSTALLED)  ## print the whole book into _build/few-bits.pdf (needs a browser)
+	$(BIN)/python tools/pdf.py
 
 # Under xdist a notebook must stay in one worker, cell after cell: --dist loadscope.
 test: export OMP_NUM_THREADS = $(THREADS)

@@ -44,13 +44,12 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_every_damage_is_noticed_and_nothing_else(folder):
-    if lacking := check_web.missing():
-        pytest.skip(f"not installed: {' and '.join(lacking)}")
+@pytest.mark.skipif(bool(check_web.missing()), reason=f"not installed: {' and '.join(check_web.missing())}")
+def test_every_damage_is_noticed_and_nothing_else(browser, folder):
     excuse = check_web.Excuse("label", "^#field", "shows what an excuse does")
     check = check_web.Check(folder, [excuse])
     faults = {name: [] for name in ("good", *DAMAGES)}
-    for line in check.all([*faults]):
+    for line in check.all(browser, [*faults]):
         name, _, fault = line.partition(": ")
         faults[name].append(fault)
     assert faults.pop("good") == []
@@ -59,7 +58,7 @@ def test_every_damage_is_noticed_and_nothing_else(folder):
     for name, found in faults.items():
         assert any(DAMAGES[name][1] in fault for fault in found), name
     assert all(fault.startswith("dark, ") for fault in faults["dark"])
-    unexcused = list(check_web.Check(folder, []).all(["label"]))
+    unexcused = list(check_web.Check(folder, []).all(browser, ["label"]))
     assert any(DAMAGES["label"][1] in fault for fault in unexcused)
 
 

@@ -1,7 +1,6 @@
 """The built pages as a reader sees them, in a real browser: on a wide window and on a phone, without the internet."""
 
 import functools
-import shutil
 import subprocess
 import sys
 import threading
@@ -13,23 +12,11 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT / "_build" / "html"
 WIDTHS = {"desktop": 1280, "phone": 390}
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-# The sandbox needs a user who is not root; the rest keeps the browser from calling home.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 # What is wrong with the page, as a list of sentences. Runs in the browser, after MathJax has finished.
 FAULTS = r"""() => {
@@ -103,17 +90,6 @@ def address(book: Path) -> Iterator[str]:
     with serve(book) as server:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip(f"no browser installed (looked for {', '.join(BROWSERS)}); see README.md, 'What it needs'")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def still_loading(page: Page, pending: set) -> list[str]:

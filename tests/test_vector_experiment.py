@@ -238,7 +238,7 @@ def test_the_network_of_the_paper_is_compressed_without_training(tiny, tmp_path,
     images = torch.randn(20, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     data = Dataset("cifar100", images, torch.arange(20), images, torch.arange(20), ())
     monkeypatch.setattr(mobilenet, "checkpoint_path", lambda name: path)
-    monkeypatch.setattr(mobilenet, "load", lambda name: data)
+    monkeypatch.setattr(mobilenet, "cifar100", lambda device: data)
     monkeypatch.setattr(mobilenet, "BITS", (3, 4))
     mobilenet.compress_mobilenet()
     table = evidence.rows("vector_mobilenet").set_index(["keep", "bits"]).bytes

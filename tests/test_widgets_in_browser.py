@@ -1,13 +1,12 @@
 """The interactive figures in a real browser: by keyboard, at two widths, in the dark, in print, without JavaScript."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from bs4 import BeautifulSoup
-from test_rendered_book import BROWSERS, FAULTS, FLAGS, WIDTHS
+from test_rendered_book import FAULTS, WIDTHS
 from tool_files import tool
 
 from fewbits.uniform import UniformQuantizer
@@ -17,19 +16,6 @@ WIDGETS = ROOT / "book" / "_static" / "widgets"
 NAMES = ("explorer", "inq-stepper", "adder", "bit-mixer")
 
 widget_pictures = tool("widget_pictures")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip(f"no browser installed (looked for {', '.join(BROWSERS)}); see README.md, 'What it needs'")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -21,14 +21,13 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
+from browsing import BROWSERS, launched  # noqa: E402
 from test_rendered_book import (  # noqa: E402
-    BROWSERS,
     FAULTS,
-    FLAGS,
     HTML,
     WIDTHS,
     broken_links,
@@ -133,15 +132,12 @@ class Check:
                 if not self.excused(message["ruleId"], place):
                     yield name, f"HTML, line {message['line']}: {message['ruleId']}: {message['message']}: {place}"
 
-    def all(self, names: list[str]) -> Iterator[str]:
+    def all(self, browser: Browser, names: list[str]) -> Iterator[str]:
         """All faults of these pages, one line each, as they are found."""
-        program = next(filter(None, map(shutil.which, BROWSERS)))
-        with sync_playwright() as playwright, serve(self.folder) as server:
-            browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        with serve(self.folder) as server:
             for name in names:
                 for fault in self.page(browser, f"http://127.0.0.1:{server.server_port}", name):
                     yield f"{name}: {fault}"
-            browser.close()
             server.shutdown()
         yield from (f"{name}: {fault}" for name, fault in self.html(names))
 
@@ -161,9 +157,10 @@ def main() -> int:
         sys.exit(f"check-web needs {' and '.join(lacking)}")
     check = Check(arguments.html.resolve(), EXCUSES)
     faults = []
-    for fault in check.all(arguments.page or pages()):
-        print(fault, flush=True)
-        faults.append(fault)
+    with launched() as browser:
+        for fault in check.all(browser, arguments.page or pages()):
+            print(fault, flush=True)
+            faults.append(fault)
     unused = [] if arguments.page else [excuse for excuse in EXCUSES if excuse not in check.used]
     for excuse in unused:
         print(f"no longer needed: {excuse}")

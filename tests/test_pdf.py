@@ -1,0 +1,36 @@
+"""`make pdf` prints a page: solutions open, formulas set, a table of contents."""
+
+import browsing
+import pytest
+from tool_files import tool
+
+pdf = tool("pdf")
+
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>A page</title></head>
+<body><h1>One</h1><details><summary>Solution</summary><p style="height: 3000px">hidden</p></details></body></html>
+"""
+
+
+def pages_of(file) -> int:
+    return file.read_bytes().count(b"/Type /Page\n")
+
+
+def test_prints_with_solutions_open(browser, tmp_path):
+    counts = {}
+    for name, text in {"closed": PAGE, "none": PAGE.replace("details", "template")}.items():
+        (tmp_path / f"{name}.html").write_text(text, "utf-8")
+        pdf.print_page(browser, tmp_path / f"{name}.html", tmp_path / "out" / f"{name}.pdf")
+        file = tmp_path / "out" / f"{name}.pdf"
+        assert file.read_bytes().startswith(b"%PDF")
+        assert b"/Outlines" in file.read_bytes()
+        counts[name] = pages_of(file)
+    assert counts["none"] == 1
+    assert counts["closed"] > 1
+    assert not list(tmp_path.glob("out/*.part"))
+
+
+def test_without_a_browser(monkeypatch):
+    monkeypatch.setattr(browsing, "BROWSERS", ("no-such-browser",))
+    with pytest.raises(FileNotFoundError, match="looked for no-such-browser"), browsing.launched():
+        pass
