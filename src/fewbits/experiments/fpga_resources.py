@@ -2,8 +2,8 @@
 
 Table 2 of Yokota et al. (2024). Every circuit of ``fewbits.fpga`` is synthesized with Yosys: processing elements,
 columns of 32 multipliers, and whole layers with 1,312. A circuit whose row is recorded is not synthesized again, so the
-run can be stopped at any time; ``--again`` starts over. Written are ``data/results/fpga_resources.json`` (claims) and
-``fpga_resources.csv``.
+run can be stopped at any time; ``--again`` starts over. Written are ``data/results/fpga_resources.csv`` and, into the
+claims of the closing chapters, those about the table: ``fpga.json``.
 """
 
 import time
@@ -101,7 +101,7 @@ def run(options, command: str) -> None:
         evidence.write_rows("fpga_resources", table)
         print(table.tail(1).to_string(index=False, header=False), flush=True)
     claims = make_claims(table)
-    evidence.record("fpga_resources", claims, command=command, wall_s=float(table["seconds"].sum()))
+    evidence.record("fpga", claims, command=command, wall_s=float(table["seconds"].sum()))
 
 
 def rewritten(design: str) -> dict[str, str]:
@@ -125,6 +125,11 @@ def trained_codes(count: int = 32) -> list[int]:
     return InqQuantizer(5).encode(weight).values.flatten()[:count].tolist()
 
 
+def about_resources(claim: evidence.Claim) -> bool:
+    """Whether a claim of ``fpga.json`` is one of this experiment's."""
+    return claim.get("paper", {}).get("where") == "Table 2"
+
+
 def make_claims(table: pd.DataFrame) -> list[dict]:
     """The claims of Table 2 that follow from the rows of circuit ``layer``, without verdicts.
 
@@ -145,7 +150,7 @@ def make_claims(table: pd.DataFrame) -> list[dict]:
                 # The paper's design takes all there are, and may have made other multipliers of LUTs.
                 expect, words_of_it = {"min": paper[resource]}, "take every DSP of the ZCU102"
             claim = {
-                "id": f"fpga_resources/{resource.lower()}-{slug}",
+                "id": f"fpga/{resource.lower()}-{slug}",
                 "statement": f"The layer's 1,312 {words} in parallel {words_of_it}",
                 "paper": {"key": "yokota2024", "where": "Table 2", "value": paper[resource]},
                 "ours": {"value": int(ours[resource]), "scale": "full"},
@@ -160,7 +165,7 @@ def make_claims(table: pd.DataFrame) -> list[dict]:
     use = {design: 100 * int(layer.loc[design, "LUT"]) / ZCU102["LUT"] for design in PAPER}
     claims.append(
         {
-            "id": "fpga_resources/fits",
+            "id": "fpga/fits",
             "statement": "The layer fits on the ZCU102 with shifts, and not with float32 multipliers (1 is yes)",
             "paper": {"key": "yokota2024", "where": "Table 2", "value": 1},
             "ours": {"value": int(use["shift"] <= 100 < use["float"]), "scale": "full"},
@@ -173,7 +178,7 @@ def make_claims(table: pd.DataFrame) -> list[dict]:
         paper = 100 * (1 - PAPER["shift"][resource] / PAPER["float"][resource])
         claims.append(
             {
-                "id": f"fpga_resources/{resource.lower()}-saving",
+                "id": f"fpga/{resource.lower()}-saving",
                 "statement": f"Shifts save the share of the {resource}s that the paper has, within 10 points",
                 "paper": {"key": "yokota2024", "where": "Table 2", "value": round(paper, 1), "unit": "%"},
                 "ours": {"value": round(saved, 1), "unit": "%", "scale": "full"},

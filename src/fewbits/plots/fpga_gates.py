@@ -42,7 +42,7 @@ def processing_element(*, title: str = "The shift processing element: three step
     axis.text(0.2, 1.65, "x", ha="right", va="center", family="monospace")
     axis.text(0.2, 0.28, "code", ha="right", va="center", family="monospace")
     axis.text(2.4, 0.62, "e", va="center")
-    axis.text(1.1, 0.14, "sign", ha="center", va="top")
+    axis.text(2.9, 0.33, "sign", ha="center", va="bottom")
     axis.set(xlim=(-0.7, 11.4), ylim=(-0.45, 2.85))
     axis.axis("off")
     figure.suptitle(title, x=0.01, ha="left")
@@ -88,7 +88,7 @@ def waveform(
 def luts_by_width(
     table: pd.DataFrame,
     *,
-    title: str = "A multiplier grows with the square of its width, a shifter hardly more than with it",
+    title: str = "A multiplier grows with the square of its width, a shifter almost in proportion to it",
 ) -> Figure:
     """LUTs of one multiplier against its width, a line each for shifts and for multiplication without DSP.
 

@@ -10,8 +10,30 @@ from matplotlib.figure import Figure
 from fewbits.evidence import interval
 from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH, text_color
 
+# Where a label starts, in points from its marker, if not to the right of it. A thin line leads to those far away.
+_LABELS = {
+    "uniform, 8 bits, after training": (0, 13),
+    "INQ, 5 bits": (9, 5),
+    "uniform, 4 bits": (8, -22),
+    "learned bits": (-8, -1),
+    "bits after training": (8, -1),
+    "shared, 16 values": (8, -3),
+    "float": (12, 0),
+    "XNOR-Net": (12, 0),
+    "log2, 4 bits": (0, 12),
+    "exact ternary": (-8, 5),
+    "TWN": (-8, -2),
+    "TTQ": (7, -1),
+    "DoReFa-Net, 1 and 2 bits": (7, -5),
+}
 
-def bits_accuracy_tables(frame: pd.DataFrame, styles: Mapping[str, str]) -> Figure:
+
+def bits_accuracy_tables(
+    frame: pd.DataFrame,
+    styles: Mapping[str, str],
+    *,
+    title: str = "Three prices of a method: storage, circuit, accuracy",
+) -> Figure:
     """One row a method, cheapest product on top: bits of a weight, look-up tables of a product, points lost.
 
     Points are the test accuracy of the method minus that of "float" with the same seed: every seed as a faint dot, and
@@ -21,7 +43,8 @@ def bits_accuracy_tables(frame: pd.DataFrame, styles: Mapping[str, str]) -> Figu
         frame: one row a run: ``method``, ``seed``, ``accuracy`` (percent), ``bits_per_weight``, ``luts``.
         styles: by method, its name in `COLORS`.
     """
-    means = frame.groupby("method")[["bits_per_weight", "luts"]].mean().loc[list(styles)].sort_values("luts")
+    means = frame.groupby("method")[["bits_per_weight", "luts"]].mean().loc[list(styles)]
+    means = means.sort_values("luts", kind="stable")
     accuracies = frame.pivot(index="seed", columns="method", values="accuracy")
     figure, axes = plt.subplots(
         1, 3, figsize=(WIDTH, 0.9 + 0.25 * len(means)), sharey=True, gridspec_kw={"width_ratios": (1, 1, 1.3)}
@@ -45,16 +68,23 @@ def bits_accuracy_tables(frame: pd.DataFrame, styles: Mapping[str, str]) -> Figu
         style = styles[name]
         axes[2].plot(values, [row] * len(values), ".", color=COLORS[style], alpha=0.35, markersize=4)
         axes[2].errorbar(mean, row, xerr=half, color=COLORS[style], marker=MARKERS[style], capsize=2.5)
-    axes[2].set_xlabel("points against float32")
+    axes[2].set_xlabel("accuracy − float32 (points)")
     for axis in axes:
         axis.minorticks_off()
         axis.tick_params(axis="y", length=0)
         axis.grid(axis="y", color="#e4e7ea", linewidth=0.6)
         axis.set_axisbelow(True)
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def cost_and_accuracy(frame: pd.DataFrame, styles: Mapping[str, str], offsets: Mapping[str, tuple]) -> Figure:
+def cost_and_accuracy(
+    frame: pd.DataFrame,
+    styles: Mapping[str, str],
+    offsets: Mapping[str, tuple] = _LABELS,
+    *,
+    title: str = "Beyond ternary weights a dearer product buys next to nothing",
+) -> Figure:
     """Test accuracy against look-up tables of a product; the area of a marker grows with the bits of a weight.
 
     A line joins the methods that no other beats in both.
@@ -64,14 +94,18 @@ def cost_and_accuracy(frame: pd.DataFrame, styles: Mapping[str, str], offsets: M
         offsets: by method, where its label starts, in points from the marker, if not to the right of it.
     """
     means = frame.groupby("method")[["bits_per_weight", "luts", "accuracy"]].mean().loc[list(styles)]
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.9))
+    figure, axes = plt.subplots(figsize=(WIDTH, 4.6))
     front = best_of(means)
     axes.plot(means.loc[front, "luts"], means.loc[front, "accuracy"], color="#c5cbd1", linewidth=4, zorder=1)
     for name, row in means.iterrows():
         colour = COLORS[styles[name]]
-        size = 14 * row["bits_per_weight"] ** 0.8
-        axes.scatter(row["luts"], row["accuracy"], s=size, color=colour, marker=MARKERS[styles[name]], zorder=3)
+        size = 22 * row["bits_per_weight"] ** 0.65
+        axes.scatter(
+            row["luts"], row["accuracy"], s=size, color=colour, marker=MARKERS[styles[name]], zorder=3,
+            edgecolor="white", linewidth=0.5,
+        )  # fmt: skip
         offset = offsets.get(name, (6, 0))
+        far = abs(offset[1]) > 20
         axes.annotate(
             name,
             (row["luts"], row["accuracy"]),
@@ -81,12 +115,14 @@ def cost_and_accuracy(frame: pd.DataFrame, styles: Mapping[str, str], offsets: M
             ha="left" if offset[0] >= 0 else "right",
             color=text_color(colour),
             fontsize=SMALL,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0} if far else None,
         )
     axes.set(xscale="log", xlabel="look-up tables (LUTs) of a product", ylabel="test accuracy (%)")
     axes.set_xlim(0.45 * means["luts"].min(), 2.2 * means["luts"].max())
     ticks = [10, 30, 100, 300, 1000]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
+    axes.set_title(title, fontweight="bold")
     return figure
 
 
