@@ -1,8 +1,6 @@
 """The built pages as a reader sees them, in a real browser: on a wide window and on a phone, without the internet."""
 
 import functools
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -11,10 +9,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
+from browsing import ROOT, build_book
 from bs4 import BeautifulSoup
 from playwright.sync_api import Browser, Page
 
-ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT / "_build" / "html"
 WIDTHS = {"desktop": 1280, "phone": 390}
 
@@ -66,8 +64,7 @@ def pages() -> list[str]:
 def book() -> Path:
     """Folder of the built pages. `make test` has built them; a bare pytest run builds them once."""
     if not (HTML / "index.html").exists():
-        command = [sys.executable, "-m", "jupyter_book", "build", str(ROOT), "--all", "-W", "--keep-going", "--quiet"]
-        subprocess.run(command, check=True)
+        build_book("--all", "-W", "--keep-going")
     return HTML
 
 

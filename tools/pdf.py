@@ -7,7 +7,6 @@ Solutions are printed open, and instead of an interactive figure its picture.
 
 import argparse
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-from browsing import launched  # noqa: E402
+from browsing import build_book, launched  # noqa: E402
 
 SINGLE = ROOT / "_build" / "singlehtml"
 PATIENCE = 600_000  # milliseconds: the page is long
@@ -27,8 +26,7 @@ def single_page() -> Path:
 
     Sphinx writes it into the folder of the first chapter, but with links as seen from the folder above: so it moves.
     """
-    command = [sys.executable, "-m", "jupyter_book", "build", str(ROOT), "--builder", "singlehtml", "--quiet"]
-    subprocess.run(command, check=True)
+    build_book("--builder", "singlehtml")
     return Path(shutil.copy(SINGLE / "book" / "intro.html", SINGLE / "book.html"))
 
 
