@@ -20,10 +20,10 @@ FORMS = {
 
 
 def measure(model: nn.Module, data, seconds: float) -> list[dict]:
-    """Per batch size and form: milliseconds of CPU time on one thread, and ratio to the float network.
+    """Per batch size and form: milliseconds on one thread, and ratio to the float network.
 
     All forms run in turn until ``seconds`` have passed; the ratio is the median over the turns, so that whatever else
-    the machine does hits all forms alike. CPU time, because waiting for a busy core is not the network's work.
+    the machine does hits all forms alike.
     """
     prepared = prepare(model, data.train_images[:CALIBRATION_IMAGES])
     network = to_integers(prepared, data.test_images[:1])
@@ -38,14 +38,14 @@ def measure(model: nn.Module, data, seconds: float) -> list[dict]:
         while len(turns) < 5 or time.perf_counter() - started < seconds:
             turn = {}
             for form, ready in sessions.items():
-                begin = time.thread_time()
+                begin = time.perf_counter()
                 ready.run(None, feeds[form])
-                turn[form] = time.thread_time() - begin
+                turn[form] = time.perf_counter() - begin
             turns.append(turn)
         turns = turns[2:]  # two to warm up
         for form in FORMS:
             ms = 1e3 * statistics.median(turn[form] for turn in turns)
-            ratio = statistics.median(turn["float"] / max(turn[form], 1e-9) for turn in turns)
+            ratio = statistics.median(turn["float"] / turn[form] for turn in turns)
             rows.append({"batch": batch, "form": form, "ms": round(ms, 4), "speedup": round(ratio, 4)})
     return rows
 
