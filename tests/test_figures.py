@@ -2,7 +2,6 @@
 
 import base64
 import copy
-import importlib.util
 import io
 import re
 import shutil
@@ -16,20 +15,13 @@ import numpy as np
 import pytest
 from nbformat import v4
 from PIL import Image, ImageFilter
+from tool_files import load, tool
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def load(path):
-    """Import a file that belongs to no package."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 comparison = load(ROOT / "book" / "conftest.py")
-notebooks = load(ROOT / "tools" / "notebooks.py")
+notebooks = tool("notebooks")
 
 BITS = np.arange(2, 9)
 ACCURACY = np.array([60, 88, 94, 96, 97, 97.2, 97.3])

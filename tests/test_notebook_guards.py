@@ -1,7 +1,6 @@
 """The guards of tools/notebooks.py: each passes a good notebook and rejects a bad one, and the book passes them all."""
 
 import copy
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -10,11 +9,10 @@ import jupytext
 import nbformat
 import pytest
 from nbformat import v4
+from tool_files import tool
 
 ROOT = Path(__file__).resolve().parent.parent
-_spec = importlib.util.spec_from_file_location("notebooks", ROOT / "tools" / "notebooks.py")
-notebooks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(notebooks)
+notebooks = tool("notebooks")
 
 CHAPTERS = sorted({*notebooks.chapters(), *(path.stem for path in (ROOT / "book").glob("*.ipynb"))})
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -1,14 +1,18 @@
-"""Loads a script of tools/ as a module: that folder is no package."""
+"""Imports files that belong to no package, such as the scripts of tools/."""
 
 import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-TOOLS = Path(__file__).resolve().parent.parent / "tools"
+ROOT = Path(__file__).resolve().parent.parent
 
 
-def tool(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def tool(name: str) -> ModuleType:
+    return load(ROOT / "tools" / f"{name}.py")

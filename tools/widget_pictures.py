@@ -5,15 +5,18 @@
 Each widget is opened in a browser, brought into a telling state with the keyboard, and photographed.
 """
 
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-STATIC = Path(__file__).resolve().parent.parent / "book" / "_static"
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from browsing import launched  # noqa: E402
+
+STATIC = ROOT / "book" / "_static"
 WIDTH, SCALE = 700, 1.5
 
 
@@ -56,11 +59,7 @@ PREPARE: dict[str, Callable[[Page], None]] = {
 
 
 def main() -> None:
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        sys.exit("no browser found")
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+    with tempfile.TemporaryDirectory() as folder, launched() as browser:
         page = browser.new_page(
             viewport={"width": WIDTH, "height": 900}, device_scale_factor=SCALE, reduced_motion="reduce"
         )
@@ -73,7 +72,6 @@ def main() -> None:
             page.evaluate("document.activeElement.blur()")
             page.locator(".fb-live").screenshot(path=STATIC / "widgets" / f"{name}.png")
             print(STATIC / "widgets" / f"{name}.png")
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -87,21 +87,24 @@ def prepared(name: str) -> Dataset:
 
 def train(method: Method, task: Task, data: Dataset, seed: int, epochs: int | None = None) -> nn.Module:
     """A network of ``task``, trained with ``method`` for ``epochs`` (default: the task's); on a GPU if there is one."""
-    epochs = task.epochs if epochs is None else epochs
     seed_everything(seed)
     model = method.build(task.network).to("cuda" if torch.cuda.is_available() else "cpu")
-    optimizer = method.optimizer(model)
+    epochs = task.epochs if epochs is None else epochs
+    return fit_cosine(model, method.optimizer(model), data, seed, epochs, after_step=method.after_step)
+
+
+def fit_cosine(
+    model: nn.Module, optimizer: torch.optim.Optimizer, data: Dataset, seed: int, epochs: int, **options
+) -> nn.Module:
+    """Train in place with batches of 128 and a learning rate that falls to 0 along a cosine; returns ``model``.
+
+    Args:
+        options: of :func:`fewbits.training.fit`.
+    """
     steps = epochs * -(-len(data.train_images) // 128)
-    fit(
-        model,
-        data.train_images,
-        data.train_labels,
-        epochs=epochs,
-        optimizer=optimizer,
-        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
-        seed=seed,
-        after_step=method.after_step,
-    )
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    images, labels = data.train_images, data.train_labels
+    fit(model, images, labels, epochs=epochs, optimizer=optimizer, scheduler=scheduler, seed=seed, **options)
     return model
 
 

@@ -60,7 +60,7 @@ def half_size() -> Dataset:
 
 
 def train_residual(seed: int, data: Dataset, epochs: int = RESIDUAL_EPOCHS) -> nn.Module:
-    """SGD with momentum, one-cycle learning rate up to 0.2, batches of 128; 18,800 parameters or so."""
+    """SGD with momentum, one-cycle learning rate up to 0.2, batches of 128."""
     seed_everything(seed)
     model = residual_net()
     optimizer = torch.optim.SGD(model.parameters(), 0.2, momentum=0.9, nesterov=True, weight_decay=5e-4)

@@ -1,7 +1,7 @@
 """The methods of the map: one network, one amount of training, and what each product then needs of the hardware."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,7 @@ from fewbits.bit_costs import filter_bits, mac_bits, over_budget
 from fewbits.data import Dataset
 from fewbits.deep_compression import DeepCompression
 from fewbits.experiments import _comparison
-from fewbits.experiments._comparison import FLOAT, TASKS, Method, Network, train
+from fewbits.experiments._comparison import FLOAT, TASKS, Method, Network, fit_cosine, train
 from fewbits.experiments.binary import METHODS as BINARY
 from fewbits.experiments.ternary import METHODS as TERNARY
 from fewbits.inq import Inq, halving
@@ -24,7 +24,6 @@ from fewbits.mixed_precision import constrain, learn_weight_bits
 from fewbits.nets import MLP
 from fewbits.post_training import DistributionQuantizer
 from fewbits.quantizer import encode_weights, quantize_activations, quantize_weights, weight_layers
-from fewbits.training import fit
 from fewbits.uniform import UniformQuantizer, calibrate
 
 TASK = TASKS["mnist5k"]
@@ -47,7 +46,7 @@ class Entry:
         units: what a product takes in the first layer, in those between, and in the last one; None if it follows from
             the bits of each filter.
         real_activations: hidden activations are left in floating point; the map rounds them to 8 bits.
-        weight_bits: of a weight, where the network has no quantizer that could tell.
+        weight_bits: of a weight, where nothing in the network tells any more.
     """
 
     style: str
@@ -89,11 +88,7 @@ def after_training(make_quantizer) -> Callable[[Dataset, int], nn.Module]:
 def go_on(model: nn.Module, data: Dataset, seed: int, epochs: int, **options) -> nn.Module:
     """Train ``model`` further, with the recipe of the others and a third of its learning rate."""
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
-    steps = epochs * -(-len(data.train_images) // 128)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    images, labels = data.train_images, data.train_labels
-    fit(model, images, labels, epochs=epochs, optimizer=optimizer, scheduler=scheduler, seed=seed, **options)
-    return model
+    return fit_cosine(model, optimizer, data, seed, epochs, **options)
 
 
 def half_trained(data: Dataset, seed: int) -> nn.Module:
@@ -140,7 +135,7 @@ def log_weights(network: Network) -> nn.Module:
 
 
 ENTRIES = {
-    "float": Entry("float", scratch(FLOAT), every("float × float"), False, 32),
+    "float": Entry("float", scratch(FLOAT), every("float × float"), False),
     "uniform, 8 bits, after training": Entry(
         "ptq", after_training(partial(UniformQuantizer, 8, channel_axis=0)), every("8 bits × 8 bits")
     ),
@@ -194,13 +189,12 @@ def round_activations(model: nn.Module, images: torch.Tensor) -> nn.Module:
 
 def bits_per_weight(entry: Entry, model: nn.Module) -> float:
     """Stored bits of all weights, scales and codebooks included, by the number of weights."""
-    counts = {name: layer.weight.numel() for name, layer in weight_layers(model).items()}
     if entry.weight_bits is not None:
         return entry.weight_bits
+    counts = {name: layer.weight.numel() for name, layer in weight_layers(model).items()}
     codes = encode_weights(model)
-    return sum(codes[name].nbits if name in codes else 32 * count for name, count in counts.items()) / sum(
-        counts.values()
-    )
+    stored = sum(codes[name].nbits if name in codes else 32 * count for name, count in counts.items())
+    return stored / sum(counts.values())
 
 
 def units_of(entry: Entry, model: nn.Module) -> list[Units]:
@@ -209,13 +203,12 @@ def units_of(entry: Entry, model: nn.Module) -> list[Units]:
     if entry.units is not None:
         first, between, last = entry.units
         return [first, *[between] * (len(layers) - 2), last]
-    return [dict(_shares(bits)) for bits in filter_bits(model).values()]
+    return [_shares(bits) for bits in filter_bits(model).values()]
 
 
-def _shares(bits: list[int]) -> Iterator[tuple[str, float]]:
+def _shares(bits: list[int]) -> Units:
     """The share of a layer's filters that need each unit."""
-    for width in sorted(set(bits)):
-        yield f"{width} bits × 8 bits", bits.count(width) / len(bits)
+    return {f"{width} bits × 8 bits": round(bits.count(width) / len(bits), 4) for width in sorted(set(bits))}
 
 
 def macs() -> list[int]:
