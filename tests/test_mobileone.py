@@ -266,6 +266,19 @@ def test_merged_runs_no_branch(monkeypatch):
     assert len(calls) == 8
 
 
+def test_merged_runs_one_convolution_in_evaluation(monkeypatch):
+    plain, merged = twins(MobileOne(widths=(8, 16), depths=(1, 2), branches=3).double())
+    x = images(4, 3, 8, 8)
+    plain(x), merged(x)  # statistics that differ from the initial ones
+    plain.eval(), merged.eval()
+    expected = plain(x)
+    with torch.no_grad():
+        monkeypatch.setattr(nn.BatchNorm2d, "forward", None)
+        assert torch.allclose(merged(x), expected, rtol=1e-9)
+        with pytest.raises(TypeError):
+            plain(x)
+
+
 def test_half_precision_has_statistics_of_full_precision():
     torch.manual_seed(0)
     model = ConvBranches(**PLACES["pointwise, same width"], branches=2, shortcuts=True, merged=True)

@@ -29,7 +29,8 @@ class ConvBranches(nn.Module):
     for a depthwise 3×3 one the window in its channel (:mod:`fewbits.nets.moments`). So the statistics of every branch
     are known without running it; each is then a kernel and a bias, and those are added. Output, gradients and running
     statistics are the same, up to rounding, and come sooner. Other grouped convolutions, and depthwise ones with a
-    stride, whose outputs are few, run branch by branch all the same.
+    stride, whose outputs are few, run branch by branch all the same. In evaluation mode without gradients the one
+    convolution of :meth:`reparameterize` is run.
 
     Args:
         kernel: odd; the padding keeps the size at stride 1.
@@ -65,6 +66,8 @@ class ConvBranches(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training and self.merged and (self.shape["groups"] == 1 or self.depthwise):
             return self._forward_merged(x)
+        if self.merged and not torch.is_grad_enabled() and not any(module.training for module in self.modules()):
+            return self.reparameterize()(x)
         outputs = [norm(convolution(x)) for convolution, norm in zip(self.convolutions, self.norms, strict=True)]
         if self.identity is not None:
             outputs.append(self.identity(x))
