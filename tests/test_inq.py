@@ -501,7 +501,7 @@ def cifar_table(accuracies: dict) -> pd.DataFrame:
     """Rows as the experiment writes them, from accuracies by (network, form), one a seed."""
     return pd.DataFrame(
         {"network": network, "branches": 4 * (network == "mobileone"), "seed": seed, "form": form}
-        | {"variant": "plain", "accuracy": value}
+        | {"variant": "plain", "inq_seed": seed, "accuracy": value}
         for (network, form), values in accuracies.items()
         for seed, value in enumerate(values)
     )
@@ -536,6 +536,23 @@ def test_other_numbers_do_not():
     assert set(verdicts(records.cifar_claims(part))) == {"inq/a"}
     part["variant"] = "distilled"
     assert records.cifar_claims(part) == []
+
+
+def test_several_runs_of_inq_from_one_float_network():
+    table = cifar_table({key: [50.0] for key in records.PAPER})
+    again = table[table.form == "inq"].assign(inq_seed=1, accuracy=[48.0, 49.0])  # from float network 0
+    claims = {claim["id"]: claim for claim in records.cifar_claims(pd.concat([table, again]))}
+    assert claims["inq/a"]["ours"]["values"] == [50.0]
+    assert claims["inq/c"]["ours"]["values"] == [50.0, 48.0]
+    assert claims["inq/c"]["ours"]["seeds"] == [0, 1]
+    assert claims["inq/mobilenet-drop"]["ours"]["values"] == [0.0, 2.0]
+    assert claims["inq/mobileone-drop-smaller"]["ours"]["values"] == [0.0, 1.0]
+    assert claims["inq/proposed-beats-mobilenet-float"]["ours"]["values"] == [0.0, -1.0]
+    # A run from the float network of its own seed counts in place of that.
+    own = cifar_table({key: [50.0, 60.0] for key in records.PAPER})
+    claims = {claim["id"]: claim for claim in records.cifar_claims(pd.concat([own, again]))}
+    assert claims["inq/c"]["ours"]["values"] == [50.0, 60.0]
+    assert claims["inq/mobilenet-drop"]["ours"]["values"] == [0.0, 0.0]
 
 
 def test_the_sizes_are_the_paper_s():
@@ -579,6 +596,7 @@ def test_a_frozen_network_has_the_recorded_accuracy(name):
     data = full_scale.cifar100(torch.device("cpu"))
     network, form = name.split("-")  # noqa: RUF059  (the query reads it)
     row = evidence.rows("inq_cifar100").query("network == @network and form == @form and seed == 0")
+    row = row.query("inq_seed == 0")
     expected = row.query("variant == 'plain' and branches in (0, 4)").accuracy.item()
     predicted = full_scale.predict(model, data.test_images)
     assert 100 * (predicted == data.test_labels).double().mean().item() == pytest.approx(expected, abs=1e-9)

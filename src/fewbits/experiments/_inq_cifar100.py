@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fewbits import distributed, evidence
 from fewbits.checkpoint import save_model
 from fewbits.data import Dataset, load, normalize, random_crop_flip
-from fewbits.experiments._inq_claims import CIFAR_KEYS, cifar_claims, cited_claims, merge_rows, size_claims
+from fewbits.experiments._inq_claims import CIFAR_KEYS, STAGE_KEYS, cifar_claims, cited_claims, merge_rows, size_claims
 from fewbits.experiments._inq_training import OutOfTime, Trainer, apply_inq
 from fewbits.experiments.common import ROOT, checkpoint_path
 from fewbits.nets import count_parameters
@@ -50,20 +50,24 @@ def _run(options, command: str, device: torch.device) -> None:
     trainer = Trainer(data, options.seed, options.batch_size, random_crop_flip, folder, deadline, progress=True)
     seed_everything(options.seed)
     model = (MobileOne(branches=branches, merged=True) if branches else MobileNetV1()).to(device)
+    inq_seed = options.seed if options.inq_seed is None else options.inq_seed
     where = {"network": options.network, "branches": branches, "seed": options.seed}
     rows, stages, predicted = [], [], {}
 
     def add(form: str, variant: str, network: nn.Module, **counts) -> None:
         network = copy.deepcopy(network).cpu()  # so that the record does not depend on the training device
         classes = predict(network, data.test_images)
-        predicted[f"{options.network}-{branches}-{form}-{variant}-{options.seed}"] = classes
+        seed = options.seed if form == "float" else inq_seed
+        name = f"{options.network}-{branches}-{form}-{variant}-{options.seed}"
+        predicted[name if seed == options.seed else f"{name}-{seed}"] = classes
         score = 100 * int((classes == data.test_labels).sum()) / len(classes)
         bits = count_parameters(network) * (32 if form == "float" else 5)
         settings = {"epochs": options.epochs if form == "float" else options.inq_epochs, "device": device.type}
-        rows.append(where | {"form": form, "variant": variant, "accuracy": score, "bits": bits} | settings | counts)
+        row = where | {"form": form, "variant": variant, "inq_seed": seed, "accuracy": score, "bits": bits}
+        rows.append(row | settings | counts)
         print(rows[-1])
-        first = distributed.is_first()
-        if first and options.seed == 0 and not options.images and variant == "plain" and branches in (0, 4):
+        standard = options.seed == seed == 0 and variant == "plain" and branches in (0, 4) and not options.images
+        if standard and distributed.is_first():
             save_model(network, checkpoint_path(f"inq-{options.network}-{form}"))
 
     try:
@@ -72,9 +76,13 @@ def _run(options, command: str, device: torch.device) -> None:
         )
         folded = reparameterize(model.eval())
         add("float", "plain", folded)
+        if inq_seed != options.seed:
+            folder_of_inq = folder / f"inq-{inq_seed}"
+            folder_of_inq.mkdir(exist_ok=True)
+            trainer = replace(trainer, seed=inq_seed, folder=folder_of_inq)
         for variant in options.variants:
             outcome = apply_inq(folded, trainer, options.inq_epochs, variant=variant, lr=options.inq_lr)
-            stages += [where | {"variant": variant} | stage for stage in outcome.stages]
+            stages += [where | {"variant": variant, "inq_seed": inq_seed} | stage for stage in outcome.stages]
             add("inq", variant, outcome.model, changed=outcome.changed, outgrown=outcome.outgrown)
     except OutOfTime as stage:
         print(f"The minutes are over in '{stage}'. Go on with --resume.")
@@ -85,11 +93,11 @@ def _run(options, command: str, device: torch.device) -> None:
         print("A part of the images: nothing is recorded.")
         return
     table = merge_rows("inq_cifar100", pd.DataFrame(rows), CIFAR_KEYS)
-    merge_rows("inq_cifar100_stages", pd.DataFrame(stages), ["network", "branches", "seed", "variant", "stage"])
+    merge_rows("inq_cifar100_stages", pd.DataFrame(stages), [*STAGE_KEYS, "stage"])
     write_predictions(predicted, data.test_labels)
     claims = size_claims() + cifar_claims(table) + cited_claims(table)
     # Not the clock: an interrupted run goes on later.
-    wall_s = sum(pd.read_csv(log).seconds.sum() for log in folder.glob("*.csv"))
+    wall_s = sum(pd.read_csv(log).seconds.sum() for log in folder.rglob("*.csv"))
     evidence.record("inq", claims, command=command, wall_s=wall_s, device=device)
 
 

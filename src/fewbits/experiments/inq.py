@@ -7,7 +7,8 @@ and seed when they are done, and does not run again what is there.
 ``--network mobilenet`` and ``--network mobileone`` run one seed on CIFAR-100: train, fold to 159,236 parameters, INQ of
 all of them at 5 bits. The state lies in ``data/runs`` and is written after each epoch: stop at any time, or with
 ``--minutes``, and call again with ``--resume``. A finished run writes its rows of ``data/results/inq_cifar100.csv`` and
-its column of ``inq_predictions.csv`` (one class per test image), and for seed 0 the networks in ``data/checkpoints``.
+its columns of ``inq_predictions.csv`` (one class per test image), and for seed 0 the networks in ``data/checkpoints``.
+With ``--inq-seed`` INQ runs once more, in another order of the images, from the float network of ``--seed``.
 
 Either writes the claims that follow from all rows there are to ``data/results/inq.json``.
 """
@@ -52,6 +53,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds of the small runs (default 5)")
     cifar = parser.add_argument_group("CIFAR-100 (one seed a call)")
     cifar.add_argument("--seed", type=int, default=0)
+    cifar.add_argument("--inq-seed", type=int, help="of INQ, if not that of the float network")
     cifar.add_argument("--branches", type=int, default=4, help="k of MobileOne (default 4)")
     cifar.add_argument("--epochs", type=int, default=100, help="of the float network (default 100)")
     cifar.add_argument("--inq-epochs", type=int, default=8, help="of each stage of INQ but the last (default 8)")
