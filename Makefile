@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 WEB := web/node_modules/.package-lock.json
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT)
 
-.PHONY: help book pdf test notebooks lab check check-web bench experiments clean
+.PHONY: help book pdf test notebooks lab check check-web check-links coverage bench experiments clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -61,6 +61,13 @@ $(WEB): web/package.json web/package-lock.json
 
 check-web: book $(WEB)  ## check every built page: accessibility, both themes, links, weight, valid HTML (minutes; needs npm)
 	$(BIN)/python tools/check_web.py
+
+check-links: $(INSTALLED)  ## ask every address outside the book whether it is still there (needs the internet)
+	$(BIN)/python tools/external_links.py
+
+coverage: export OMP_NUM_THREADS = $(THREADS)
+coverage: $(INSTALLED)  ## which lines of src/fewbits the unit tests run; pyproject.toml lists the exceptions
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered --cov-report=html tests
 
 bench: $(INSTALLED)  ## run the benchmarks (quiet machine, please)
 	@set -e; for benchmark in benchmarks/bench_*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
