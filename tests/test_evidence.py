@@ -497,6 +497,13 @@ def test_table_as_html(results):
     ]
 
 
+def test_table_with_ids(results):
+    record([measured(), cited()])
+    soup = BeautifulSoup(evidence.table("demo", ids=True)._repr_html_(), "html.parser")
+    assert [small.text for small in soup.select("td:first-child .claim-id")] == [measured()["id"], cited()["id"]]
+    assert "claim-id" not in evidence.table("demo")._repr_html_()
+
+
 def test_table_as_text(results):
     claim = measured(scale="notebook")
     del claim["paper"]

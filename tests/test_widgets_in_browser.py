@@ -9,6 +9,7 @@ from bs4 import BeautifulSoup
 from test_rendered_book import FAULTS, WIDTHS
 from tool_files import tool
 
+from fewbits import evidence
 from fewbits.uniform import UniformQuantizer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,6 +133,50 @@ def test_a_widget_that_fails_leaves_the_picture(opened):
     assert page.locator("figure > img").is_visible()
     assert len(errors) == 1
     assert "names no widget" in errors[0]
+
+
+# --- The filter of the evidence page ---------------------------------------------------------------------------------
+
+CLAIMS = [
+    {"id": "inq/a", "statement": "MobileNet is good", "verdict": "reproduced"},
+    {"id": "inq/b", "statement": "MobileOne is better", "verdict": "cited", "reason": "not yet"},
+    {"id": "vector/size", "statement": "Files are small", "verdict": "not reproduced"},
+]
+
+
+def claims_page(ids: bool = True) -> str:
+    """A page with three claims in a table, as the book shows it."""
+    ours = {"value": 1.0, "scale": "full"}
+    claims = [claim if claim["verdict"] == "cited" else claim | {"ours": ours} for claim in CLAIMS]
+    table = evidence.table(claims, ids=ids)._repr_html_()
+    loader = (WIDGETS / "loader.js").as_uri()
+    return f'<!doctype html><title>claims</title><article><div>{table}</div></article><script src="{loader}"></script>'
+
+
+def shown(page) -> list[str]:
+    return [row.inner_text() for row in page.locator("tr:not([hidden]) .claim-id").all()]
+
+
+def test_claims_are_filtered_by_keyboard(opened):
+    page, errors = opened("claims", text=claims_page())
+    page.wait_for_selector(".fb-filter")
+    assert said(page) == "3 of 3 claims are shown."
+    page.get_by_role("checkbox", name="reproduced (1)", exact=True).press("Space")
+    assert shown(page) == ["inq/b", "vector/size"]
+    page.get_by_role("combobox", name="chapter").select_option("inq")
+    assert shown(page) == ["inq/b"]
+    assert said(page) == "1 of 3 claims are shown."
+    page.get_by_role("checkbox", name="reproduced (1)", exact=True).press("Space")
+    page.get_by_role("searchbox", name="words").fill("GOOD")
+    assert shown(page) == ["inq/a"]
+    assert errors == []
+
+
+def test_the_claims_of_a_chapter_have_no_filter(opened):
+    page, errors = opened("claims", text=claims_page(ids=False))
+    page.wait_for_timeout(300)
+    assert page.locator(".fb-filter").count() == 0
+    assert errors == []
 
 
 # --- In the book ------------------------------------------------------------------------------------------------------

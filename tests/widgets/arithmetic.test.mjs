@@ -5,8 +5,9 @@ import test from "node:test";
 import "../../book/_static/widgets/quantizers.js";
 import "../../book/_static/widgets/latency.js";
 import "../../book/_static/widgets/shift_adder.js";
+import "../../book/_static/widgets/claims_filter.js";
 
-const { quantizers: q, shiftAdder, latency } = globalThis.fewbits;
+const { quantizers: q, shiftAdder, latency, claims } = globalThis.fewbits;
 const EIGHT = [0.9, -0.5, 0.3, -0.1, 0.2, -0.7, 0.05, 0.62];
 
 test("ties go to the even integer", () => {
@@ -69,4 +70,22 @@ test("half of the weights and half of the MACs lie in different layers", () => {
   ];
   assert.deepEqual(latency.heaviest(layers, "work"), [true, false]);
   assert.deepEqual(latency.heaviest(layers, "size"), [false, true]);
+});
+
+test("claims are filtered by verdict, chapter and words", () => {
+  const list = [
+    { id: "inq/a", text: "MobileNet-V1 in float", verdict: "reproduced" },
+    { id: "inq/b", text: "MobileOne in float", verdict: "cited" },
+    { id: "vector/file", text: "the file in bits", verdict: "reproduced" },
+  ];
+  const all = { verdicts: new Set(["reproduced", "cited"]), chapter: "", words: "" };
+  const ids = (wanted) => list.filter((each) => claims.matches(each, { ...all, ...wanted })).map(({ id }) => id);
+  assert.deepEqual(ids({}), ["inq/a", "inq/b", "vector/file"]);
+  assert.deepEqual(ids({ verdicts: new Set(["cited"]) }), ["inq/b"]);
+  assert.deepEqual(ids({ verdicts: new Set() }), []);
+  assert.deepEqual(ids({ chapter: "inq" }), ["inq/a", "inq/b"]);
+  assert.deepEqual(ids({ words: "  FLOAT mobile " }), ["inq/a", "inq/b"]);
+  assert.deepEqual(ids({ words: "vector/" }), ["vector/file"]);
+  assert.deepEqual(ids({ words: "float", chapter: "vector" }), []);
+  assert.deepEqual(claims.counts(list, (each) => each.verdict), [["reproduced", 2], ["cited", 1]]);
 });

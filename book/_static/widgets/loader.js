@@ -1,4 +1,4 @@
-// Turns the static pictures of a page into interactive figures.
+// Turns the static pictures of a page into interactive figures, and gives a table of claims with ids its filter.
 //
 // A chapter holds a figure with the classes "fb-widget" and "fb-<name>". Its picture is what print, JupyterLab and
 // browsers without JavaScript show. Here the scripts of that widget are loaded, and the widget takes the place of the
@@ -16,6 +16,7 @@
     adder: ["shift_adder.js", "ui.js", "adder.js"],
     "bit-mixer": ["network_159k.js", "latency.js", "ui.js", "bit_mixer.js"],
   };
+  const FILTER = ["claims_filter.js", "ui.js", "claims_table.js"];
   const here = new URL(".", document.currentScript.src);
   const loaded = new Map();
 
@@ -47,10 +48,15 @@
     figure.classList.add("fb-on"); // hides the picture: last, so that it stays if anything above fails
   }
 
+  async function filter(table) {
+    for (const file of FILTER) await load(file);
+    fewbits.widgets.claims(table);
+  }
+
   function startAll() {
-    document.querySelectorAll("figure.fb-widget").forEach((figure) => {
-      start(figure).catch((error) => console.error(error));
-    });
+    const failed = (error) => console.error(error);
+    document.querySelectorAll("figure.fb-widget").forEach((figure) => start(figure).catch(failed));
+    document.querySelectorAll("table.claims:has(.claim-id)").forEach((table) => filter(table).catch(failed));
   }
 
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", startAll);

@@ -17,20 +17,21 @@ _BADGES = {
 }
 
 
-def table(claims: str | list[Claim]) -> "ClaimsTable":
+def table(claims: str | list[Claim], *, ids: bool = False) -> "ClaimsTable":
     """The table "Paper and here": one row a claim, as HTML in Jupyter and as aligned text elsewhere.
 
     Args:
         claims: the name of a chapter, or claims as `load` returns them, in the order to show.
+        ids: show the id of each claim below it, "chapter/name". In the built book such a table has a filter.
     """
-    return ClaimsTable(load(claims) if isinstance(claims, str) else claims)
+    return ClaimsTable(load(claims) if isinstance(claims, str) else claims, ids)
 
 
 class ClaimsTable:
     """Claims that display themselves; the same claims always give the same HTML and the same text."""
 
-    def __init__(self, claims: list[Claim]):
-        self.claims = claims
+    def __init__(self, claims: list[Claim], ids: bool = False):
+        self.claims, self.ids = claims, ids
 
     def __repr__(self) -> str:
         lines = [_HEADINGS, *(_cells(claim) for claim in self.claims)]
@@ -40,7 +41,7 @@ class ClaimsTable:
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col" style="{_CELL}">{heading}</th>' for heading in _HEADINGS)
-        body = "".join(f"<tr>{_html_cells(claim)}</tr>\n" for claim in self.claims)
+        body = "".join(f"<tr>{_html_cells(claim, self.ids)}</tr>\n" for claim in self.claims)
         # The class "dataframe" is what the book's theme styles, in light and in dark.
         return f'<table class="dataframe claims">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>'
 
@@ -88,7 +89,7 @@ def _cells(claim: Claim) -> tuple[str, ...]:
     return claim["statement"], " · ".join(filter(None, _paper(claim))), _here(claim), _seeds(claim), scale, badge
 
 
-def _html_cells(claim: Claim) -> str:
+def _html_cells(claim: Claim, with_id: bool) -> str:
     statement, _, here, seeds, scale, badge = map(html.escape, _cells(claim))
     value, source = map(html.escape, _paper(claim))
     background, colour = _BADGES[claim["verdict"]]
@@ -96,6 +97,8 @@ def _html_cells(claim: Claim) -> str:
     name = claim["verdict"].replace(" ", "-")
     badge = f'<span class="verdict verdict-{name}" style="{style}">{badge}</span>'
     paper = f"{value}<br><small>{source}</small>" if source else value
+    if with_id:
+        statement += f'<br><small class="claim-id">{html.escape(claim["id"])}</small>'
     return "".join(f'<td style="{_CELL}">{cell}</td>' for cell in (statement, paper, here, seeds, scale, badge))
 
 
