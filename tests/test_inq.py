@@ -25,6 +25,7 @@ from fewbits.data import Dataset
 from fewbits.experiments import __main__ as cli
 from fewbits.experiments import _inq_cifar100 as full_scale
 from fewbits.experiments import _inq_claims as records
+from fewbits.experiments import _inq_layers as by_layer
 from fewbits.experiments import _inq_training as training
 from fewbits.experiments import inq as experiment
 from fewbits.experiments.common import checkpoint_path
@@ -765,3 +766,39 @@ def test_claims_of_the_small_runs_follow_from_their_rows():
     wrong = {"folding-after-costs", "retraining-pays", "magnitude-beats-random", "least-error-pays"}
     wrong.add("mobileone-drop-smaller-digits")
     assert {name for name, verdict in found.items() if verdict == "not reproduced"} == {f"inq/{w}" for w in wrong}
+
+
+def test_layers_are_rounded_one_at_a_time():
+    torch.manual_seed(0)
+    model = MobileNetV1(widths=(4, 6), depths=(1, 1))
+    images = torch.randn(200, 3, 8, 8)
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.momentum = 1.0
+    model(images)  # normalized, so that the images get many answers
+    model = reparameterize(model.eval())
+    with torch.no_grad():
+        labels = model(images).argmax(1)  # so the model itself is right on all
+    before = copy.deepcopy(model.state_dict())
+    everything, *rows = by_layer.layer_rows(model, Dataset("test", images, labels, images, labels, ("a",) * 100))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert [row["kind"] for row in rows] == ["full", *["depthwise", "pointwise"] * 2, "linear"]
+    # The same by other means: all layers, and then one, went through INQ at one stroke.
+
+    def inq_at_once(part):
+        schedule = Inq(part, 5, biases=True)
+        schedule.step(1.0)
+        return schedule.finish()
+
+    def wrong(network):
+        return 100 * (network(images).argmax(1) != labels).double().mean().item()
+
+    assert everything["drop"] == pytest.approx(wrong(inq_at_once(copy.deepcopy(model))))
+    changed = copy.deepcopy(model)
+    changed.features[0] = inq_at_once(nn.Sequential(changed.features[0]))[0]
+    assert rows[0]["drop"] == pytest.approx(wrong(changed))
+    assert 0 < rows[0]["drop"] < 100
+    weight, rounded = model.features[0].weight.double(), changed.features[0].weight.double()
+    assert rows[0]["error"] == pytest.approx(
+        ((weight - rounded) ** 2).sum().item() / (weight**2).sum().item(), abs=1e-6
+    )
+    assert rows[0]["zeros"] == pytest.approx((rounded == 0).double().mean().item(), abs=1e-6)

@@ -342,3 +342,15 @@ def test_figures_show_what_they_are_given():
     assert axis.get_xlabel() == "time of a training step, one = 1"
     assert axis.collections[0].get_segments()[1][:, 0].tolist() == [1.5, 3.0]
     plt.close("all")
+
+
+def test_drops_are_shown_by_layer_and_kind():
+    rows = [("a", "full", 1.0), ("a", "depthwise", 5.0), ("b", "full", 0.5), ("b", "linear", 0.25)]
+    figure = figures.drop_by_layer(pd.DataFrame(rows, columns=["network", "kind", "drop"]))
+    shown = [
+        {line.get_marker(): line.get_xydata().tolist() for line in axis.lines[1:] if len(line.get_xydata())}
+        for axis in figure.axes
+    ]
+    assert shown == [{"s": [[1, 1.0]], "o": [[2, 5.0]]}, {"s": [[1, 0.5]], "^": [[2, 0.25]]}]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["full", "depthwise", "pointwise", "linear"]
+    plt.close(figure)

@@ -10,7 +10,10 @@ all of them at 5 bits. The state lies in ``data/runs`` and is written after each
 its columns of ``inq_predictions.csv`` (one class per test image), and for seed 0 the networks in ``data/checkpoints``.
 With ``--inq-seed`` INQ runs once more, in another order of the images, from the float network of ``--seed``.
 
-Either writes the claims that follow from all rows there are to ``data/results/inq.json``.
+``--network layers`` takes the float networks of seed 0 from there, rounds one layer at a time, and writes what each
+costs to ``data/results/inq_layers.csv``.
+
+The others write the claims that follow from all rows there are to ``data/results/inq.json``.
 """
 
 import copy
@@ -38,6 +41,7 @@ from fewbits.experiments._inq_claims import (
     size_claims,
     small_claims,
 )
+from fewbits.experiments._inq_layers import run_layers
 from fewbits.experiments._inq_training import FRACTIONS, LR, Trainer, apply_inq, on_grid, percent
 from fewbits.experiments.common import checkpoint_path, seeds
 from fewbits.inq import ALEXNET, GOOGLENET, Inq, halving
@@ -49,7 +53,7 @@ VARIANTS = ("plain", "distilled", "least-error")
 
 def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments inq``."""
-    parser.add_argument("--network", choices=("small", "mobilenet", "mobileone"), default="small")
+    parser.add_argument("--network", choices=("small", "mobilenet", "mobileone", "layers"), default="small")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds of the small runs (default 5)")
     cifar = parser.add_argument_group("CIFAR-100 (one seed a call)")
     cifar.add_argument("--seed", type=int, default=0)
@@ -73,6 +77,8 @@ def run(options, command: str) -> None:
     evidence.code_version()
     if options.network == "small":
         run_small(options, command)
+    elif options.network == "layers":
+        run_layers(options.images)
     else:
         run_cifar(options, command)
 

@@ -1,0 +1,72 @@
+"""Which layers hurt: 5-bit codebooks of INQ put on one layer at a time, without training (experiment ``inq``)."""
+
+import copy
+
+import pandas as pd
+import torch
+from torch import nn
+
+from fewbits import evidence
+from fewbits.checkpoint import load_model
+from fewbits.data import Dataset
+from fewbits.experiments._inq_cifar100 import cifar100
+from fewbits.experiments._inq_training import percent
+from fewbits.experiments.common import checkpoint_path
+from fewbits.inq import InqQuantizer
+from fewbits.nets.mobileone import MobileNetV1, reparameterize
+from fewbits.quantizer import weight_layers
+
+BITS = 5
+NETWORKS = ("mobilenet", "mobileone")
+
+
+def run_layers(images: int | None) -> None:
+    """Write ``inq_layers.csv`` from the float networks of seed 0 in ``data/checkpoints``."""
+    data = cifar100(torch.device("cpu"), images)
+    rows = []
+    for network in NETWORKS:
+        model = load_model(reparameterize(MobileNetV1().eval()), checkpoint_path(f"inq-{network}-float"))
+        rows += [{"network": network} | row for row in layer_rows(model.eval(), data)]
+    table = pd.DataFrame(rows)
+    print(table.to_string())
+    if images is None:
+        evidence.write_rows("inq_layers", table)
+
+
+def layer_rows(model: nn.Module, data: Dataset) -> list[dict]:
+    """One row a layer, first one for all of them together.
+
+    ``drop`` is what the test accuracy loses, in points, when weights and biases of the layer become 0 or powers of two;
+    ``error`` the squared error of its weights over their squared sum; ``zeros`` the share of its weights that become 0.
+    """
+    start = percent(model, data)
+    layers = weight_layers(model)
+    everything = copy.deepcopy(model)
+    for layer in weight_layers(everything).values():
+        quantize(layer)
+    rows = [{"layer": "all", "kind": "all", "drop": start - percent(everything, data)}]
+    for name, layer in layers.items():
+        changed = copy.deepcopy(model)
+        quantized = changed.get_submodule(name)
+        quantize(quantized)
+        weight, rounded = layer.weight.detach().double(), quantized.weight.detach().double()
+        error = ((rounded - weight).square().sum() / weight.square().sum()).item()
+        row = {"layer": name, "kind": kind(layer), "drop": start - percent(changed, data)}
+        rows.append(row | {"error": error, "zeros": (rounded == 0).double().mean().item()})
+    return [{key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()} for row in rows]
+
+
+@torch.no_grad()
+def quantize(layer: nn.Module) -> None:
+    """Weights and biases of one layer on their codebooks."""
+    for parameter in layer.parameters():
+        parameter.copy_(InqQuantizer(BITS)(parameter))
+
+
+def kind(layer: nn.Module) -> str:
+    """What a layer of these networks is: "full", "depthwise" or "pointwise" convolution, or "linear"."""
+    if isinstance(layer, nn.Linear):
+        return "linear"
+    if layer.groups > 1:
+        return "depthwise"
+    return "pointwise" if layer.kernel_size == (1, 1) else "full"
