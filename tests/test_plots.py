@@ -25,9 +25,11 @@ CHAPTERS = [
     ("float", "xnor-net", "twn", "ttq", "exact ternary"),
     ("binaryconnect", "binarynet", "xnor-net", "twn", "ttq", "exact ternary"),
     ("float", "uniform", "dorefa", "qnn"),
+    ("float", "uniform", "lsq"),
     ("float", "uniform", "log2", "log-sqrt2"),
     ("float", "uniform", "inq"),
     ("float", "uniform", "uhlich", "nakata", "sasaki"),
+    ("uniform", "ptq per tensor", "sasaki"),
     ("float", "k-means", "deep compression", "soft weight-sharing"),
 ]
 FAMILIES = ("float", "uniform", "xnor-net", "ttq", "dorefa", "log-sqrt2", "inq", "uhlich", "deep compression")

@@ -17,6 +17,7 @@ from fewbits.experiments._comparison import FLOAT, TASKS, Method, Network, fit_c
 from fewbits.experiments.binary import METHODS as BINARY
 from fewbits.experiments.ternary import METHODS as TERNARY
 from fewbits.inq import Inq, halving
+from fewbits.learned_step import LSQ, keep_positive
 from fewbits.logarithmic import LogQuantizer
 from fewbits.low_bitwidth import DoReFaActivation, DoReFaWeights
 from fewbits.macs import layer_work
@@ -73,6 +74,13 @@ def uniform(network: Network, bits: int) -> nn.Module:
     """Weights and activations of ``bits`` bits on even grids; the activations find their range in training."""
     model = quantize_weights(network(activation=nn.ReLU), partial(UniformQuantizer, bits, channel_axis=0), skip=())
     return quantize_activations(model, partial(UniformQuantizer, bits, signed=False))
+
+
+def learned_steps(network: Network, bits: int, scale_gradient: bool = True) -> nn.Module:
+    """Weights and activations of ``bits`` bits, each tensor with a learned step; the first batch starts those of the
+    activations."""
+    model = quantize_weights(network(activation=nn.ReLU), partial(LSQ, bits, scale_gradient=scale_gradient), skip=())
+    return quantize_activations(model, partial(LSQ, bits, signed=False, scale_gradient=scale_gradient))
 
 
 def dorefa(network: Network) -> nn.Module:
@@ -148,6 +156,12 @@ ENTRIES = {
     "uniform, 2 bits": Entry(
         "uniform",
         scratch(Method(partial(uniform, bits=2))),
+        ({"2 bits × 8 bits": 1}, *every("2 bits × 2 bits")[1:]),
+        False,
+    ),
+    "LSQ, 2 bits": Entry(
+        "lsq",
+        scratch(Method(partial(learned_steps, bits=2), after_step=keep_positive)),
         ({"2 bits × 8 bits": 1}, *every("2 bits × 2 bits")[1:]),
         False,
     ),

@@ -23,7 +23,9 @@ _LABELS = {
     "log2, 4 bits": (0, 12),
     "exact ternary": (-8, 5),
     "TWN": (-8, -2),
-    "TTQ": (7, -1),
+    "TTQ": (7, -2),
+    "BinaryConnect": (6, 4),
+    "LSQ, 2 bits": (6, 2.5),
     "DoReFa-Net, 1 and 2 bits": (7, -5),
 }
 

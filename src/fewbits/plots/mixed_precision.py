@@ -21,7 +21,7 @@ NAMES = {
     "uhlich": ("uhlich", "size penalty, per layer"),
     "uhlich filter-wise": ("qat", "size penalty, per filter"),
     "nakata": ("nakata", "MAC×bit penalty"),
-    "post-training": ("ptq", "fixed, not trained"),
+    "post-training": ("ptq per tensor", "fixed, not trained"),
     "sasaki": ("sasaki", "σ steps, not trained"),
 }
 
@@ -38,7 +38,7 @@ def step_gradients(quantizers: Mapping[str, torch.nn.Module], *, title: str = "A
         x = torch.linspace(-limit, limit, 529, dtype=quantizer.step_size.dtype)
         slope = torch.stack([torch.autograd.grad(quantizer(v), quantizer.step_size)[0] for v in x])
         colour = COLORS["uhlich" if rule == "paper" else "qat"]
-        slopes.plot(x, slope, color=colour, linestyle=style, label=f"rule of the {rule.replace('released', 'code')}")
+        slopes.plot(x, slope, color=colour, linestyle=style, label=rule.replace("released", "released code"))
         if rule == next(iter(quantizers)):
             stairs.plot(x, x, color=COLORS["paper"], linewidth=0.8, linestyle=":")
             stairs.plot(x, quantizer(x).detach(), color=COLORS["uhlich"])
@@ -46,7 +46,7 @@ def step_gradients(quantizers: Mapping[str, torch.nn.Module], *, title: str = "A
         for side in (-1, 1):
             axes.axvline(side * quantizer.q_max.item(), color=COLORS["paper"], linestyle=(0, (3, 2)), linewidth=0.8)
     stairs.set(xlabel="weight x", ylabel="Q(x)")
-    slopes.set(xlabel="weight x", ylabel="derivative of Q(x) for d")
+    slopes.set(xlabel="weight x", ylabel="rule for ∂Q/∂d")
     slopes.set_ylim(-0.8, 1.0)
     slopes.legend(loc="upper center", ncols=2, frameon=True, facecolor="white", edgecolor="none", framealpha=1)
     figure.suptitle(title, x=0.01, ha="left")

@@ -21,6 +21,7 @@ STYLES = {
     "exact ternary": ("#22672e", "p"),
     "dorefa": ("#8c564b", "P"),
     "qnn": ("#8a8420", "s"),
+    "lsq": ("#a000e0", "^"),
     "log2": ("#b5651d", "v"),
     "log-sqrt2": ("#661100", "^"),
     "inq": ("#dd6e0f", "D"),

@@ -1,0 +1,99 @@
+"""Learned step size: the step of an even grid is a parameter, trained with the weights (LSQ, Esser et al. 2020)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from fewbits.channels import mean_magnitude
+from fewbits.checks import check_bits, check_finite, check_float, working_precision
+from fewbits.codes import Codes
+from fewbits.quantizer import Quantizer
+from fewbits.ste import round_backward, round_ste
+from fewbits.uniform import integer_range, symmetric_scale
+
+LEAST_STEP = 2.0**-20
+
+
+class LSQ(Quantizer):
+    """Even grid ``s * round(clip(v / s, -Q_N, Q_P))`` with one learned step s per tensor (esser2020, Eq. 1 and 2).
+
+    Weights are signed, with Q_N = 2^(b-1) and Q_P = Q_N - 1. Activations are not, with Q_N = 0 and Q_P = 2^b - 1, and
+    negative inputs become 0. Ties go to the even integer. With g the gradient of the output:
+
+    * v: g where ``-Q_N <= v / s <= Q_P``, 0 elsewhere (Eq. 5);
+    * s: the sum of ``g * (round(v / s) - v / s)`` inside, ``-g * Q_N`` below and ``g * Q_P`` above (Eq. 3), times the
+      gradient scale ``1 / sqrt(N * Q_P)`` (Sec. 2.2), where N counts weights, or the features of one image.
+
+    The paper puts ``v / s = Q_P`` itself outside; differentiation of the formula puts it inside, and so do we.
+
+    The first input sets the step to ``2 * mean|v| / sqrt(Q_P)`` (Sec. 2.1): a layer's weights when the quantizer is
+    registered, or the first batch of activations. All zero gives 1. NaN and ±Inf are refused there and in ``encode``;
+    later ``forward`` keeps NaN and saturates ±Inf. Half precision is computed in float32. Training can take the step
+    below 0, where it is refused: train with ``after_step=keep_positive``.
+
+    Args:
+        bits: 2 to 16, or 1 to 16 where not ``signed``.
+        signed: True for weights, False for activations behind a ReLU.
+        scale_gradient: False leaves the gradient scale out.
+    Raises:
+        TypeError, ValueError: ``bits`` is no integer or out of range.
+    """
+
+    def __init__(self, bits: int, signed: bool = True, scale_gradient: bool = True):
+        super().__init__()
+        self.bits = check_bits(bits, minimum=2 if signed else 1)  # one signed bit has no code above 0
+        self.signed, self.scale_gradient = signed, scale_gradient
+        self.q_min, self.q_max = integer_range(bits, signed)
+        self.step_size = nn.Parameter(torch.ones(()))
+        self.register_buffer("started", torch.tensor(False))
+
+    @torch.no_grad()
+    def fit(self, x: Tensor) -> None:
+        """Set the step to where ``x`` starts it."""
+        mean = mean_magnitude(working_precision(check_float(x)), None).to(self.step_size)
+        self.step_size.copy_(symmetric_scale(2 * math.sqrt(self.q_max) * mean, self.q_max))
+        self.started.fill_(True)
+
+    def gradient_scale(self, x: Tensor) -> float:
+        """``1 / sqrt(N * Q_P)``: what the gradient of the step is multiplied with for an input like ``x``."""
+        batch = 1 if self.signed or x.dim() == 0 else len(x)
+        return 1 / math.sqrt(x.numel() // batch * self.q_max)
+
+    def _codes(self, x: Tensor, step: Tensor) -> Tensor:
+        """Integers in the dtype of ``x``, with a straight-through gradient."""
+        if not (torch.isfinite(step) and step > 0):
+            raise ValueError(
+                f"step_size must be positive and finite, got {step.item()}; call keep_positive in training"
+            )
+        return round_ste((x / step).clamp(self.q_min, self.q_max))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = working_precision(check_float(x))
+        if not self.started:
+            self.fit(x)
+        step = self.step_size
+        if self.scale_gradient:
+            factor = self.gradient_scale(x)
+            step = round_backward(step, lambda gradient: factor * gradient)
+        step = step.to(x.dtype)
+        return self._codes(x, step) * step + 0.0  # + 0.0: integers have one zero
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Codes:
+        if not self.started:
+            raise ValueError("step_size has not started: call the quantizer, or fit, before encode")
+        x = working_precision(check_finite(x))
+        step = self.step_size.detach().to(x.dtype, copy=True)  # training must not change what is stored
+        return Codes(self._codes(x, step).to(torch.int32), self.bits, step, signed=self.signed)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, {'signed' if self.signed else 'unsigned'}, scale_gradient={self.scale_gradient}"
+
+
+@torch.no_grad()
+def keep_positive(model: nn.Module) -> None:
+    """Bring every learned step of ``model`` up to at least 2^-20: ``after_step`` of :func:`fewbits.training.fit`."""
+    for module in model.modules():
+        if isinstance(module, LSQ):
+            module.step_size.clamp_(min=LEAST_STEP)
