@@ -10,11 +10,11 @@ from fewbits import evidence
 from fewbits.checkpoint import load_model
 from fewbits.data import Dataset
 from fewbits.experiments._inq_cifar100 import cifar100
-from fewbits.experiments._inq_training import percent
 from fewbits.experiments.common import checkpoint_path
 from fewbits.inq import InqQuantizer
 from fewbits.nets.mobileone import MobileNetV1, reparameterize
 from fewbits.quantizer import weight_layers
+from fewbits.training import correct
 
 BITS = 5
 NETWORKS = ("mobilenet", "mobileone")
@@ -39,19 +39,25 @@ def layer_rows(model: nn.Module, data: Dataset) -> list[dict]:
     ``drop`` is what the test accuracy loses, in points, when weights and biases of the layer become 0 or powers of two;
     ``error`` the squared error of its weights over their squared sum; ``zeros`` the share of its weights that become 0.
     """
-    start = percent(model, data)
+
+    def percent(network: nn.Module) -> float:
+        # 250 images at a time stay in the cache: 3 times faster than the default.
+        right = correct(network, data.test_images, data.test_labels, batch_size=250)
+        return 100 * right / len(data.test_labels)
+
+    start = percent(model)
     layers = weight_layers(model)
     everything = copy.deepcopy(model)
     for layer in weight_layers(everything).values():
         quantize(layer)
-    rows = [{"layer": "all", "kind": "all", "drop": start - percent(everything, data)}]
+    rows = [{"layer": "all", "kind": "all", "drop": start - percent(everything)}]
     for name, layer in layers.items():
         changed = copy.deepcopy(model)
         quantized = changed.get_submodule(name)
         quantize(quantized)
         weight, rounded = layer.weight.detach().double(), quantized.weight.detach().double()
         error = ((rounded - weight).square().sum() / weight.square().sum()).item()
-        row = {"layer": name, "kind": kind(layer), "drop": start - percent(changed, data)}
+        row = {"layer": name, "kind": kind(layer), "drop": start - percent(changed)}
         rows.append(row | {"error": error, "zeros": (rounded == 0).double().mean().item()})
     return [{key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()} for row in rows]
 
