@@ -14,7 +14,7 @@ from fewbits import distributed, evidence
 from fewbits.checkpoint import save_model
 from fewbits.data import Dataset, load, normalize, random_crop_flip
 from fewbits.experiments._inq_claims import CIFAR_KEYS, STAGE_KEYS, cifar_claims, cited_claims, merge_rows, size_claims
-from fewbits.experiments._inq_training import OutOfTime, Trainer, apply_inq
+from fewbits.experiments._inq_training import OutOfTime, Trainer, apply_inq, retrain
 from fewbits.experiments.common import ROOT, checkpoint_path
 from fewbits.nets import count_parameters
 from fewbits.nets.mobileone import MobileNetV1, MobileOne, reparameterize
@@ -57,7 +57,7 @@ def _run(options, command: str, device: torch.device) -> None:
     def add(form: str, variant: str, network: nn.Module, **counts) -> None:
         network = copy.deepcopy(network).cpu()  # so that the record does not depend on the training device
         classes = predict(network, data.test_images)
-        seed = options.seed if form == "float" else inq_seed
+        seed = options.seed if (form, variant) == ("float", "plain") else inq_seed
         name = f"{options.network}-{branches}-{form}-{variant}-{options.seed}"
         predicted[name if seed == options.seed else f"{name}-{seed}"] = classes
         score = 100 * int((classes == data.test_labels).sum()) / len(classes)
@@ -81,6 +81,11 @@ def _run(options, command: str, device: torch.device) -> None:
             folder_of_inq.mkdir(exist_ok=True)
             trainer = replace(trainer, seed=inq_seed, folder=folder_of_inq)
         for variant in options.variants:
+            if variant == "unquantized":
+                network = copy.deepcopy(folded)
+                retrain(network, trainer, variant, options.inq_epochs, options.inq_lr)
+                add("float", variant, network)
+                continue
             outcome = apply_inq(folded, trainer, options.inq_epochs, variant=variant, lr=options.inq_lr)
             stages += [where | {"variant": variant, "inq_seed": inq_seed} | stage for stage in outcome.stages]
             add("inq", variant, outcome.model, changed=outcome.changed, outgrown=outcome.outgrown)

@@ -146,7 +146,7 @@ def apply_inq(
         frozen.append([(part.frozen.clone(), part.fixed.clone()) for _, _, part in inq.parts.values()])
         stages.append({"stage": stage, "fraction": fraction, "frozen": percent(model, trainer.data)})
         if fraction < 1:
-            trainer.train(model, f"{variant}-{stage}", epochs, lr, WEIGHT_DECAY, loss, peak=False)
+            retrain(model, trainer, f"{variant}-{stage}", epochs, lr, loss)
             stages[-1]["trained"] = percent(model, trainer.data)
     if variant == "distilled":
         loss.remove()
@@ -157,6 +157,13 @@ def apply_inq(
         for tensor, (mask, fixed) in zip(tensors, stage, strict=True)
     )
     return Outcome(inq.finish().eval(), changed, outgrown, stages)
+
+
+def retrain(
+    model: nn.Module, trainer: Trainer, name: str, epochs: int, lr: float, loss: Callable = F.cross_entropy
+) -> None:
+    """Train a folded network as between two stages of INQ; what is frozen stays."""
+    trainer.train(model, name, epochs, lr, WEIGHT_DECAY, loss, peak=False)
 
 
 def percent(model: nn.Module, data: Dataset) -> float:

@@ -8,6 +8,7 @@ and seed when they are done, and does not run again what is there.
 all of them at 5 bits. The state lies in ``data/runs`` and is written after each epoch: stop at any time, or with
 ``--minutes``, and call again with ``--resume``. A finished run writes its rows of ``data/results/inq_cifar100.csv`` and
 its columns of ``inq_predictions.csv`` (one class per test image), and for seed 0 the networks in ``data/checkpoints``.
+The variant "unquantized" is a control: the folded network is trained for one stage of INQ, and nothing is frozen.
 With ``--inq-seed`` INQ runs once more, in another order of the images, from the float network of ``--seed``.
 
 ``--network layers`` takes the float networks of seed 0 from there, rounds one layer at a time, and writes what each
@@ -48,7 +49,7 @@ from fewbits.inq import ALEXNET, GOOGLENET, Inq, halving
 from fewbits.nets.mobileone import MobileNetV1, MobileOne, reparameterize
 from fewbits.training import seed_everything
 
-VARIANTS = ("plain", "distilled", "least-error")
+VARIANTS = ("plain", "distilled", "least-error", "unquantized")
 
 
 def add_arguments(parser) -> None:
