@@ -9,6 +9,8 @@ REPAIRS = {
     '<summary aria-label="Toggle hidden content">': "<summary>",
     # A list has items. The role that docutils gives the entries is deprecated, and none of a list item.
     'role="doc-biblioentry"': 'role="listitem"',
+    # Every algorithm gets the same id, so that a page with two of them is not valid.
+    ' id="proof-content"': "",
     # A style sheet inside a table's frame, and an attribute of HTML 4: neither is valid, and the theme does it all.
     r"<style scoped>.*?</style>": "",
     r'(<th [^>]*)valign="top"': r"\1",
