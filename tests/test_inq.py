@@ -639,6 +639,41 @@ def test_distillation_asks_the_teacher_in_training_only():
     assert loss.answer is answer
 
 
+def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path, monkeypatch):
+    """The runner from end to end, with 20 random images in place of CIFAR-100."""
+    torch.manual_seed(0)
+    images, labels = torch.randn(20, 3, 32, 32), torch.arange(20)
+    data = Dataset("test", images, labels, images, labels, tuple(map(str, range(100))))
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(full_scale, "ROOT", tmp_path)
+    monkeypatch.setattr(full_scale, "cifar100", lambda device, images: data)
+    monkeypatch.setattr(full_scale, "checkpoint_path", lambda name: tmp_path / f"{name}.safetensors")
+    variants = ["plain", "longer", "unquantized"]
+    command = ["inq", "--network", "mobilenet", "--epochs", "4", "--inq-epochs", "1", "--batch-size", "20"]
+    cli.main([*command, "--variants", *variants])
+    cli.main([*command, "--variants", "plain", "--inq-seed", "1", "--resume"])
+    rows = evidence.rows("inq_cifar100").set_index(["form", "variant", "inq_seed"])
+    epochs = {("float", "plain", 0): 4, ("float", "unquantized", 0): 1, ("inq", "longer", 0): 3 + 1 + 1}
+    assert rows.epochs.to_dict() == epochs | {("inq", "plain", 0): 3, ("inq", "plain", 1): 3}
+    assert set(rows.bits["float"]) == {5_095_552}
+    assert set(rows.bits["inq"]) == {796_180}
+    assert (rows.changed["inq"] == 0).all()
+    assert rows.changed["float"].isna().all()
+    assert len(evidence.rows("inq_cifar100_stages")) == 3 * 4
+    answers = evidence.rows("inq_predictions")
+    columns = {f"mobilenet-0-inq-{name}" for name in ("plain-0", "plain-0-1", "longer-0")}
+    columns |= {f"mobilenet-0-float-{name}" for name in ("plain-0", "unquantized-0")}
+    assert set(answers) == columns | {"label"}
+    assert 100 * (answers["mobilenet-0-inq-plain-0-1"] == answers.label).mean() == rows.accuracy["inq", "plain", 1]
+    assert {"inq/a", "inq/c", "inq/mobilenet-drop"} <= {c["id"] for c in evidence.load("inq") if "ours" in c}
+    assert {path.stem for path in tmp_path.glob("*.safetensors")} == {"inq-mobilenet-float", "inq-mobilenet-inq"}
+
+
+def test_an_unknown_variant_is_refused():
+    with pytest.raises(ValueError, match="variant is 'long', not one of plain, distilled, longer, least-error"):
+        training.apply_inq(nn.Linear(2, 2), None, 1, variant="long")
+
+
 def test_a_run_that_has_a_state_asks_for_resume(tmp_path, monkeypatch):
     monkeypatch.setattr(full_scale, "ROOT", tmp_path)
     folder = tmp_path / "data" / "runs" / "inq-mobileone-2-7"

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tool_files import ROOT, tool
 
 from fewbits import evidence
 from fewbits.experiments import _map_methods, method_map
@@ -215,3 +216,19 @@ def test_figures_name_every_method():
 def test_best_of_leaves_out_what_is_beaten():
     means = pd.DataFrame({"luts": [1.0, 2.0, 2.0, 3.0], "accuracy": [80, 90, 85, 88]}, index=list("abcd"))
     assert figures.best_of(means) == ["a", "b"]
+
+
+# --- The picture of README.md -----------------------------------------------------------------------------------------
+
+
+def test_the_picture_of_the_readme_is_the_notebook_s_figure():
+    readme_figure = tool("readme_figure")
+    stored = readme_figure.stored_figure(readme_figure.NOTEBOOK, readme_figure.FIGURE)
+    assert readme_figure.PICTURE.read_bytes() == stored, "run tools/readme_figure.py"
+    assert readme_figure.PICTURE.relative_to(ROOT).as_posix() in (ROOT / "README.md").read_text()
+
+
+def test_a_notebook_without_the_figure_is_named():
+    readme_figure = tool("readme_figure")
+    with pytest.raises(LookupError, match=r"method_map.ipynb has no picture 'fig-none': refresh the notebook"):
+        readme_figure.stored_figure(readme_figure.NOTEBOOK, "fig-none")

@@ -179,12 +179,17 @@ def per_seed(frame: pd.DataFrame, data_name: str, method: str, column: str = "ac
 
 def difference(frame: pd.DataFrame, data_name: str, first: str, second: str) -> dict | None:
     """``ours`` of a claim: accuracy of ``first`` minus that of ``second``, seed by seed; None if either was not run."""
-    gap = (per_seed(frame, data_name, first) - per_seed(frame, data_name, second)).dropna().sort_index()
-    if gap.empty:
+    return by_seed(per_seed(frame, data_name, first) - per_seed(frame, data_name, second), data_name)
+
+
+def by_seed(values: pd.Series, data_name: str, unit: str = "pt") -> dict | None:
+    """``ours`` of a claim from values indexed by seed, NaN where a seed has none; None if there are no values."""
+    values = values.dropna().sort_index()
+    if values.empty:
         return None
     return {
-        "unit": "pt",
-        "values": [round(float(value), 4) for value in gap],
-        "seeds": [int(seed) for seed in gap.index],
+        "unit": unit,
+        "values": [round(float(value), 4) for value in values],
+        "seeds": [int(seed) for seed in values.index],
         "scale": TASKS[data_name].scale,
     }

@@ -54,7 +54,7 @@ def _run(options, command: str, device: torch.device) -> None:
     where = {"network": options.network, "branches": branches, "seed": options.seed}
     rows, stages, predicted = [], [], {}
 
-    def add(form: str, variant: str, network: nn.Module, **counts) -> None:
+    def add(form: str, variant: str, network: nn.Module, epochs: int, **counts) -> None:
         network = copy.deepcopy(network).cpu()  # so that the record does not depend on the training device
         classes = predict(network, data.test_images)
         seed = options.seed if (form, variant) == ("float", "plain") else inq_seed
@@ -62,9 +62,8 @@ def _run(options, command: str, device: torch.device) -> None:
         predicted[name if seed == options.seed else f"{name}-{seed}"] = classes
         score = 100 * int((classes == data.test_labels).sum()) / len(classes)
         bits = count_parameters(network) * (32 if form == "float" else 5)
-        settings = {"epochs": options.epochs if form == "float" else options.inq_epochs, "device": device.type}
         row = where | {"form": form, "variant": variant, "inq_seed": seed, "accuracy": score, "bits": bits}
-        rows.append(row | settings | counts)
+        rows.append(row | {"epochs": epochs, "device": device.type} | counts)
         print(rows[-1])
         standard = options.seed == seed == 0 and variant == "plain" and branches in (0, 4) and not options.images
         if standard and distributed.is_first():
@@ -75,7 +74,7 @@ def _run(options, command: str, device: torch.device) -> None:
             model, "float", options.epochs, options.lr, options.weight_decay, Smoothed(options.smoothing), True
         )
         folded = reparameterize(model.eval())
-        add("float", "plain", folded)
+        add("float", "plain", folded, options.epochs)
         if inq_seed != options.seed:
             folder_of_inq = folder / f"inq-{inq_seed}"
             folder_of_inq.mkdir(exist_ok=True)
@@ -84,11 +83,12 @@ def _run(options, command: str, device: torch.device) -> None:
             if variant == "unquantized":
                 network = copy.deepcopy(folded)
                 retrain(network, trainer, variant, options.inq_epochs, options.inq_lr)
-                add("float", variant, network)
+                add("float", variant, network, options.inq_epochs)
                 continue
             outcome = apply_inq(folded, trainer, options.inq_epochs, variant=variant, lr=options.inq_lr)
             stages += [where | {"variant": variant, "inq_seed": inq_seed} | stage for stage in outcome.stages]
-            add("inq", variant, outcome.model, changed=outcome.changed, outgrown=outcome.outgrown)
+            counts = {"changed": outcome.changed, "outgrown": outcome.outgrown}
+            add("inq", variant, outcome.model, outcome.epochs, **counts)
     except OutOfTime as stage:
         print(f"The minutes are over in '{stage}'. Go on with --resume.")
         return

@@ -18,6 +18,7 @@ from fewbits.quantizer import weight_layers
 from fewbits.training import correct, fit
 
 FRACTIONS = halving(4)
+VARIANTS = ("plain", "distilled", "longer", "least-error")  # of INQ, see apply_inq
 LR, WEIGHT_DECAY, CLIP_NORM = 0.01, 1e-4, 1.0  # of each stage of INQ
 
 
@@ -109,12 +110,14 @@ class Outcome:
         changed: frozen elements that were not the same any more at the end.
         outgrown: elements that had reached 3·2^n1/2 when they could be frozen, added up over the stages.
         stages: for each, its fraction and the test accuracy in percent after freezing and after training.
+        epochs: of training, in all stages.
     """
 
     model: nn.Module
     changed: int
     outgrown: int
     stages: list[dict]
+    epochs: int
 
 
 def apply_inq(
@@ -131,22 +134,30 @@ def apply_inq(
     """INQ of a copy of ``model``, with ``epochs`` of training after each step but the last.
 
     Args:
-        variant: "plain"; "distilled", taught by ``model``; "least-error", with that n1 in place of the paper's.
+        variant: "plain"; "distilled", taught by ``model``; "longer", with three times the epochs after the first step,
+            which costs most; "least-error", with that n1 in place of the paper's.
         settings: of :class:`fewbits.inq.Inq`.
+
+    Raises:
+        ValueError: if ``variant`` is none of these.
     """
+    if variant not in VARIANTS:
+        raise ValueError(f"variant is {variant!r}, not one of {', '.join(VARIANTS)}")
     teacher, model = model, copy.deepcopy(model)
     if variant == "least-error":
         settings["choose_n1"] = least_error_exponent
     inq = Inq(model, bits, biases=biases, **settings)
     loss = Distillation(model, copy.deepcopy(teacher)) if variant == "distilled" else F.cross_entropy
-    frozen, outgrown, stages = [], 0, []
+    frozen, outgrown, stages, trained = [], 0, [], 0
     for stage, fraction in enumerate(fractions, start=1):
         outgrown += sum(inq.outgrown().values())
         inq.step(fraction)
         frozen.append([(part.frozen.clone(), part.fixed.clone()) for _, _, part in inq.parts.values()])
         stages.append({"stage": stage, "fraction": fraction, "frozen": percent(model, trainer.data)})
         if fraction < 1:
-            retrain(model, trainer, f"{variant}-{stage}", epochs, lr, loss)
+            length = 3 * epochs if (variant, stage) == ("longer", 1) else epochs
+            retrain(model, trainer, f"{variant}-{stage}", length, lr, loss)
+            trained += length
             stages[-1]["trained"] = percent(model, trainer.data)
     if variant == "distilled":
         loss.remove()
@@ -156,7 +167,7 @@ def apply_inq(
         for stage in frozen
         for tensor, (mask, fixed) in zip(tensors, stage, strict=True)
     )
-    return Outcome(inq.finish().eval(), changed, outgrown, stages)
+    return Outcome(inq.finish().eval(), changed, outgrown, stages, trained)
 
 
 def retrain(

@@ -12,7 +12,16 @@ import torch
 from torch import nn
 
 from fewbits import evidence
-from fewbits.experiments._comparison import FLOAT, TASKS, Method, Network, chosen, difference, per_seed, run_missing
+from fewbits.experiments._comparison import (
+    FLOAT,
+    Method,
+    Network,
+    by_seed,
+    chosen,
+    difference,
+    per_seed,
+    run_missing,
+)
 from fewbits.experiments._map_methods import learned_steps, uniform
 from fewbits.experiments.common import seeds
 from fewbits.learned_step import LSQ, keep_positive
@@ -96,15 +105,6 @@ def make_claims(frame: pd.DataFrame) -> list[dict]:
     few, many = (
         per_seed(frame, DATA, f"lsq, {bits} bits") - per_seed(frame, DATA, f"uniform, {bits} bits") for bits in (2, 4)
     )
-    shrinks = (few - many).dropna().sort_index()
-    fewer_bits = None
-    if not shrinks.empty:
-        fewer_bits = {
-            "unit": "pt",
-            "values": [round(float(value), 4) for value in shrinks],
-            "seeds": [int(seed) for seed in shrinks.index],
-            "scale": TASKS[DATA].scale,
-        }
     return [
         *claim(
             "three-bits-reach-float",
@@ -123,7 +123,7 @@ def make_claims(frame: pd.DataFrame) -> list[dict]:
         *claim(
             "fewer-bits-more-gain",
             "LSQ gains more over the uniform grid with 2 bits than with 4",
-            fewer_bits,
+            by_seed(few - many, DATA),
             min=0.0,
             scale="notebook",
         ),

@@ -15,7 +15,7 @@ from fewbits import evidence
 from fewbits.binary import BinaryConnect
 from fewbits.checkpoint import save_model
 from fewbits.experiments import _comparison
-from fewbits.experiments._comparison import FLOAT, TASKS, Method, Network, chosen, difference, run_missing
+from fewbits.experiments._comparison import FLOAT, TASKS, Method, Network, by_seed, chosen, difference, run_missing
 from fewbits.experiments.binary import scaled_weights
 from fewbits.experiments.common import checkpoint_path, recorded, seeds
 from fewbits.quantizer import quantize_weights, weight_layers, weight_quantizers
@@ -139,12 +139,6 @@ def make_claims(frame: pd.DataFrame, errors: pd.DataFrame, data_name: str) -> li
 
     by_method = errors[errors.data == data_name].pivot(index="seed", columns="method", values="error")
     saved = 100 * (1 - by_method["exact ternary"] / by_method["twn"])
-    error_saved = {
-        "unit": "%",
-        "values": [round(float(value), 4) for value in saved],
-        "seeds": [int(seed) for seed in saved.index],
-        "scale": TASKS[data_name].scale,
-    }
     return [
         *claim(
             "twn-drop",
@@ -177,7 +171,7 @@ def make_claims(frame: pd.DataFrame, errors: pd.DataFrame, data_name: str) -> li
         *claim(
             "exact-error",
             "the exact threshold makes a smaller squared error than TWN's",
-            error_saved,
+            by_seed(saved, data_name, "%"),
             ("yin2016", "closed form", "optimal"),
             min=0.0,
             scale="notebook",
