@@ -15,7 +15,7 @@ from fewbits import evidence
 from fewbits.binary import BinaryConnect
 from fewbits.checkpoint import save_model
 from fewbits.experiments import _comparison
-from fewbits.experiments._comparison import FLOAT, TASKS, Method, Network, by_seed, chosen, difference, run_missing
+from fewbits.experiments._comparison import FLOAT, Method, Network, by_seed, chosen, difference, run_missing
 from fewbits.experiments.binary import scaled_weights
 from fewbits.experiments.common import checkpoint_path, recorded, seeds
 from fewbits.quantizer import quantize_weights, weight_layers, weight_quantizers
