@@ -648,12 +648,12 @@ def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path,
     monkeypatch.setattr(full_scale, "ROOT", tmp_path)
     monkeypatch.setattr(full_scale, "cifar100", lambda device, images: data)
     monkeypatch.setattr(full_scale, "checkpoint_path", lambda name: tmp_path / f"{name}.safetensors")
-    variants = ["plain", "longer", "unquantized"]
+    variants = ["plain", "equalized+longer+distilled", "unquantized"]
     command = ["inq", "--network", "mobilenet", "--epochs", "4", "--inq-epochs", "1", "--batch-size", "20"]
     cli.main([*command, "--variants", *variants])
     cli.main([*command, "--variants", "plain", "--inq-seed", "1", "--resume"])
     rows = evidence.rows("inq_cifar100").set_index(["form", "variant", "inq_seed"])
-    epochs = {("float", "plain", 0): 4, ("float", "unquantized", 0): 1, ("inq", "longer", 0): 3 + 1 + 1}
+    epochs = {("float", "plain", 0): 4, ("float", "unquantized", 0): 1, ("inq", variants[1], 0): 3 + 1 + 1}
     assert rows.epochs.to_dict() == epochs | {("inq", "plain", 0): 3, ("inq", "plain", 1): 3}
     assert set(rows.bits["float"]) == {5_095_552}
     assert set(rows.bits["inq"]) == {796_180}
@@ -661,7 +661,7 @@ def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path,
     assert rows.changed["float"].isna().all()
     assert len(evidence.rows("inq_cifar100_stages")) == 3 * 4
     answers = evidence.rows("inq_predictions")
-    columns = {f"mobilenet-0-inq-{name}" for name in ("plain-0", "plain-0-1", "longer-0")}
+    columns = {f"mobilenet-0-inq-{name}" for name in ("plain-0", "plain-0-1", f"{variants[1]}-0")}
     columns |= {f"mobilenet-0-float-{name}" for name in ("plain-0", "unquantized-0")}
     assert set(answers) == columns | {"label"}
     assert 100 * (answers["mobilenet-0-inq-plain-0-1"] == answers.label).mean() == rows.accuracy["inq", "plain", 1]
@@ -670,8 +670,13 @@ def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path,
 
 
 def test_an_unknown_variant_is_refused():
-    with pytest.raises(ValueError, match="variant is 'long', not one of plain, distilled, longer, least-error"):
-        training.apply_inq(nn.Linear(2, 2), None, 1, variant="long")
+    message = (
+        r"variant 'long\+distilled': unknown \['long'\]; there are plain, equalized, least-error, longer, distilled"
+    )
+    with pytest.raises(ValueError, match=message):
+        training.apply_inq(nn.Linear(2, 2), None, 1, variant="long+distilled")
+    with pytest.raises(ValueError, match=r"unknown \['plain'\]"):  # nothing and something at once
+        cli.main(["inq", "--network", "mobilenet", "--variants", "unquantized", "plain+distilled"])
 
 
 def test_a_run_that_has_a_state_asks_for_resume(tmp_path, monkeypatch):

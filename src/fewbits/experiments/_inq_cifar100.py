@@ -14,11 +14,13 @@ from fewbits import distributed, evidence
 from fewbits.checkpoint import save_model
 from fewbits.data import Dataset, load, normalize, random_crop_flip
 from fewbits.experiments._inq_claims import CIFAR_KEYS, STAGE_KEYS, cifar_claims, cited_claims, merge_rows, size_claims
-from fewbits.experiments._inq_training import OutOfTime, Trainer, apply_inq, retrain
+from fewbits.experiments._inq_training import OutOfTime, Trainer, apply_inq, changes_of, retrain
 from fewbits.experiments.common import ROOT, checkpoint_path
 from fewbits.nets import count_parameters
 from fewbits.nets.mobileone import MobileNetV1, MobileOne, reparameterize
 from fewbits.training import seed_everything
+
+UNQUANTIZED = "unquantized"  # a variant: the control, nothing is frozen
 
 
 def cifar100(device: torch.device, images: int | None = None) -> Dataset:
@@ -33,6 +35,8 @@ def cifar100(device: torch.device, images: int | None = None) -> Dataset:
 
 def run_cifar(options, command: str) -> None:
     """One seed of one network: train, fold, INQ, record; by one process, or by all that ``torchrun`` started."""
+    for variant in set(options.variants) - {UNQUANTIZED}:
+        changes_of(variant)  # refused before anything is trained
     with distributed.process_group() as device:
         _run(options, command, device)
 
@@ -80,7 +84,7 @@ def _run(options, command: str, device: torch.device) -> None:
             folder_of_inq.mkdir(exist_ok=True)
             trainer = replace(trainer, seed=inq_seed, folder=folder_of_inq)
         for variant in options.variants:
-            if variant == "unquantized":
+            if variant == UNQUANTIZED:
                 network = copy.deepcopy(folded)
                 retrain(network, trainer, variant, options.inq_epochs, options.inq_lr)
                 add("float", variant, network, options.inq_epochs)

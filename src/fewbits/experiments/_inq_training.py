@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from fewbits import distributed
 from fewbits.data import Dataset
+from fewbits.equalization import equalize
 from fewbits.inq import Inq, InqQuantizer, halving, least_error_exponent
 from fewbits.quantizer import weight_layers
 from fewbits.training import correct, fit
 
 FRACTIONS = halving(4)
-VARIANTS = ("plain", "distilled", "longer", "least-error")  # of INQ, see apply_inq
+CHANGES = ("equalized", "least-error", "longer", "distilled")  # of INQ, see apply_inq
 LR, WEIGHT_DECAY, CLIP_NORM = 0.01, 1e-4, 1.0  # of each stage of INQ
 
 
@@ -134,20 +135,20 @@ def apply_inq(
     """INQ of a copy of ``model``, with ``epochs`` of training after each step but the last.
 
     Args:
-        variant: "plain"; "distilled", taught by ``model``; "longer", with three times the epochs after the first step,
-            which costs most; "least-error", with that n1 in place of the paper's.
+        variant: "plain" or changes, joined by "+": "equalized", with the channel ranges of neighbouring layers made
+            equal before INQ; "least-error", with that n1 in place of the paper's; "longer", with three times the
+            epochs after the first step, which costs most; "distilled", taught by ``model``.
         settings: of :class:`fewbits.inq.Inq`.
 
     Raises:
         ValueError: if ``variant`` is none of these.
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"variant is {variant!r}, not one of {', '.join(VARIANTS)}")
-    teacher, model = model, copy.deepcopy(model)
-    if variant == "least-error":
+    changes = changes_of(variant)
+    teacher, model = model, equalize(model) if "equalized" in changes else copy.deepcopy(model)
+    if "least-error" in changes:
         settings["choose_n1"] = least_error_exponent
     inq = Inq(model, bits, biases=biases, **settings)
-    loss = Distillation(model, copy.deepcopy(teacher)) if variant == "distilled" else F.cross_entropy
+    loss = Distillation(model, copy.deepcopy(teacher)) if "distilled" in changes else F.cross_entropy
     frozen, outgrown, stages, trained = [], 0, [], 0
     for stage, fraction in enumerate(fractions, start=1):
         outgrown += sum(inq.outgrown().values())
@@ -155,11 +156,11 @@ def apply_inq(
         frozen.append([(part.frozen.clone(), part.fixed.clone()) for _, _, part in inq.parts.values()])
         stages.append({"stage": stage, "fraction": fraction, "frozen": percent(model, trainer.data)})
         if fraction < 1:
-            length = 3 * epochs if (variant, stage) == ("longer", 1) else epochs
+            length = 3 * epochs if stage == 1 and "longer" in changes else epochs
             retrain(model, trainer, f"{variant}-{stage}", length, lr, loss)
             trained += length
             stages[-1]["trained"] = percent(model, trainer.data)
-    if variant == "distilled":
+    if "distilled" in changes:
         loss.remove()
     tensors = [getattr(layer, kind).detach() for layer, kind, _ in inq.parts.values()]
     changed = sum(
@@ -168,6 +169,18 @@ def apply_inq(
         for tensor, (mask, fixed) in zip(tensors, stage, strict=True)
     )
     return Outcome(inq.finish().eval(), changed, outgrown, stages, trained)
+
+
+def changes_of(variant: str) -> list[str]:
+    """What a variant of INQ changes, see :func:`apply_inq`.
+
+    Raises:
+        ValueError: a change is unknown.
+    """
+    changes = [] if variant == "plain" else variant.split("+")
+    if unknown := set(changes) - set(CHANGES):
+        raise ValueError(f"variant {variant!r}: unknown {sorted(unknown)}; there are plain, {', '.join(CHANGES)}")
+    return changes
 
 
 def retrain(

@@ -29,7 +29,7 @@ from torch import nn
 from fewbits import evidence
 from fewbits.checkpoint import save_model
 from fewbits.data import Dataset, load, normalize
-from fewbits.experiments._inq_cifar100 import run_cifar
+from fewbits.experiments._inq_cifar100 import UNQUANTIZED, run_cifar
 from fewbits.experiments._inq_claims import (
     BN_KEPT,
     KEYS,
@@ -43,7 +43,7 @@ from fewbits.experiments._inq_claims import (
     small_claims,
 )
 from fewbits.experiments._inq_layers import run_layers
-from fewbits.experiments._inq_training import FRACTIONS, LR, VARIANTS, Trainer, apply_inq, on_grid, percent
+from fewbits.experiments._inq_training import CHANGES, FRACTIONS, LR, Trainer, apply_inq, on_grid, percent
 from fewbits.experiments.common import checkpoint_path, seeds
 from fewbits.inq import ALEXNET, GOOGLENET, Inq, halving
 from fewbits.nets.mobileone import MobileNetV1, MobileOne, reparameterize
@@ -61,8 +61,8 @@ def add_arguments(parser) -> None:
     cifar.add_argument("--epochs", type=int, default=100, help="of the float network (default 100)")
     cifar.add_argument("--inq-epochs", type=int, default=8, help="of each stage of INQ but the last (default 8)")
     cifar.add_argument("--inq-lr", type=float, default=LR, help=f"at the start of each stage (default {LR})")
-    variants = (*VARIANTS, "unquantized")
-    cifar.add_argument("--variants", nargs="+", choices=variants, default=["plain"], help="of INQ (default plain)")
+    variants = f"of INQ: plain (default), {', '.join(CHANGES)}, several joined by +; or {UNQUANTIZED}"
+    cifar.add_argument("--variants", nargs="+", metavar="VARIANT", default=["plain"], help=variants)
     cifar.add_argument("--batch-size", type=int, default=128)
     cifar.add_argument("--lr", type=float, default=0.4, help="peak learning rate of the float network (default 0.4)")
     cifar.add_argument("--weight-decay", type=float, default=5e-4, help="of the float network (default 5e-4)")
