@@ -648,7 +648,7 @@ def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path,
     monkeypatch.setattr(full_scale, "ROOT", tmp_path)
     monkeypatch.setattr(full_scale, "cifar100", lambda device, images: data)
     monkeypatch.setattr(full_scale, "checkpoint_path", lambda name: tmp_path / f"{name}.safetensors")
-    variants = ["plain", "equalized+longer+distilled", "unquantized"]
+    variants = ["plain", "constants-folded+longer+distilled", "unquantized"]
     command = ["inq", "--network", "mobilenet", "--epochs", "4", "--inq-epochs", "1", "--batch-size", "20"]
     cli.main([*command, "--variants", *variants])
     cli.main([*command, "--variants", "plain", "--inq-seed", "1", "--resume"])
@@ -670,9 +670,7 @@ def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path,
 
 
 def test_an_unknown_variant_is_refused():
-    message = (
-        r"variant 'long\+distilled': unknown \['long'\]; there are plain, equalized, least-error, longer, distilled"
-    )
+    message = r"variant 'long\+distilled': unknown \['long'\]; there are plain, constants-folded, least-error, longer, distilled"
     with pytest.raises(ValueError, match=message):
         training.apply_inq(nn.Linear(2, 2), None, 1, variant="long+distilled")
     with pytest.raises(ValueError, match=r"unknown \['plain'\]"):  # nothing and something at once

@@ -344,13 +344,19 @@ def test_figures_show_what_they_are_given():
     plt.close("all")
 
 
-def test_drops_are_shown_by_layer_and_kind():
+def test_layers_are_shown_by_kind():
     rows = [("a", "full", 1.0), ("a", "depthwise", 5.0), ("b", "full", 0.5), ("b", "linear", 0.25)]
-    figure = figures.drop_by_layer(pd.DataFrame(rows, columns=["network", "kind", "drop"]))
-    shown = [
-        {line.get_marker(): line.get_xydata().tolist() for line in axis.lines[1:] if len(line.get_xydata())}
-        for axis in figure.axes
-    ]
-    assert shown == [{"s": [[1, 1.0]], "o": [[2, 5.0]]}, {"s": [[1, 0.5]], "^": [[2, 0.25]]}]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["full", "depthwise", "pointwise", "linear"]
-    plt.close(figure)
+    frame = pd.DataFrame(rows, columns=["network", "kind", "points"])
+    for log in (False, True):
+        figure = figures.by_layer(frame, "points", label="points lost", title="Points", log=log)
+        shown = [
+            {line.get_marker(): line.get_xydata().tolist() for line in axis.lines if line.get_marker() in "soD^"}
+            for axis in figure.axes
+        ]
+        shown = [{marker: points for marker, points in panel.items() if points} for panel in shown]
+        assert shown == [{"s": [[1, 1.0]], "o": [[2, 5.0]]}, {"s": [[1, 0.5]], "^": [[2, 0.25]]}]
+        names = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert names == ["full", "depthwise", "pointwise", "linear"]
+        assert [axis.get_yscale() for axis in figure.axes] == ["log" if log else "linear"] * 2
+        assert figure.axes[0].get_ylabel() == "points lost"
+        plt.close(figure)

@@ -19,12 +19,12 @@ _TRANSPARENT = (nn.ReLU, nn.Identity, nn.MaxPool2d, nn.Dropout)  # f(s x) = s f(
 
 def input_ranges(layer: nn.Module) -> Tensor:
     """Largest magnitude of the weights that read each input channel: (C,); of a depthwise layer that of its outputs."""
-    if _is_depthwise(layer):
+    if is_depthwise(layer):
         return channel_ranges(layer.weight)
     return channel_ranges(layer.weight.transpose(0, 1))
 
 
-def _is_depthwise(layer: nn.Module) -> bool:
+def is_depthwise(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels == layer.out_channels > 1
 
 
@@ -43,7 +43,7 @@ def equalizable_pairs(model: nn.Module) -> list[tuple[str, str]]:
                 break
         kind = modules.get(after.target) if after.op == "call_module" else None
         same_channels = isinstance(kind, LAYERS) and kind.weight.dim() == modules[node.target].weight.dim()
-        if same_channels and (kind.weight.shape[1] == len(modules[node.target].weight) or _is_depthwise(kind)):
+        if same_channels and (kind.weight.shape[1] == len(modules[node.target].weight) or is_depthwise(kind)):
             pairs.append((node.target, after.target))
     return pairs
 
@@ -76,5 +76,5 @@ def _equalize_pair(first: nn.Module, second: nn.Module) -> float:
     first.weight /= factor.reshape(-1, *tail)
     if first.bias is not None:
         first.bias /= factor
-    second.weight *= factor.reshape(-1, *tail) if _is_depthwise(second) else factor.reshape(1, -1, *tail[1:])
+    second.weight *= factor.reshape(-1, *tail) if is_depthwise(second) else factor.reshape(1, -1, *tail[1:])
     return float(factor.log().abs().max())

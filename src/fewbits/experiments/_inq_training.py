@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewbits import distributed
+from fewbits.constant_channels import fold_constant_channels
 from fewbits.data import Dataset
-from fewbits.equalization import equalize
 from fewbits.inq import Inq, InqQuantizer, halving, least_error_exponent
 from fewbits.quantizer import weight_layers
 from fewbits.training import correct, fit
 
 FRACTIONS = halving(4)
-CHANGES = ("equalized", "least-error", "longer", "distilled")  # of INQ, see apply_inq
+CHANGES = ("constants-folded", "least-error", "longer", "distilled")  # of INQ, see apply_inq
 LR, WEIGHT_DECAY, CLIP_NORM = 0.01, 1e-4, 1.0  # of each stage of INQ
 
 
@@ -135,16 +135,18 @@ def apply_inq(
     """INQ of a copy of ``model``, with ``epochs`` of training after each step but the last.
 
     Args:
-        variant: "plain" or changes, joined by "+": "equalized", with the channel ranges of neighbouring layers made
-            equal before INQ; "least-error", with that n1 in place of the paper's; "longer", with three times the
-            epochs after the first step, which costs most; "distilled", taught by ``model``.
+        variant: "plain" or changes, joined by "+": "constants-folded", after :func:`fold_constant_channels` with the
+            training images; "least-error", with that n1 in place of the paper's; "longer", with three times the epochs
+            after the first step, which costs most; "distilled", taught by ``model``.
         settings: of :class:`fewbits.inq.Inq`.
 
     Raises:
         ValueError: if ``variant`` is none of these.
     """
     changes = changes_of(variant)
-    teacher, model = model, equalize(model) if "equalized" in changes else copy.deepcopy(model)
+    teacher, model = model, copy.deepcopy(model)
+    if "constants-folded" in changes:
+        model = fold_constant_channels(model.eval(), trainer.data.train_images)
     if "least-error" in changes:
         settings["choose_n1"] = least_error_exponent
     inq = Inq(model, bits, biases=biases, **settings)

@@ -57,26 +57,33 @@ def step_times(frame: pd.DataFrame, *, title: str = "What a training step takes"
 _KINDS = {"full": "s", "depthwise": "o", "pointwise": "D", "linear": "^"}
 
 
-def drop_by_layer(frame: pd.DataFrame, *, title: str = "Points that rounding one layer costs") -> Figure:
+def by_layer(frame: pd.DataFrame, column: str, *, label: str, title: str, log: bool = False) -> Figure:
     """A panel a network, layers in their order from left to right; the marker tells what kind of layer it is.
 
     Args:
-        frame: one row a layer and network; columns ``network``, ``kind`` and ``drop``.
+        frame: one row a layer and network; columns ``network``, ``kind`` and the one to draw.
+        column: to draw.
+        label: of the vertical axis.
+        log: make that axis logarithmic.
     """
     networks = list(dict.fromkeys(frame.network))
     figure, axes = plt.subplots(1, len(networks), figsize=(WIDTH, 2.9), sharey=True, squeeze=False)
+    foot = frame[column].min() / 2 if log else 0
     for axis, network in zip(axes.flat, networks, strict=True):
         rows = frame[frame.network == network]
-        axis.axhline(0, color=COLORS["paper"], linewidth=0.8)
-        axis.vlines(range(1, len(rows) + 1), 0, rows["drop"], color=COLORS["float"], linewidth=0.6, alpha=0.5)
+        if log:
+            axis.set_yscale("log")
+        else:
+            axis.axhline(foot, color=COLORS["paper"], linewidth=0.8)
+        axis.vlines(range(1, len(rows) + 1), foot, rows[column], color=COLORS["float"], linewidth=0.6, alpha=0.5)
         for kind, marker in _KINDS.items():
             places = 1 + np.flatnonzero(rows.kind == kind)
-            drops = rows["drop"][rows.kind == kind]
+            values = rows[column][rows.kind == kind]
             colour = COLORS["inq"] if kind == "depthwise" else COLORS["float"]
-            label = kind if axis is axes.flat[0] else None
-            axis.plot(places, drops, marker, color=colour, markersize=4.5, linestyle="none", label=label)
+            name = kind if axis is axes.flat[0] else None
+            axis.plot(places, values, marker, color=colour, markersize=4.5, linestyle="none", label=name)
         axis.set(xlabel="layer", title=network)
-    axes.flat[0].set_ylabel("points lost")
+    axes.flat[0].set_ylabel(label)
     figure.legend(loc="outside lower center", ncols=len(_KINDS), handletextpad=0.2)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
