@@ -670,8 +670,7 @@ def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path,
 
 
 def test_an_unknown_variant_is_refused():
-    message = r"variant 'long\+distilled': unknown \['long'\]; there are plain, constants-folded, least-error, longer, distilled"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"variant 'long\+distilled': unknown \['long'\]; there are plain, .*, longer"):
         training.apply_inq(nn.Linear(2, 2), None, 1, variant="long+distilled")
     with pytest.raises(ValueError, match=r"unknown \['plain'\]"):  # nothing and something at once
         cli.main(["inq", "--network", "mobilenet", "--variants", "unquantized", "plain+distilled"])
