@@ -838,3 +838,4 @@ def test_layers_are_rounded_one_at_a_time():
         ((weight - rounded) ** 2).sum().item() / (weight**2).sum().item(), abs=1e-6
     )
     assert rows[0]["zeros"] == pytest.approx((rounded == 0).double().mean().item(), abs=1e-6)
+    assert rows[0]["largest"] == pytest.approx(weight.abs().max().item(), abs=1e-6)

@@ -8,6 +8,7 @@ from torch import nn
 
 from fewbits import evidence
 from fewbits.checkpoint import load_model
+from fewbits.constant_channels import fold_constant_channels
 from fewbits.data import Dataset
 from fewbits.experiments._inq_cifar100 import cifar100
 from fewbits.experiments.common import checkpoint_path
@@ -21,12 +22,17 @@ NETWORKS = ("mobilenet", "mobileone")
 
 
 def run_layers(images: int | None) -> None:
-    """Write ``inq_layers.csv`` from the float networks of seed 0 in ``data/checkpoints``."""
+    """Write ``inq_layers.csv`` from the float networks of seed 0 in ``data/checkpoints``.
+
+    Each in two forms: "as trained", and "constants folded" by :func:`fold_constant_channels` with the training images.
+    """
     data = cifar100(torch.device("cpu"), images)
     rows = []
     for network in NETWORKS:
-        model = load_model(reparameterize(MobileNetV1().eval()), checkpoint_path(f"inq-{network}-float"))
-        rows += [{"network": network} | row for row in layer_rows(model.eval(), data)]
+        trained = load_model(reparameterize(MobileNetV1().eval()), checkpoint_path(f"inq-{network}-float")).eval()
+        forms = {"as trained": trained, "constants folded": fold_constant_channels(trained, data.train_images)}
+        for form, model in forms.items():
+            rows += [{"network": network, "form": form} | row for row in layer_rows(model, data)]
     table = pd.DataFrame(rows)
     print(table.to_string())
     if images is None:
@@ -37,7 +43,8 @@ def layer_rows(model: nn.Module, data: Dataset) -> list[dict]:
     """One row a layer, first one for all of them together.
 
     ``drop`` is what the test accuracy loses, in points, when weights and biases of the layer become 0 or powers of two;
-    ``error`` the squared error of its weights over their squared sum; ``zeros`` the share of its weights that become 0.
+    ``error`` the squared error of its weights over their squared sum; ``zeros`` the share of its weights that become 0;
+    ``largest`` the largest magnitude of its weights before.
     """
 
     def percent(network: nn.Module) -> float:
@@ -58,7 +65,8 @@ def layer_rows(model: nn.Module, data: Dataset) -> list[dict]:
         weight, rounded = layer.weight.detach().double(), quantized.weight.detach().double()
         error = ((rounded - weight).square().sum() / weight.square().sum()).item()
         row = {"layer": name, "kind": kind(layer), "drop": start - percent(changed)}
-        rows.append(row | {"error": error, "zeros": (rounded == 0).double().mean().item()})
+        row |= {"error": error, "zeros": (rounded == 0).double().mean().item(), "largest": weight.abs().max().item()}
+        rows.append(row)
     return [{key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()} for row in rows]
 
 
