@@ -556,6 +556,20 @@ def test_several_runs_of_inq_from_one_float_network():
     assert claims["inq/mobilenet-drop"]["ours"]["values"] == [0.0, 0.0]
 
 
+def test_claims_on_constant_channels_by_hand():
+    table = cifar_table({key: [66.0] for key in records.PAPER})
+    assert records.constant_claims(table) == []
+    plain = table[(table.network == "mobileone") & (table.form == "inq")]
+    folded = [plain.assign(variant="constants-folded", inq_seed=seed, accuracy=63.0 + seed) for seed in (0, 1)]
+    drop, gain = records.constant_claims(pd.concat([table, *folded]))
+    assert (drop["ours"]["values"], drop["ours"]["seeds"]) == ([3.0, 2.0], [0, 1])
+    assert (gain["ours"]["values"], gain["ours"]["seeds"]) == ([-3.0], [0])  # only seed 0 has both
+    assert set(verdicts([drop, gain]).values()) == {"not reproduced"}
+    better = [rows.assign(accuracy=67.0) for rows in folded]
+    assert set(verdicts(records.constant_claims(pd.concat([table, *better]))).values()) == {"reproduced"}
+    assert records.cifar_claims(pd.concat([table, *better])) == records.cifar_claims(table)
+
+
 def test_the_sizes_are_the_paper_s():
     claims = records.size_claims()
     assert [claim["ours"]["value"] for claim in claims] == [159_236, 5_095_552, 796_180]
@@ -577,7 +591,7 @@ def test_claims_follow_from_the_recorded_tables():
     stored = {claim["id"]: claim for claim in evidence.load("inq")}
     full = records.recorded_cifar100()
     made = records.size_claims() + records.small_claims(evidence.rows("inq_small"))
-    made += records.cifar_claims(full) + records.cited_claims(full)
+    made += records.cifar_claims(full) + records.constant_claims(full) + records.cited_claims(full)
     assert {claim["id"] for claim in made} == set(stored)
     for claim in made:
         assert ("ours" in claim) == ("ours" in stored[claim["id"]])
