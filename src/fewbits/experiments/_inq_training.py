@@ -16,10 +16,12 @@ from fewbits.constant_channels import fold_constant_channels
 from fewbits.data import Dataset
 from fewbits.inq import Inq, InqQuantizer, halving, least_error_exponent
 from fewbits.quantizer import weight_layers
+from fewbits.scale_alignment import align_scales
 from fewbits.training import correct, fit
 
 FRACTIONS = halving(4)
-CHANGES = ("constants-folded", "least-error", "longer", "distilled")  # of INQ, see apply_inq
+CHANGES = ("constants-folded", "aligned", "least-error", "longer", "distilled")  # of INQ, see apply_inq
+ALIGNED_WITH = 500  # images
 LR, WEIGHT_DECAY, CLIP_NORM = 0.01, 1e-4, 1.0  # of each stage of INQ
 
 
@@ -136,8 +138,9 @@ def apply_inq(
 
     Args:
         variant: "plain" or changes, joined by "+": "constants-folded", after :func:`fold_constant_channels` with the
-            training images; "least-error", with that n1 in place of the paper's; "longer", with three times the epochs
-            after the first step, which costs most; "distilled", taught by ``model``.
+            training images; "aligned", after that and :func:`align_scales`; "least-error", with that n1 in place of the
+            paper's; "longer", with three times the epochs after the first step, which costs most; "distilled", taught
+            by ``model``.
         settings: of :class:`fewbits.inq.Inq`.
 
     Raises:
@@ -145,8 +148,10 @@ def apply_inq(
     """
     changes = changes_of(variant)
     teacher, model = model, copy.deepcopy(model)
-    if "constants-folded" in changes:
+    if {"constants-folded", "aligned"} & set(changes):
         model = fold_constant_channels(model.eval(), trainer.data.train_images)
+    if "aligned" in changes:
+        model = align_scales(model, trainer.data.train_images[:ALIGNED_WITH])
     if "least-error" in changes:
         settings["choose_n1"] = least_error_exponent
     inq = Inq(model, bits, biases=biases, **settings)
