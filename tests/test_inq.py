@@ -556,17 +556,17 @@ def test_several_runs_of_inq_from_one_float_network():
     assert claims["inq/mobilenet-drop"]["ours"]["values"] == [0.0, 0.0]
 
 
-def test_claims_on_constant_channels_by_hand():
+def test_claims_on_alignment_by_hand():
     table = cifar_table({key: [66.0] for key in records.PAPER})
-    assert records.constant_claims(table) == []
+    assert records.aligned_claims(table) == []
     plain = table[(table.network == "mobileone") & (table.form == "inq")]
-    folded = [plain.assign(variant="constants-folded", inq_seed=seed, accuracy=63.0 + seed) for seed in (0, 1)]
-    drop, gain = records.constant_claims(pd.concat([table, *folded]))
+    aligned = [plain.assign(variant="aligned", inq_seed=seed, accuracy=63.0 + seed) for seed in (0, 1)]
+    drop, gain = records.aligned_claims(pd.concat([table, *aligned]))
     assert (drop["ours"]["values"], drop["ours"]["seeds"]) == ([3.0, 2.0], [0, 1])
     assert (gain["ours"]["values"], gain["ours"]["seeds"]) == ([-3.0], [0])  # only seed 0 has both
     assert set(verdicts([drop, gain]).values()) == {"not reproduced"}
-    better = [rows.assign(accuracy=67.0) for rows in folded]
-    assert set(verdicts(records.constant_claims(pd.concat([table, *better]))).values()) == {"reproduced"}
+    better = [rows.assign(accuracy=67.0) for rows in aligned]
+    assert set(verdicts(records.aligned_claims(pd.concat([table, *better]))).values()) == {"reproduced"}
     assert records.cifar_claims(pd.concat([table, *better])) == records.cifar_claims(table)
 
 
@@ -591,7 +591,7 @@ def test_claims_follow_from_the_recorded_tables():
     stored = {claim["id"]: claim for claim in evidence.load("inq")}
     full = records.recorded_cifar100()
     made = records.size_claims() + records.small_claims(evidence.rows("inq_small"))
-    made += records.cifar_claims(full) + records.constant_claims(full) + records.cited_claims(full)
+    made += records.cifar_claims(full) + records.aligned_claims(full) + records.cited_claims(full)
     assert {claim["id"] for claim in made} == set(stored)
     for claim in made:
         assert ("ours" in claim) == ("ours" in stored[claim["id"]])
@@ -662,7 +662,7 @@ def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path,
     monkeypatch.setattr(full_scale, "ROOT", tmp_path)
     monkeypatch.setattr(full_scale, "cifar100", lambda device, images: data)
     monkeypatch.setattr(full_scale, "checkpoint_path", lambda name: tmp_path / f"{name}.safetensors")
-    variants = ["plain", "constants-folded+longer+distilled", "unquantized"]
+    variants = ["plain", "aligned+longer+distilled", "unquantized"]
     command = ["inq", "--network", "mobilenet", "--epochs", "4", "--inq-epochs", "1", "--batch-size", "20"]
     cli.main([*command, "--variants", *variants])
     cli.main([*command, "--variants", "plain", "--inq-seed", "1", "--resume"])

@@ -16,9 +16,9 @@ from fewbits.data import Dataset, load, normalize, random_crop_flip
 from fewbits.experiments._inq_claims import (
     CIFAR_KEYS,
     STAGE_KEYS,
+    aligned_claims,
     cifar_claims,
     cited_claims,
-    constant_claims,
     merge_rows,
     size_claims,
 )
@@ -112,7 +112,7 @@ def _run(options, command: str, device: torch.device) -> None:
     table = merge_rows("inq_cifar100", pd.DataFrame(rows), CIFAR_KEYS)
     merge_rows("inq_cifar100_stages", pd.DataFrame(stages), [*STAGE_KEYS, "stage"])
     write_predictions(predicted, data.test_labels)
-    claims = size_claims() + cifar_claims(table) + constant_claims(table) + cited_claims(table)
+    claims = size_claims() + cifar_claims(table) + aligned_claims(table) + cited_claims(table)
     # Not the clock: an interrupted run goes on later.
     wall_s = sum(pd.read_csv(log).seconds.sum() for log in folder.rglob("*.csv"))
     evidence.record("inq", claims, command=command, wall_s=wall_s, device=device)

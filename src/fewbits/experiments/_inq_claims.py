@@ -136,15 +136,15 @@ def cifar_claims(table: pd.DataFrame) -> list[dict]:
     return claims
 
 
-def constant_claims(table: pd.DataFrame) -> list[dict]:
-    """What folding constant channels before INQ does for MobileOne, if ``inq_cifar100`` has rows of it."""
+def aligned_claims(table: pd.DataFrame) -> list[dict]:
+    """What aligning channel scales before INQ does for MobileOne, if ``inq_cifar100`` has rows of it."""
     table = table[(table.network == "mobileone") & (table.branches == 4) & (table.seed == 0)]
 
     def scores(form: str, variant: str) -> pd.Series:
         return table[(table.form == form) & (table.variant == variant)].set_index("inq_seed").accuracy.sort_index()
 
-    folded, plain, in_float = scores("inq", "constants-folded"), scores("inq", "plain"), scores("float", "plain")
-    if folded.empty or plain.empty or in_float.empty:
+    aligned, plain, in_float = scores("inq", "aligned"), scores("inq", "plain"), scores("float", "plain")
+    if aligned.empty or plain.empty or in_float.empty:
         return []
 
     def claim(slug: str, statement: str, values: pd.Series, **rest) -> dict:
@@ -154,16 +154,16 @@ def constant_claims(table: pd.DataFrame) -> list[dict]:
 
     return [
         claim(
-            "mobileone-drop-constants-folded",
-            "5-bit INQ costs MobileOne at most 2 points if constant channels are folded first",
-            in_float.item() - folded,
+            "mobileone-drop-aligned",
+            "5-bit INQ costs MobileOne at most 2 points if the scales of its channels were aligned before",
+            in_float.item() - aligned,
             paper={"key": "yokota2024", "where": "Table 1", "value": 1.13, "unit": "pt"},
             expect={"max": 2.0},
         ),
         claim(
-            "constants-folded-pays",
-            "MobileOne is more accurate after 5-bit INQ if constant channels were folded before",
-            folded - plain,
+            "alignment-pays",
+            "MobileOne is more accurate after 5-bit INQ if the scales of its channels were aligned before",
+            aligned - plain,
             expect={"min": 0.0, "scale": "full"},
         ),
     ]
