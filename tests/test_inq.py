@@ -829,7 +829,8 @@ def test_layers_are_rounded_one_at_a_time():
     with torch.no_grad():
         labels = model(images).argmax(1)  # so the model itself is right on all
     before = copy.deepcopy(model.state_dict())
-    everything, *rows = by_layer.layer_rows(model, Dataset("test", images, labels, images, labels, ("a",) * 100))
+    data = Dataset("test", images, labels, images, labels, ("a",) * 100)
+    everything, *rows = by_layer.layer_rows(model, data)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert [row["kind"] for row in rows] == ["full", *["depthwise", "pointwise"] * 2, "linear"]
     # The same by other means: all layers, and then one, went through INQ at one stroke.
@@ -852,4 +853,7 @@ def test_layers_are_rounded_one_at_a_time():
         ((weight - rounded) ** 2).sum().item() / (weight**2).sum().item(), abs=1e-6
     )
     assert rows[0]["zeros"] == pytest.approx((rounded == 0).double().mean().item(), abs=1e-6)
+    together, *others = by_layer.layer_rows(model, data, one_by_one=False)
+    assert together == everything
+    assert others == [{key: value for key, value in row.items() if key != "drop"} for row in rows]
     assert rows[0]["largest"] == pytest.approx(weight.abs().max().item(), abs=1e-6)

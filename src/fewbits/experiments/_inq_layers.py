@@ -11,10 +11,12 @@ from fewbits.checkpoint import load_model
 from fewbits.constant_channels import fold_constant_channels
 from fewbits.data import Dataset
 from fewbits.experiments._inq_cifar100 import cifar100
+from fewbits.experiments._inq_training import ALIGNED_WITH
 from fewbits.experiments.common import checkpoint_path
 from fewbits.inq import InqQuantizer
 from fewbits.nets.mobileone import MobileNetV1, reparameterize
 from fewbits.quantizer import weight_layers
+from fewbits.scale_alignment import align_scales
 from fewbits.training import correct
 
 BITS = 5
@@ -24,23 +26,26 @@ NETWORKS = ("mobilenet", "mobileone")
 def run_layers(images: int | None) -> None:
     """Write ``inq_layers.csv`` from the float networks of seed 0 in ``data/checkpoints``.
 
-    Each in two forms: "as trained", and "constants folded" by :func:`fold_constant_channels` with the training images.
+    Each in three forms: "as trained", one layer at a time and all together; and only all together, "constants folded"
+    by :func:`fold_constant_channels`, and then "aligned" by :func:`align_scales`, with training images as in INQ.
     """
     data = cifar100(torch.device("cpu"), images)
     rows = []
     for network in NETWORKS:
         trained = load_model(reparameterize(MobileNetV1().eval()), checkpoint_path(f"inq-{network}-float")).eval()
-        forms = {"as trained": trained, "constants folded": fold_constant_channels(trained, data.train_images)}
-        for form, model in forms.items():
-            rows += [{"network": network, "form": form} | row for row in layer_rows(model, data)]
+        folded = fold_constant_channels(trained, data.train_images)
+        aligned = align_scales(folded, data.train_images[:ALIGNED_WITH])
+        for form, model in {"as trained": trained, "constants folded": folded, "aligned": aligned}.items():
+            found = layer_rows(model, data, one_by_one=model is trained)
+            rows += [{"network": network, "form": form} | row for row in found]
     table = pd.DataFrame(rows)
     print(table.to_string())
     if images is None:
         evidence.write_rows("inq_layers", table)
 
 
-def layer_rows(model: nn.Module, data: Dataset) -> list[dict]:
-    """One row a layer, first one for all of them together.
+def layer_rows(model: nn.Module, data: Dataset, one_by_one: bool = True) -> list[dict]:
+    """One row a layer, first one for all of them together; without ``one_by_one`` only that one has a ``drop``.
 
     ``drop`` is what the test accuracy loses, in points, when weights and biases of the layer become 0 or powers of two;
     ``error`` the squared error of its weights over their squared sum; ``zeros`` the share of its weights that become 0;
@@ -64,7 +69,7 @@ def layer_rows(model: nn.Module, data: Dataset) -> list[dict]:
         quantize(quantized)
         weight, rounded = layer.weight.detach().double(), quantized.weight.detach().double()
         error = ((rounded - weight).square().sum() / weight.square().sum()).item()
-        row = {"layer": name, "kind": kind(layer), "drop": start - percent(changed)}
+        row = {"layer": name, "kind": kind(layer)} | ({"drop": start - percent(changed)} if one_by_one else {})
         row |= {"error": error, "zeros": (rounded == 0).double().mean().item(), "largest": weight.abs().max().item()}
         rows.append(row)
     return [{key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()} for row in rows]
