@@ -11,8 +11,8 @@ its columns of ``inq_predictions.csv`` (one class per test image), and for seed 
 The variant "unquantized" is a control: the folded network is trained for one stage of INQ, and nothing is frozen.
 With ``--inq-seed`` INQ runs once more, in another order of the images, from the float network of ``--seed``.
 
-``--network layers`` takes the float networks of seed 0 from there, rounds one layer at a time, or all of them, without and
-with constant channels folded and scales aligned, and writes what each costs to ``data/results/inq_layers.csv``.
+``--network layers`` takes the float networks of seed 0 from there, rounds one layer at a time, or all of them, without
+and with constant channels folded and scales aligned, and writes the costs to ``data/results/inq_layers.csv``.
 
 The others write the claims that follow from all rows there are to ``data/results/inq.json``.
 """
