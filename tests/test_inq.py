@@ -830,15 +830,16 @@ def test_layers_are_rounded_one_at_a_time():
         labels = model(images).argmax(1)  # so the model itself is right on all
     before = copy.deepcopy(model.state_dict())
     data = Dataset("test", images, labels, images, labels, ("a",) * 100)
-    everything, *rows = by_layer.layer_rows(model, data)
+    everything, largest, *rows = by_layer.layer_rows(model, data)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert [row["kind"] for row in rows] == ["full", *["depthwise", "pointwise"] * 2, "linear"]
-    # The same by other means: all layers, and then one, went through INQ at one stroke.
+    # The same by other means: every parameter of all layers, and then of one, on its codebook.
 
     def inq_at_once(part):
-        schedule = Inq(part, 5, biases=True)
-        schedule.step(1.0)
-        return schedule.finish()
+        with torch.no_grad():
+            for parameter in part.parameters():
+                parameter.copy_(InqQuantizer(5)(parameter))
+        return part
 
     def wrong(network):
         return 100 * (network(images).argmax(1) != labels).double().mean().item()
@@ -853,7 +854,8 @@ def test_layers_are_rounded_one_at_a_time():
         ((weight - rounded) ** 2).sum().item() / (weight**2).sum().item(), abs=1e-6
     )
     assert rows[0]["zeros"] == pytest.approx((rounded == 0).double().mean().item(), abs=1e-6)
-    together, *others = by_layer.layer_rows(model, data, one_by_one=False)
-    assert together == everything
+    together, few, *others = by_layer.layer_rows(model, data, one_by_one=False)
+    assert [together, few] == [everything, largest]
+    assert 0 < largest["drop"] < everything["drop"]
     assert others == [{key: value for key, value in row.items() if key != "drop"} for row in rows]
     assert rows[0]["largest"] == pytest.approx(weight.abs().max().item(), abs=1e-6)

@@ -13,13 +13,14 @@ from fewbits.data import Dataset
 from fewbits.experiments._inq_cifar100 import cifar100
 from fewbits.experiments._inq_training import ALIGNED_WITH
 from fewbits.experiments.common import checkpoint_path
-from fewbits.inq import InqQuantizer
+from fewbits.inq import Inq, InqQuantizer
 from fewbits.nets.mobileone import MobileNetV1, reparameterize
 from fewbits.quantizer import weight_layers
 from fewbits.scale_alignment import align_scales
 from fewbits.training import correct
 
 BITS = 5
+LARGEST = 0.02
 NETWORKS = ("mobilenet", "mobileone")
 
 
@@ -45,7 +46,9 @@ def run_layers(images: int | None) -> None:
 
 
 def layer_rows(model: nn.Module, data: Dataset, one_by_one: bool = True) -> list[dict]:
-    """One row a layer, first one for all of them together; without ``one_by_one`` only that one has a ``drop``.
+    """One row a layer, before them two for all of them: "all", and "largest", with INQ's step for the largest of each.
+
+    Without ``one_by_one`` only these two have a ``drop``.
 
     ``drop`` is what the test accuracy loses, in points, when weights and biases of the layer become 0 or powers of two;
     ``error`` the squared error of its weights over their squared sum; ``zeros`` the share of its weights that become 0;
@@ -59,10 +62,11 @@ def layer_rows(model: nn.Module, data: Dataset, one_by_one: bool = True) -> list
 
     start = percent(model)
     layers = weight_layers(model)
-    everything = copy.deepcopy(model)
-    for layer in weight_layers(everything).values():
-        quantize(layer)
-    rows = [{"layer": "all", "kind": "all", "drop": start - percent(everything)}]
+    rows = []
+    for name, fraction in {"all": 1.0, "largest": LARGEST}.items():
+        schedule = Inq(copy.deepcopy(model), BITS, biases=True)
+        schedule.step(fraction)
+        rows.append({"layer": name, "kind": "all", "drop": start - percent(schedule.model)})
     for name, layer in layers.items():
         changed = copy.deepcopy(model)
         quantized = changed.get_submodule(name)
