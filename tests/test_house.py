@@ -19,7 +19,8 @@ FLOORS = {
     " text container filter_codes huffman kmeans macs modes requantization",
     1: "_resume bitwise calibration nets quantizer training",
     2: "binary bn_folding inq log_arithmetic logarithmic low_bitwidth mixed_precision qnn shift_based ternary uniform"
-    " bit_costs constant_channels deep_compression equalization folded_training learned_step post_training scale_alignment soft_sharing vector xnor",
+    " bit_costs constant_channels deep_compression equalization folded_training learned_step post_training"
+    " scale_alignment soft_sharing vector xnor",
     3: "fpga integer",
     4: "experiments",
 }
