@@ -1,10 +1,16 @@
-"""The browser that all tests of a process share: a process can have only one."""
+"""Fixtures for tests of several files: the browser, of which a process can have only one, and folded networks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+import torch
 from browsing import launched
 from playwright.sync_api import Browser
+from torch import nn
+
+from fewbits.bn_folding import fold_model
+from fewbits.experiments.bn_folding import separable_net
+from fewbits.nets import MLP, MobileNetV1, VGGSmall, reparameterize
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +20,19 @@ def browser() -> Iterator[Browser]:
             yield browser
     except FileNotFoundError as error:
         pytest.skip(str(error))
+
+
+FOLDED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "MLP": (lambda: MLP((9, 5, 4, 3)), (1, 3, 3)),
+    "VGG-small": (lambda: VGGSmall(1, 8, 3, (4, 4, 4, 4, 4, 4), batch_norm=False), (1, 8, 8)),
+    "MobileNet": (lambda: reparameterize(MobileNetV1(1, 3, (4, 8), (1, 1)).eval()), (1, 8, 8)),
+    "separable": (lambda: fold_model(separable_net().eval()), (1, 28, 28)),
+}
+
+
+@pytest.fixture(params=FOLDED)
+def folded_network(request) -> tuple[nn.Module, tuple[int, ...]]:
+    """A small network in float64, without batch normalization, in evaluation mode; and the shape of an image."""
+    torch.manual_seed(0)
+    build, shape = FOLDED[request.param]
+    return build().double().eval(), shape

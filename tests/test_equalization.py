@@ -2,7 +2,6 @@
 
 import copy
 
-import pytest
 import torch
 from torch import nn
 
@@ -12,7 +11,7 @@ from fewbits.data import load
 from fewbits.equalization import equalizable_pairs, equalize, input_ranges
 from fewbits.experiments import bn_folding
 from fewbits.experiments.common import checkpoint_path
-from fewbits.nets import MLP, ResNet18, VGGSmall
+from fewbits.nets import ResNet18
 from fewbits.quantizer import quantize_weights, weight_layers
 from fewbits.training import correct
 from fewbits.uniform import UniformQuantizer
@@ -34,19 +33,9 @@ def test_two_layers_by_hand():
     assert model[0].weight.item() == 8.0
 
 
-@pytest.mark.parametrize(
-    ("model", "shape"),
-    [
-        (MLP((9, 5, 4, 3)), (1, 3, 3)),
-        (VGGSmall(1, 8, 3, (4, 4, 4, 4, 4, 4), batch_norm=False), (1, 8, 8)),
-        (bn_folding.separable_net(), (1, 28, 28)),
-    ],
-    ids=["MLP", "VGG-small", "separable"],
-)
 @torch.no_grad()
-def test_the_function_stays_and_ranges_meet(model, shape):
-    torch.manual_seed(0)
-    model = fold_model(model.eval()).double()
+def test_the_function_stays_and_ranges_meet(folded_network):
+    model, shape = folded_network
     for layer in weight_layers(model).values():
         layer.weight *= torch.rand(len(layer.weight), *[1] * (layer.weight.dim() - 1)).double() * 10
         layer.bias.normal_()

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from fewbits.nets import MLP, MobileNetV1, VGGSmall, reparameterize
 from fewbits.powers import nearest_power
 from fewbits.quantizer import weight_layers
 from fewbits.scale_alignment import align_scales, rounding_cost, seen_moments
@@ -57,19 +56,9 @@ def test_the_cost_of_a_linear_layer():
     torch.testing.assert_close(cost, (rounded - layer(x)).square().mean(0), rtol=1e-9, atol=0)
 
 
-@pytest.mark.parametrize(
-    ("model", "shape"),
-    [
-        (MLP((9, 5, 4, 3)), (1, 3, 3)),
-        (VGGSmall(1, 8, 3, (4, 4, 4, 4, 4, 4), batch_norm=False), (1, 8, 8)),
-        (MobileNetV1(1, 3, (4, 8), (1, 1)), (1, 8, 8)),
-    ],
-    ids=["MLP", "VGG-small", "MobileNet"],
-)
 @torch.no_grad()
-def test_the_function_stays_and_rounding_costs_less(model, shape):
-    torch.manual_seed(0)
-    model = (reparameterize(model.eval()) if isinstance(model, MobileNetV1) else model.eval()).double()
+def test_the_function_stays_and_rounding_costs_less(folded_network):
+    model, shape = folded_network
     images = torch.rand(20, *shape).double()
     result = align_scales(model, images)
     expected = model(images)

@@ -35,7 +35,7 @@ def fold_constant_channels(model: nn.Module, images: Tensor, batch_size: int = 2
     model = copy.deepcopy(model)
     layers = weight_layers(model)
     pairs = [(layers[first], layers[second]) for first, second in equalizable_pairs(model)]
-    ranges = input_ranges(model, [second for _, second in pairs], images, batch_size)
+    ranges = seen_ranges(model, [second for _, second in pairs], images, batch_size)
     for (first, second), (lowest, highest) in zip(pairs, ranges, strict=True):
         constant = lowest == highest
         if isinstance(second, nn.Conv2d) and second.padding not in (0, (0, 0), "valid"):
@@ -54,7 +54,7 @@ def fold_constant_channels(model: nn.Module, images: Tensor, batch_size: int = 2
     return model
 
 
-def input_ranges(
+def seen_ranges(
     model: nn.Module, layers: Sequence[nn.Module], images: Tensor, batch_size: int = 250
 ) -> list[tuple[Tensor, Tensor]]:
     """Lowest and highest value of each input channel of ``layers`` over all images and positions: two (C,) a layer."""
