@@ -99,8 +99,9 @@ def _run(options, command: str, device: torch.device) -> None:
                 continue
             outcome = apply_inq(folded, trainer, options.inq_epochs, variant=variant, lr=options.inq_lr)
             stages += [where | {"variant": variant, "inq_seed": inq_seed} | stage for stage in outcome.stages]
+            epochs = options.inq_epochs * (len(outcome.stages) - 1)
             counts = {"changed": outcome.changed, "outgrown": outcome.outgrown}
-            add("inq", variant, outcome.model, outcome.epochs, **counts)
+            add("inq", variant, outcome.model, epochs, **counts)
     except OutOfTime as stage:
         print(f"The minutes are over in '{stage}'. Go on with --resume.")
         return

@@ -1,4 +1,4 @@
-"""Which layers hurt: 5-bit codebooks of INQ put on one layer at a time, without training (experiment ``inq``)."""
+"""What 5-bit codebooks of INQ cost without training: one layer at a time, and in three forms of a network."""
 
 import copy
 
@@ -25,58 +25,87 @@ NETWORKS = ("mobilenet", "mobileone")
 
 
 def run_layers(images: int | None) -> None:
-    """Write ``inq_layers.csv`` from the float networks of seed 0 in ``data/checkpoints``.
+    """Write ``inq_layers.csv``, rows of :func:`layer_rows` for the float networks of seed 0 in ``data/checkpoints``."""
+    data = cifar100(torch.device("cpu"), images)
+    rows = [{"network": network} | row for network in NETWORKS for row in layer_rows(trained(network), data)]
+    _write("inq_layers", rows, images)
 
-    Each in three forms: "as trained", one layer at a time and all together; and only all together, "constants folded"
-    by :func:`fold_constant_channels`, and then "aligned" by :func:`align_scales`, with training images as in INQ.
+
+def run_forms(images: int | None) -> None:
+    """Write ``inq_forms.csv``, rows of :func:`form_row` for the same networks in three forms.
+
+    "as trained"; "constants folded" by :func:`fold_constant_channels`; "aligned" by :func:`align_scales` after that;
+    with training images as in INQ.
     """
     data = cifar100(torch.device("cpu"), images)
     rows = []
     for network in NETWORKS:
-        trained = load_model(reparameterize(MobileNetV1().eval()), checkpoint_path(f"inq-{network}-float")).eval()
-        folded = fold_constant_channels(trained, data.train_images)
+        model = trained(network)
+        folded = fold_constant_channels(model, data.train_images)
         aligned = align_scales(folded, data.train_images[:ALIGNED_WITH])
-        for form, model in {"as trained": trained, "constants folded": folded, "aligned": aligned}.items():
-            found = layer_rows(model, data, one_by_one=model is trained)
-            rows += [{"network": network, "form": form} | row for row in found]
-    table = pd.DataFrame(rows)
+        forms = {"as trained": model, "constants folded": folded, "aligned": aligned}
+        rows += [{"network": network, "form": form} | form_row(changed, data) for form, changed in forms.items()]
+    _write("inq_forms", rows, images)
+
+
+def _write(name: str, rows: list[dict], images: int | None) -> None:
+    table = pd.DataFrame(rows).round(6)
     print(table.to_string())
     if images is None:
-        evidence.write_rows("inq_layers", table)
+        evidence.write_rows(name, table)
 
 
-def layer_rows(model: nn.Module, data: Dataset, one_by_one: bool = True) -> list[dict]:
-    """One row a layer, before them two for all of them: "all", and "largest", with INQ's step for the largest of each.
+def trained(network: str) -> nn.Module:
+    """The float network of seed 0 from ``data/checkpoints``, folded, in evaluation mode."""
+    return load_model(reparameterize(MobileNetV1().eval()), checkpoint_path(f"inq-{network}-float")).eval()
 
-    Without ``one_by_one`` only these two have a ``drop``.
+
+def layer_rows(model: nn.Module, data: Dataset) -> list[dict]:
+    """One row a layer, and before them one for all layers together.
 
     ``drop`` is what the test accuracy loses, in points, when weights and biases of the layer become 0 or powers of two;
-    ``error`` the squared error of its weights over their squared sum; ``zeros`` the share of its weights that become 0;
-    ``largest`` the largest magnitude of its weights before.
+    ``error`` the squared error of its weights over their squared sum; ``zeros`` the share of its weights that become 0.
     """
-
-    def percent(network: nn.Module) -> float:
-        # 250 images at a time stay in the cache: 3 times faster than the default.
-        right = correct(network, data.test_images, data.test_labels, batch_size=250)
-        return 100 * right / len(data.test_labels)
-
-    start = percent(model)
-    layers = weight_layers(model)
-    rows = []
-    for name, fraction in {"all": 1.0, "largest": LARGEST}.items():
-        schedule = Inq(copy.deepcopy(model), BITS, biases=True)
-        schedule.step(fraction)
-        rows.append({"layer": name, "kind": "all", "drop": start - percent(schedule.model)})
-    for name, layer in layers.items():
+    start = _percent(model, data)
+    rows = [{"layer": "all", "kind": "all", "drop": start - _percent(rounded(model, 1.0), data)}]
+    for name, layer in weight_layers(model).items():
         changed = copy.deepcopy(model)
-        quantized = changed.get_submodule(name)
-        quantize(quantized)
-        weight, rounded = layer.weight.detach().double(), quantized.weight.detach().double()
-        error = ((rounded - weight).square().sum() / weight.square().sum()).item()
-        row = {"layer": name, "kind": kind(layer)} | ({"drop": start - percent(changed)} if one_by_one else {})
-        row |= {"error": error, "zeros": (rounded == 0).double().mean().item(), "largest": weight.abs().max().item()}
-        rows.append(row)
-    return [{key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()} for row in rows]
+        quantize(changed.get_submodule(name))
+        row = {"layer": name, "kind": kind(layer), "drop": start - _percent(changed, data)}
+        rows.append(row | rounding_error(layer, changed.get_submodule(name)))
+    return rows
+
+
+def form_row(model: nn.Module, data: Dataset) -> dict:
+    """Test accuracy in percent, of the model itself (``float``), and after one step of INQ without training.
+
+    ``largest`` is after the step that takes the largest :data:`LARGEST` of each tensor, ``all`` after that which takes
+    everything. ``error`` and ``zeros`` are as in :func:`layer_rows`, for everything, averaged over the layers.
+    """
+    everything = rounded(model, 1.0)
+    before, after = weight_layers(model), weight_layers(everything)
+    errors = pd.DataFrame([rounding_error(before[name], after[name]) for name in before]).mean()
+    row = {"float": _percent(model, data), "largest": _percent(rounded(model, LARGEST), data)}
+    return row | {"all": _percent(everything, data)} | errors.to_dict()
+
+
+def _percent(model: nn.Module, data: Dataset) -> float:
+    # 250 images at a time stay in the cache: 3 times faster than the default.
+    return 100 * correct(model, data.test_images, data.test_labels, batch_size=250) / len(data.test_labels)
+
+
+def rounded(model: nn.Module, fraction: float) -> nn.Module:
+    """A copy of ``model`` after one step of INQ: of each tensor the largest ``fraction`` is on the codebook."""
+    schedule = Inq(copy.deepcopy(model), BITS, biases=True)
+    schedule.step(fraction)
+    return schedule.model
+
+
+def rounding_error(layer: nn.Module, quantized: nn.Module) -> dict[str, float]:
+    """``error`` and ``zeros`` of :func:`layer_rows`, from a layer before and after rounding."""
+    before, after = (module.weight.detach().double() for module in (layer, quantized))
+    error = (after - before).square().sum() / before.square().sum()
+    return {"error": error.item(), "zeros": (after == 0).double().mean().item()}
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from fewbits.scale_alignment import align_scales
 from fewbits.training import correct, fit
 
 FRACTIONS = halving(4)
-CHANGES = ("constants-folded", "aligned", "least-error", "longer", "distilled")  # of INQ, see apply_inq
+CHANGES = ("aligned", "least-error", "distilled")  # of INQ, see apply_inq
 ALIGNED_WITH = 500  # images
 LR, WEIGHT_DECAY, CLIP_NORM = 0.01, 1e-4, 1.0  # of each stage of INQ
 
@@ -113,14 +113,12 @@ class Outcome:
         changed: frozen elements that were not the same any more at the end.
         outgrown: elements that had reached 3·2^n1/2 when they could be frozen, added up over the stages.
         stages: for each, its fraction and the test accuracy in percent after freezing and after training.
-        epochs: of training, in all stages.
     """
 
     model: nn.Module
     changed: int
     outgrown: int
     stages: list[dict]
-    epochs: int
 
 
 def apply_inq(
@@ -137,10 +135,9 @@ def apply_inq(
     """INQ of a copy of ``model``, with ``epochs`` of training after each step but the last.
 
     Args:
-        variant: "plain" or changes, joined by "+": "constants-folded", after :func:`fold_constant_channels` with the
-            training images; "aligned", after that and :func:`align_scales`; "least-error", with that n1 in place of the
-            paper's; "longer", with three times the epochs after the first step, which costs most; "distilled", taught
-            by ``model``.
+        variant: "plain" or changes, joined by "+": "aligned", after :func:`fold_constant_channels` with the training
+            images and :func:`align_scales` with some of them; "least-error", with that n1 in place of the paper's;
+            "distilled", taught by ``model``.
         settings: of :class:`fewbits.inq.Inq`.
 
     Raises:
@@ -148,24 +145,21 @@ def apply_inq(
     """
     changes = changes_of(variant)
     teacher, model = model, copy.deepcopy(model)
-    if {"constants-folded", "aligned"} & set(changes):
-        model = fold_constant_channels(model.eval(), trainer.data.train_images)
     if "aligned" in changes:
+        model = fold_constant_channels(model.eval(), trainer.data.train_images)
         model = align_scales(model, trainer.data.train_images[:ALIGNED_WITH])
     if "least-error" in changes:
         settings["choose_n1"] = least_error_exponent
     inq = Inq(model, bits, biases=biases, **settings)
     loss = Distillation(model, copy.deepcopy(teacher)) if "distilled" in changes else F.cross_entropy
-    frozen, outgrown, stages, trained = [], 0, [], 0
+    frozen, outgrown, stages = [], 0, []
     for stage, fraction in enumerate(fractions, start=1):
         outgrown += sum(inq.outgrown().values())
         inq.step(fraction)
         frozen.append([(part.frozen.clone(), part.fixed.clone()) for _, _, part in inq.parts.values()])
         stages.append({"stage": stage, "fraction": fraction, "frozen": percent(model, trainer.data)})
         if fraction < 1:
-            length = 3 * epochs if stage == 1 and "longer" in changes else epochs
-            retrain(model, trainer, f"{variant}-{stage}", length, lr, loss)
-            trained += length
+            retrain(model, trainer, f"{variant}-{stage}", epochs, lr, loss)
             stages[-1]["trained"] = percent(model, trainer.data)
     if "distilled" in changes:
         loss.remove()
@@ -175,7 +169,7 @@ def apply_inq(
         for stage in frozen
         for tensor, (mask, fixed) in zip(tensors, stage, strict=True)
     )
-    return Outcome(inq.finish().eval(), changed, outgrown, stages, trained)
+    return Outcome(inq.finish().eval(), changed, outgrown, stages)
 
 
 def changes_of(variant: str) -> list[str]:

@@ -11,8 +11,9 @@ its columns of ``inq_predictions.csv`` (one class per test image), and for seed 
 The variant "unquantized" is a control: the folded network is trained for one stage of INQ, and nothing is frozen.
 With ``--inq-seed`` INQ runs once more, in another order of the images, from the float network of ``--seed``.
 
-``--network layers`` takes the float networks of seed 0 from there, rounds one layer at a time, or all of them, without
-and with constant channels folded and scales aligned, and writes the costs to ``data/results/inq_layers.csv``.
+``--network layers`` takes the float networks of seed 0 from there, rounds one layer at a time, and writes the costs to
+``data/results/inq_layers.csv``. ``--network forms`` rounds all layers, without and with constant channels folded and
+scales aligned, and writes ``data/results/inq_forms.csv``.
 
 The others write the claims that follow from all rows there are to ``data/results/inq.json``.
 """
@@ -42,7 +43,7 @@ from fewbits.experiments._inq_claims import (
     size_claims,
     small_claims,
 )
-from fewbits.experiments._inq_layers import run_layers
+from fewbits.experiments._inq_layers import run_forms, run_layers
 from fewbits.experiments._inq_training import CHANGES, FRACTIONS, LR, Trainer, apply_inq, on_grid, percent
 from fewbits.experiments.common import checkpoint_path, seeds
 from fewbits.inq import ALEXNET, GOOGLENET, Inq, halving
@@ -52,7 +53,7 @@ from fewbits.training import seed_everything
 
 def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments inq``."""
-    parser.add_argument("--network", choices=("small", "mobilenet", "mobileone", "layers"), default="small")
+    parser.add_argument("--network", choices=("small", "mobilenet", "mobileone", "layers", "forms"), default="small")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds of the small runs (default 5)")
     cifar = parser.add_argument_group("CIFAR-100 (one seed a call)")
     cifar.add_argument("--seed", type=int, default=0)
@@ -79,6 +80,8 @@ def run(options, command: str) -> None:
         run_small(options, command)
     elif options.network == "layers":
         run_layers(options.images)
+    elif options.network == "forms":
+        run_forms(options.images)
     else:
         run_cifar(options, command)
 
