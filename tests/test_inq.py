@@ -566,8 +566,17 @@ def test_claims_on_alignment_by_hand():
     assert (gain["ours"]["values"], gain["ours"]["seeds"]) == ([-3.0], [0])  # only seed 0 has both
     assert set(verdicts([drop, gain]).values()) == {"not reproduced"}
     better = [rows.assign(accuracy=67.0) for rows in aligned]
-    assert set(verdicts(records.aligned_claims(pd.concat([table, *better]))).values()) == {"reproduced"}
-    assert records.cifar_claims(pd.concat([table, *better])) == records.cifar_claims(table)
+    others = [better[0].assign(network="mobilenet", branches=0), better[0].assign(variant="aligned+distilled")]
+    claims = records.aligned_claims(pd.concat([table, *better, *others]))
+    assert [claim["id"].removeprefix("inq/") for claim in claims] == [
+        "mobileone-drop-aligned",
+        "alignment-pays",
+        "alignment-pays-mobilenet",
+        "teacher-pays",
+    ]
+    assert [claim["ours"]["values"] for claim in claims] == [[-1.0, -1.0], [1.0], [1.0], [0.0]]
+    assert set(verdicts(claims).values()) == {"reproduced"}
+    assert records.cifar_claims(pd.concat([table, *better, *others])) == records.cifar_claims(table)
 
 
 def test_the_sizes_are_the_paper_s():

@@ -137,36 +137,41 @@ def cifar_claims(table: pd.DataFrame) -> list[dict]:
 
 
 def aligned_claims(table: pd.DataFrame) -> list[dict]:
-    """What aligning channel scales before INQ does for MobileOne, if ``inq_cifar100`` has rows of it."""
-    table = table[(table.network == "mobileone") & (table.branches == 4) & (table.seed == 0)]
+    """What alignment of channel scales before INQ does, and a float teacher in addition, as far as it has been run."""
+    table = table[table.branches.isin((0, 4)) & (table.seed == 0)]
 
-    def scores(form: str, variant: str) -> pd.Series:
-        return table[(table.form == form) & (table.variant == variant)].set_index("inq_seed").accuracy.sort_index()
+    def scores(network: str, form: str, variant: str) -> pd.Series:
+        rows = table[(table.network == network) & (table.form == form) & (table.variant == variant)]
+        return rows.set_index("inq_seed").accuracy.sort_index()
 
-    aligned, plain, in_float = scores("inq", "aligned"), scores("inq", "plain"), scores("float", "plain")
-    if aligned.empty or plain.empty or in_float.empty:
-        return []
+    claims = []
 
-    def claim(slug: str, statement: str, values: pd.Series, **rest) -> dict:
+    def add(slug: str, statement: str, values: pd.Series, **rest) -> None:
         values = values.dropna()
-        ours = {"unit": "pt", "values": [round(float(v), 4) for v in values], "seeds": values.index.tolist()}
-        return {"id": f"inq/{slug}", "statement": statement, "ours": ours | {"scale": "full"}} | rest
+        if len(values):
+            ours = {"unit": "pt", "values": [round(float(v), 4) for v in values], "seeds": values.index.tolist()}
+            claims.append({"id": f"inq/{slug}", "statement": statement, "ours": ours | {"scale": "full"}} | rest)
 
-    return [
-        claim(
+    pays = {"expect": {"min": 0.0, "scale": "full"}}
+    aligned = {network: scores(network, "inq", "aligned") for network in NAMES}
+    in_float = scores("mobileone", "float", "plain")
+    if len(in_float):
+        add(
             "mobileone-drop-aligned",
             "5-bit INQ costs MobileOne at most 2 points if the scales of its channels were aligned before",
-            in_float.item() - aligned,
+            in_float.item() - aligned["mobileone"],
             paper={"key": "yokota2024", "where": "Table 1", "value": 1.13, "unit": "pt"},
             expect={"max": 2.0},
-        ),
-        claim(
-            "alignment-pays",
-            "MobileOne is more accurate after 5-bit INQ if the scales of its channels were aligned before",
-            aligned - plain,
-            expect={"min": 0.0, "scale": "full"},
-        ),
-    ]
+        )
+    for network, slug in {"mobileone": "alignment-pays", "mobilenet": "alignment-pays-mobilenet"}.items():
+        statement = (
+            f"{NAMES[network]} is more accurate after 5-bit INQ if the scales of its channels were aligned before"
+        )
+        add(slug, statement, aligned[network] - scores(network, "inq", "plain"), **pays)
+    taught = scores("mobileone", "inq", "aligned+distilled")
+    statement = "Aligned MobileOne is more accurate after 5-bit INQ if the float network teaches it"
+    add("teacher-pays", statement, taught - aligned["mobileone"], **pays)
+    return claims
 
 
 def small_claims(table: pd.DataFrame) -> list[dict]:
