@@ -575,7 +575,7 @@ def test_claims_on_alignment_by_hand():
         "teacher-pays",
     ]
     assert [claim["ours"]["values"] for claim in claims] == [[-1.0, -1.0], [1.0], [1.0], [0.0]]
-    assert set(verdicts(claims).values()) == {"reproduced"}
+    assert list(verdicts(claims).values()) == ["reproduced", *["trend only"] * 3]  # one seed is a trend at most
     assert records.cifar_claims(pd.concat([table, *better, *others])) == records.cifar_claims(table)
 
 

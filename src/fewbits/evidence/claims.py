@@ -151,8 +151,8 @@ def verdict(claim: Claim) -> str:
 
     - no ``ours``: ``cited``;
     - the mean of the seeds (or the one value) lies outside [expect.min, expect.max]: ``not reproduced``;
-    - the mean lies inside, but its 95 % interval does not, or the run was smaller than ``expect.scale`` (default
-      ``full``; an exact statement sets ``notebook``): ``trend only``;
+    - the mean lies inside, but its 95 % interval does not, or there is none, as a single seed was run, or the run was
+      smaller than ``expect.scale`` (default ``full``; an exact statement sets ``notebook``): ``trend only``;
     - else ``reproduced``.
     """
     if "ours" not in claim:
@@ -165,6 +165,7 @@ def verdict(claim: Claim) -> str:
     low, high = expect.get("min", -math.inf) - slack, expect.get("max", math.inf) + slack
     if not low <= mean <= high:
         return "not reproduced"
-    certain = len(values) == 1 or (low <= mean - half and mean + half <= high)
+    exact = "values" not in ours
+    certain = exact or (low <= mean - half and mean + half <= high)  # never with the NaN of a single seed
     large_enough = SCALES.index(ours["scale"]) >= SCALES.index(expect.get("scale", "full"))
     return "reproduced" if certain and large_enough else "trend only"
