@@ -3,6 +3,7 @@
 import copy
 import math
 import os
+import shutil
 from fractions import Fraction
 
 import matplotlib
@@ -609,18 +610,20 @@ def test_claims_follow_from_the_recorded_tables():
                 assert claim["ours"][key] == pytest.approx(stored[claim["id"]]["ours"][key])
 
 
-CIFAR_NETWORKS = [f"{network}-{form}" for network in ("mobilenet", "mobileone") for form in ("float", "inq")]
+def stored_networks() -> list[tuple[str, str, int, float]]:
+    """Network, form, seed and accuracy of the rows of the table whose network is in ``data/checkpoints``."""
+    rows = records.recorded_cifar100().query("variant == 'plain' and seed == inq_seed and branches in (0, 4)")
+    rows = rows.query("form == 'float' or seed == 0")
+    return list(rows[["network", "form", "seed", "accuracy"]].itertuples(index=False, name=None))
 
 
-@pytest.mark.parametrize("name", CIFAR_NETWORKS)
-def test_a_frozen_network_has_the_recorded_accuracy(name):
+@pytest.mark.parametrize(("network", "form", "seed", "expected"), stored_networks())
+def test_a_frozen_network_has_the_recorded_accuracy(network, form, seed, expected):
+    path = checkpoint_path(full_scale.checkpoint_name(network, form, seed))
+    model = load_model(reparameterize(MobileNetV1().eval()), path)
     if not os.environ.get("FEWBITS_DATA"):
         pytest.skip("needs CIFAR-100 in FEWBITS_DATA")
-    model = load_model(reparameterize(MobileNetV1().eval()), checkpoint_path(f"inq-{name}"))
     data = full_scale.cifar100(torch.device("cpu"))
-    network, form = name.split("-")  # noqa: RUF059  (the query reads it)
-    row = evidence.rows("inq_cifar100").query("network == @network and form == @form and seed == 0")
-    expected = row.query("variant == 'plain' and inq_seed == 0 and branches in (0, 4)").accuracy.item()
     predicted = full_scale.predict(model, data.test_images)
     assert 100 * (predicted == data.test_labels).double().mean().item() == pytest.approx(expected, abs=1e-9)
     if form == "inq":
@@ -662,8 +665,12 @@ def test_distillation_asks_the_teacher_in_training_only():
     assert loss.answer is answer
 
 
-def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path, monkeypatch):
-    """The runner from end to end, with 20 random images in place of CIFAR-100."""
+TINY_RUN = ["inq", "--network", "mobilenet", "--epochs", "4", "--inq-epochs", "1", "--batch-size", "20"]
+
+
+@pytest.fixture
+def tiny_cifar(tmp_path, monkeypatch):
+    """20 random images in place of CIFAR-100; results, states and checkpoints go to ``tmp_path``."""
     torch.manual_seed(0)
     images, labels = torch.randn(20, 3, 32, 32), torch.arange(20)
     data = Dataset("test", images, labels, images, labels, tuple(map(str, range(100))))
@@ -671,10 +678,13 @@ def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path,
     monkeypatch.setattr(full_scale, "ROOT", tmp_path)
     monkeypatch.setattr(full_scale, "cifar100", lambda device, images: data)
     monkeypatch.setattr(full_scale, "checkpoint_path", lambda name: tmp_path / f"{name}.safetensors")
+
+
+def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path, tiny_cifar):
+    """The runner from end to end."""
     variants = ["plain", "aligned+distilled", "unquantized"]
-    command = ["inq", "--network", "mobilenet", "--epochs", "4", "--inq-epochs", "1", "--batch-size", "20"]
-    cli.main([*command, "--variants", *variants])
-    cli.main([*command, "--variants", "plain", "--inq-seed", "1", "--resume"])
+    cli.main([*TINY_RUN, "--variants", *variants])
+    cli.main([*TINY_RUN, "--variants", "plain", "--inq-seed", "1", "--resume"])
     rows = evidence.rows("inq_cifar100").set_index(["form", "variant", "inq_seed"])
     epochs = {("float", "plain", 0): 4, ("float", "unquantized", 0): 1, ("inq", variants[1], 0): 3}
     assert rows.epochs.to_dict() == epochs | {("inq", "plain", 0): 3, ("inq", "plain", 1): 3}
@@ -690,6 +700,28 @@ def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path,
     assert 100 * (answers["mobilenet-0-inq-plain-0-1"] == answers.label).mean() == rows.accuracy["inq", "plain", 1]
     assert {"inq/a", "inq/c", "inq/mobilenet-drop"} <= {c["id"] for c in evidence.load("inq") if "ours" in c}
     assert {path.stem for path in tmp_path.glob("*.safetensors")} == {"inq-mobilenet-float", "inq-mobilenet-inq"}
+
+
+def test_inq_starts_from_a_stored_network(tmp_path, tiny_cifar):
+    keys = ["form", "variant"]
+    cli.main([*TINY_RUN, "--seed", "3", "--variants"])
+    assert evidence.rows("inq_cifar100")[keys].values.tolist() == [["float", "plain"]]
+    assert [path.stem for path in tmp_path.glob("*.safetensors")] == ["inq-mobilenet-float-3"]
+    cli.main([*TINY_RUN, "--seed", "3", "--resume"])  # from the state of the training
+    rows, answers = evidence.rows("inq_cifar100"), evidence.rows("inq_predictions")
+    shutil.rmtree(tmp_path / "data")
+    for name in ("inq_cifar100", "inq_predictions"):
+        (tmp_path / f"{name}.csv").unlink()
+    cli.main([*TINY_RUN, "--seed", "3", "--pretrained"])
+    pd.testing.assert_frame_equal(evidence.rows("inq_cifar100"), rows.query("form == 'inq'").reset_index(drop=True))
+    column = "mobilenet-0-inq-plain-3"
+    assert evidence.rows("inq_predictions")[column].tolist() == answers[column].tolist()
+    with pytest.raises(FileNotFoundError, match=r"inq-mobilenet-float-4\.safetensors"):
+        cli.main([*TINY_RUN, "--seed", "4", "--pretrained"])
+    with pytest.raises(SystemExit, match="--branches 2: the stored networks have 4"):
+        cli.main([*TINY_RUN, "--network", "mobileone", "--branches", "2", "--pretrained"])
+    with pytest.raises(SystemExit, match="no --variants: there is nothing to run"):
+        cli.main([*TINY_RUN, "--pretrained", "--variants"])
 
 
 def test_an_unknown_variant_is_refused():

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fewbits.bn_folding import fold_model
-from fewbits.nets import MobileNetV1, MobileOne, count_parameters, reparameterize
+from fewbits.nets import MobileNetV1, MobileOne, count_parameters, moments, reparameterize
 from fewbits.nets.mobileone import ConvBranches
 from fewbits.nets.moments import depthwise_moments, patch_moments
 from fewbits.plots import mobileone as figures
@@ -324,6 +324,48 @@ def test_depthwise_moments_are_those_of_the_windows(height, width, memory_format
     torch.testing.assert_close(mean, windows.mean(2))
     torch.testing.assert_close(covariance, torch.stack([torch.cov(rows, correction=0) for rows in windows]))
     assert torch.autograd.gradcheck(depthwise_moments, x)
+
+
+@pytest.mark.parametrize("stride", [2, 3])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 4), (2, 2), (5, 3), (6, 7)])
+def test_depthwise_moments_with_a_stride(height, width, stride):
+    x = images(3, 4, height, width).requires_grad_()
+    windows = F.unfold(x, 3, padding=1, stride=stride).unflatten(1, (4, 9)).movedim(0, 2).flatten(2)
+    mean, covariance = depthwise_moments(x, stride)
+    torch.testing.assert_close(mean, windows.mean(2))
+    torch.testing.assert_close(covariance, torch.stack([torch.cov(rows, correction=0) for rows in windows]))
+    assert torch.autograd.gradcheck(lambda x: depthwise_moments(x, stride), x)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_window_sums_are_those_of_other_devices(stride):
+    """On the CPU the sums are compiled code, in blocks of images; elsewhere and in bfloat16 PyTorch adds up."""
+    x = images(37, 8, 6, 7).float().contiguous(memory_format=torch.channels_last)
+    ours, expected = [], []
+    for results, sums in ((ours, moments._window_sums), (expected, moments._unfolded_sums)):
+        leaf = x.clone().requires_grad_()
+        first, second = sums(leaf, stride)
+        (first.square().sum() + (second * second.detach().cos()).sum()).backward()
+        results += [first.float(), second.float(), leaf.grad]
+    for a, b in zip(ours, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-3)
+    half = depthwise_moments(x.bfloat16(), stride)
+    for a, b in zip(depthwise_moments(x, stride), half, strict=True):
+        torch.testing.assert_close(a, b.float(), rtol=0.1, atol=0.1)
+
+
+def test_window_sums_do_not_depend_on_the_number_of_threads():
+    x = images(50, 8, 6, 7).float()
+    threads, results = torch.get_num_threads(), []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        try:
+            results.append(depthwise_moments(x, 2))
+        finally:
+            torch.set_num_threads(threads)
+    for mean, covariance in results[1:]:
+        assert torch.equal(mean, results[0][0])
+        assert torch.equal(covariance, results[0][1])
 
 
 # --- Figures ---------------------------------------------------------------------------------------------------------

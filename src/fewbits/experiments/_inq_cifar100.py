@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewbits import distributed, evidence
-from fewbits.checkpoint import save_model
+from fewbits.checkpoint import load_model, save_model
 from fewbits.data import Dataset, load, normalize, random_crop_flip
 from fewbits.experiments._inq_claims import (
     CIFAR_KEYS,
@@ -41,8 +41,26 @@ def cifar100(device: torch.device, images: int | None = None) -> Dataset:
     return replace(data, train_images=data.train_images.to(device), train_labels=data.train_labels.to(device))
 
 
+def float_network(network: str, seed: int = 0) -> nn.Module:
+    """A network "mobilenet" or "mobileone" (k = 4) from ``data/checkpoints``: trained, folded, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: none of this seed has been stored.
+    """
+    return load_model(reparameterize(MobileNetV1().eval()), checkpoint_path(checkpoint_name(network, "float", seed)))
+
+
+def checkpoint_name(network: str, form: str, seed: int) -> str:
+    """Of a network "mobilenet" or "mobileone", "float" or "inq"."""
+    return f"inq-{network}-{form}" + (f"-{seed}" if seed else "")
+
+
 def run_cifar(options, command: str) -> None:
     """One seed of one network: train, fold, INQ, record; by one process, or by all that ``torchrun`` started."""
+    if options.pretrained and options.branches != 4:
+        raise SystemExit(f"--branches {options.branches}: the stored networks have 4, do not give --pretrained")
+    if options.pretrained and not options.variants:
+        raise SystemExit("--pretrained and no --variants: there is nothing to run")
     for variant in set(options.variants) - {UNQUANTIZED}:
         changes_of(variant)  # refused before anything is trained
     with distributed.process_group() as device:
@@ -60,8 +78,6 @@ def _run(options, command: str, device: torch.device) -> None:
     data = cifar100(device, options.images)
     deadline = math.inf if options.minutes is None else started + 60 * options.minutes
     trainer = Trainer(data, options.seed, options.batch_size, random_crop_flip, folder, deadline, progress=True)
-    seed_everything(options.seed)
-    model = (MobileOne(branches=branches, merged=True) if branches else MobileNetV1()).to(device)
     inq_seed = options.seed if options.inq_seed is None else options.inq_seed
     where = {"network": options.network, "branches": branches, "seed": options.seed}
     rows, stages, predicted = [], [], {}
@@ -77,16 +93,16 @@ def _run(options, command: str, device: torch.device) -> None:
         row = where | {"form": form, "variant": variant, "inq_seed": seed, "accuracy": score, "bits": bits}
         rows.append(row | {"epochs": epochs, "device": device.type} | counts)
         print(rows[-1])
-        standard = options.seed == seed == 0 and variant == "plain" and branches in (0, 4) and not options.images
-        if standard and distributed.is_first():
-            save_model(network, checkpoint_path(f"inq-{options.network}-{form}"))
+        of_table = variant == "plain" and branches in (0, 4) and not options.images
+        if of_table and (form == "float" or options.seed == seed == 0) and distributed.is_first():
+            save_model(network, checkpoint_path(checkpoint_name(options.network, form, options.seed)))
 
     try:
-        trainer.train(
-            model, "float", options.epochs, options.lr, options.weight_decay, Smoothed(options.smoothing), True
-        )
-        folded = reparameterize(model.eval())
-        add("float", "plain", folded, options.epochs)
+        if options.pretrained:
+            folded = float_network(options.network, options.seed).to(device)
+        else:
+            folded = train_float(options, branches, trainer, device)
+            add("float", "plain", folded, options.epochs)
         if inq_seed != options.seed:
             folder_of_inq = folder / f"inq-{inq_seed}"
             folder_of_inq.mkdir(exist_ok=True)
@@ -111,12 +127,22 @@ def _run(options, command: str, device: torch.device) -> None:
         print("A part of the images: nothing is recorded.")
         return
     table = merge_rows("inq_cifar100", pd.DataFrame(rows), CIFAR_KEYS)
-    merge_rows("inq_cifar100_stages", pd.DataFrame(stages), [*STAGE_KEYS, "stage"])
+    if stages:
+        merge_rows("inq_cifar100_stages", pd.DataFrame(stages), [*STAGE_KEYS, "stage"])
     write_predictions(predicted, data.test_labels)
     claims = size_claims() + cifar_claims(table) + aligned_claims(table) + cited_claims(table)
     # Not the clock: an interrupted run goes on later.
     wall_s = sum(pd.read_csv(log).seconds.sum() for log in folder.rglob("*.csv"))
     evidence.record("inq", claims, command=command, wall_s=wall_s, device=device)
+
+
+def train_float(options, branches: int, trainer: Trainer, device: torch.device) -> nn.Module:
+    """MobileNet-V1 (``branches`` = 0) or MobileOne, trained in floating point and folded, in evaluation mode."""
+    seed_everything(options.seed)
+    model = (MobileOne(branches=branches, merged=True) if branches else MobileNetV1()).to(device)
+    loss = Smoothed(options.smoothing)
+    trainer.train(model, "float", options.epochs, options.lr, options.weight_decay, loss, peak=True)
+    return reparameterize(model.eval())
 
 
 class Smoothed:

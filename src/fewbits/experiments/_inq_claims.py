@@ -82,96 +82,88 @@ def cited_claims(table: pd.DataFrame) -> list[dict]:
 
 def cifar_claims(table: pd.DataFrame) -> list[dict]:
     """The claims of yokota2024's Table 1 for which ``inq_cifar100`` has rows."""
-    table = table[(table.variant == "plain") & table.branches.isin((0, 4))]
-    keys = ["network", "form", "inq_seed"]
-    # Of several runs of INQ with one seed, the one from the last float network, so that as many as possible differ.
-    table = table.sort_values("seed").drop_duplicates(keys, keep="last")
-    scores = {key: rows.set_index("inq_seed").sort_index() for key, rows in table.groupby(["network", "form"])}
-    claims = []
-
-    def add(slug: str, statement: str, values: pd.Series, unit: str, paper: float, **expect: float) -> None:
-        values = values.dropna()
-        if len(values):
-            ours = {"unit": unit, "values": [round(float(v), 4) for v in values], "seeds": values.index.tolist()}
-            source = {"key": "yokota2024", "where": "Table 1", "value": paper, "unit": unit}
-            claim = {"id": f"inq/{slug}", "statement": statement, "paper": source}
-            claims.append(claim | {"ours": ours | {"scale": "full"}, "expect": expect})
-
-    empty = pd.DataFrame({"seed": [], "accuracy": []})
-    get = {key: scores.get(key, empty) for key in PAPER}
-    for letter, (key, paper) in LETTERS.items():
-        add(letter, _TABLE_1.format(_network(key)), get[key].accuracy, "%", paper, min=paper - 1)
 
     def above(network: str, other: str) -> pd.Series:
-        """Points by which INQ of ``network`` is better than the float ``other`` of the same seed, by ``inq_seed``."""
-        in_float = get[other, "float"].accuracy
-        return get[network, "inq"].accuracy - get[network, "inq"].seed.map(in_float)
+        """Points by which INQ of ``network`` is better than the float ``other`` of the same seed."""
+        in_float = _scores(table, other, "float").droplevel("inq_seed")
+        return _scores(table, network, "inq").sub(in_float, level="seed")
 
-    drops = {network: -above(network, network) for network in NAMES}
-    add(
+    claims = []
+    for letter, (key, paper) in LETTERS.items():
+        statement = _TABLE_1.format(_network(key))
+        claims += _claim(letter, statement, _scores(table, *key), {"min": paper - 1}, paper, unit="%")
+    drops = {network: _by_inq_seed(-above(network, network)) for network in NAMES}
+    claims += _claim(
         "mobilenet-drop",
         "5-bit INQ costs MobileNet-V1 no more than the paper's 4.38 points",
         drops["mobilenet"],
-        "pt",
+        {"max": 4.38},
         4.38,
-        max=4.38,
     )
-    add("mobileone-drop", "5-bit INQ costs MobileOne at most 2 points", drops["mobileone"], "pt", 1.13, max=2.0)
-    add(
+    claims += _claim(
+        "mobileone-drop", "5-bit INQ costs MobileOne at most 2 points", drops["mobileone"], {"max": 2.0}, 1.13
+    )
+    claims += _claim(
         "mobileone-drop-smaller",
         "INQ costs MobileOne less than MobileNet-V1: the difference of the drops",
         drops["mobilenet"].sub(drops["mobileone"]),
-        "pt",
+        {"min": 0.0},
         3.25,
-        min=0.0,
     )
-    add(
+    claims += _claim(
         "proposed-beats-mobilenet-float",
         "MobileOne with 5-bit INQ is better than MobileNet-V1 in floating point",
         above("mobileone", "mobilenet"),
-        "pt",
+        {"min": 0.0},
         0.27,
-        min=0.0,
     )
     return claims
 
 
 def aligned_claims(table: pd.DataFrame) -> list[dict]:
     """What alignment of channel scales before INQ does, and a float teacher in addition, as far as it has been run."""
-    table = table[table.branches.isin((0, 4)) & (table.seed == 0)]
-
-    def scores(network: str, form: str, variant: str) -> pd.Series:
-        rows = table[(table.network == network) & (table.form == form) & (table.variant == variant)]
-        return rows.set_index("inq_seed").accuracy.sort_index()
-
-    claims = []
-
-    def add(slug: str, statement: str, values: pd.Series, **rest) -> None:
-        values = values.dropna()
-        if len(values):
-            ours = {"unit": "pt", "values": [round(float(v), 4) for v in values], "seeds": values.index.tolist()}
-            claims.append({"id": f"inq/{slug}", "statement": statement, "ours": ours | {"scale": "full"}} | rest)
-
-    pays = {"expect": {"min": 0.0, "scale": "full"}}
-    aligned = {network: scores(network, "inq", "aligned") for network in NAMES}
-    in_float = scores("mobileone", "float", "plain")
-    if len(in_float):
-        add(
-            "mobileone-drop-aligned",
-            "5-bit INQ costs MobileOne at most 2 points if the scales of its channels were aligned before",
-            in_float.item() - aligned["mobileone"],
-            paper={"key": "yokota2024", "where": "Table 1", "value": 1.13, "unit": "pt"},
-            expect={"max": 2.0},
-        )
+    aligned = {network: _scores(table, network, "inq", "aligned") for network in NAMES}
+    in_float = _scores(table, "mobileone", "float").droplevel("inq_seed")
+    claims = _claim(
+        "mobileone-drop-aligned",
+        "5-bit INQ costs MobileOne at most 2 points if the scales of its channels were aligned before",
+        -aligned["mobileone"].sub(in_float, level="seed"),
+        {"max": 2.0},
+        1.13,
+    )
+    pays = {"min": 0.0, "scale": "full"}
     for network, slug in {"mobileone": "alignment-pays", "mobilenet": "alignment-pays-mobilenet"}.items():
         statement = (
             f"{NAMES[network]} is more accurate after 5-bit INQ if the scales of its channels were aligned before"
         )
-        add(slug, statement, aligned[network] - scores(network, "inq", "plain"), **pays)
-    taught = scores("mobileone", "inq", "aligned+distilled")
+        claims += _claim(slug, statement, aligned[network] - _scores(table, network, "inq"), pays)
+    taught = _scores(table, "mobileone", "inq", "aligned+distilled")
     statement = "Aligned MobileOne is more accurate after 5-bit INQ if the float network teaches it"
-    add("teacher-pays", statement, taught - aligned["mobileone"], **pays)
-    return claims
+    return claims + _claim("teacher-pays", statement, taught - aligned["mobileone"], pays)
+
+
+def _scores(table: pd.DataFrame, network: str, form: str, variant: str = "plain") -> pd.Series:
+    """Accuracies in percent by (seed, inq_seed); of MobileOne with 4 branches."""
+    rows = table[(table.network == network) & (table.form == form) & (table.variant == variant)]
+    return rows[rows.branches.isin((0, 4))].set_index(["seed", "inq_seed"]).accuracy.sort_index()
+
+
+def _by_inq_seed(values: pd.Series) -> pd.Series:
+    """Of several runs of INQ with one seed the one from the last float network, so that as many as possible differ."""
+    return values.dropna().groupby("inq_seed").last()
+
+
+def _claim(
+    slug: str, statement: str, values: pd.Series, expect: dict, paper: float | None = None, unit: str = "pt"
+) -> list[dict]:
+    """One claim from ``values`` by seed, or by (seed, inq_seed), and what Table 1 has; none if there are no values."""
+    values = _by_inq_seed(values)
+    if values.empty:
+        return []
+    ours = {"unit": unit, "values": [round(float(v), 4) for v in values], "seeds": values.index.tolist()}
+    source = {"key": "yokota2024", "where": "Table 1", "value": paper, "unit": unit}
+    claim = {"id": f"inq/{slug}", "statement": statement} | ({} if paper is None else {"paper": source})
+    return [claim | {"ours": ours | {"scale": "full"}, "expect": expect}]
 
 
 def small_claims(table: pd.DataFrame) -> list[dict]:

@@ -7,14 +7,11 @@ import torch
 from torch import nn
 
 from fewbits import evidence
-from fewbits.checkpoint import load_model
 from fewbits.constant_channels import fold_constant_channels
 from fewbits.data import Dataset
-from fewbits.experiments._inq_cifar100 import cifar100
+from fewbits.experiments._inq_cifar100 import cifar100, float_network
 from fewbits.experiments._inq_training import ALIGNED_WITH
-from fewbits.experiments.common import checkpoint_path
 from fewbits.inq import Inq, InqQuantizer
-from fewbits.nets.mobileone import MobileNetV1, reparameterize
 from fewbits.quantizer import weight_layers
 from fewbits.scale_alignment import align_scales
 from fewbits.training import correct
@@ -27,7 +24,7 @@ NETWORKS = ("mobilenet", "mobileone")
 def run_layers(images: int | None) -> None:
     """Write ``inq_layers.csv``, rows of :func:`layer_rows` for the float networks of seed 0 in ``data/checkpoints``."""
     data = cifar100(torch.device("cpu"), images)
-    rows = [{"network": network} | row for network in NETWORKS for row in layer_rows(trained(network), data)]
+    rows = [{"network": network} | row for network in NETWORKS for row in layer_rows(float_network(network), data)]
     _write("inq_layers", rows, images)
 
 
@@ -40,7 +37,7 @@ def run_forms(images: int | None) -> None:
     data = cifar100(torch.device("cpu"), images)
     rows = []
     for network in NETWORKS:
-        model = trained(network)
+        model = float_network(network)
         folded = fold_constant_channels(model, data.train_images)
         aligned = align_scales(folded, data.train_images[:ALIGNED_WITH])
         forms = {"as trained": model, "constants folded": folded, "aligned": aligned}
@@ -53,11 +50,6 @@ def _write(name: str, rows: list[dict], images: int | None) -> None:
     print(table.to_string())
     if images is None:
         evidence.write_rows(name, table)
-
-
-def trained(network: str) -> nn.Module:
-    """The float network of seed 0 from ``data/checkpoints``, folded, in evaluation mode."""
-    return load_model(reparameterize(MobileNetV1().eval()), checkpoint_path(f"inq-{network}-float")).eval()
 
 
 def layer_rows(model: nn.Module, data: Dataset) -> list[dict]:

@@ -12,9 +12,9 @@ from fewbits.bn_folding import fold_model
 from fewbits.checkpoint import load_model, save_model
 from fewbits.data import Dataset, load
 from fewbits.experiments import bn_folding, uniform
-from fewbits.experiments._inq_cifar100 import cifar100
+from fewbits.experiments._inq_cifar100 import cifar100, float_network
 from fewbits.experiments.common import checkpoint_path
-from fewbits.nets import MLP, MobileNetV1, reparameterize
+from fewbits.nets import MLP
 from fewbits.nets.resnet import BasicBlock
 from fewbits.training import fit, seed_everything
 from fewbits.uniform import quantize_model
@@ -104,7 +104,7 @@ def folding(network: str) -> Callable[[int], nn.Module]:
 
 def mobilenet(seed: int) -> nn.Module:
     """The MobileNet of chapter ``inq``, 159,236 parameters."""
-    return load_model(reparameterize(MobileNetV1().eval()), checkpoint_path("inq-mobilenet-float"))
+    return float_network("mobilenet")
 
 
 NETWORKS = {

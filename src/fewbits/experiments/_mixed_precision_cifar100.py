@@ -13,13 +13,11 @@ import torch
 
 from fewbits import evidence
 from fewbits.bit_costs import filter_bits
-from fewbits.checkpoint import load_model
 from fewbits.data import random_crop_flip
-from fewbits.experiments._inq_cifar100 import cifar100
+from fewbits.experiments._inq_cifar100 import cifar100, float_network
 from fewbits.experiments._mixed_precision_training import METHODS, measure, train_quantized
-from fewbits.experiments.common import ROOT, checkpoint_path, recorded, seeds
+from fewbits.experiments.common import ROOT, recorded, seeds
 from fewbits.fpga.latency import Processor
-from fewbits.nets import MobileNetV1, reparameterize
 
 EPOCHS, LR = 3, 5e-4
 SETTINGS = {
@@ -37,7 +35,7 @@ def run_cifar100(count: int) -> pd.DataFrame:
     """Train what is missing of ``count`` seeds; the table ``mixed_precision_cifar100``."""
     columns = ("method", "setting", "seed", "accuracy", "bits_per_filter", "bits_per_weight", "bits_per_mac", "cycles")
     name, data = "mixed_precision_cifar100", cifar100(torch.device("cpu"))
-    float_model = load_model(reparameterize(MobileNetV1().eval()), checkpoint_path("inq-mobilenet-float"))
+    float_model = float_network("mobilenet")
     todo = [("float", 32.0, 0)] + [
         (method, setting, seed)
         for seed in seeds(count)

@@ -7,9 +7,11 @@ and seed when they are done, and does not run again what is there.
 ``--network mobilenet`` and ``--network mobileone`` run one seed on CIFAR-100: train, fold to 159,236 parameters, INQ of
 all of them at 5 bits. The state lies in ``data/runs`` and is written after each epoch: stop at any time, or with
 ``--minutes``, and call again with ``--resume``. A finished run writes its rows of ``data/results/inq_cifar100.csv`` and
-its columns of ``inq_predictions.csv`` (one class per test image), and for seed 0 the networks in ``data/checkpoints``.
-The variant "unquantized" is a control: the folded network is trained for one stage of INQ, and nothing is frozen.
-With ``--inq-seed`` INQ runs once more, in another order of the images, from the float network of ``--seed``.
+its columns of ``inq_predictions.csv`` (one class per test image), the float network in ``data/checkpoints``, and for
+seed 0 that after INQ. With ``--pretrained`` INQ starts from that float network, and nothing is trained before.
+``--variants`` without a name trains the float network only. The variant "unquantized" is a control: the folded network
+is trained for one stage of INQ, and nothing is frozen. With ``--inq-seed`` INQ runs once more, in another order of the
+images, from the float network of ``--seed``.
 
 ``--network layers`` takes the float networks of seed 0 from there, rounds one layer at a time, and writes the costs to
 ``data/results/inq_layers.csv``. ``--network forms`` rounds all layers, without and with constant channels folded and
@@ -63,13 +65,14 @@ def add_arguments(parser) -> None:
     cifar.add_argument("--inq-epochs", type=int, default=8, help="of each stage of INQ but the last (default 8)")
     cifar.add_argument("--inq-lr", type=float, default=LR, help=f"at the start of each stage (default {LR})")
     variants = f"of INQ: plain (default), {', '.join(CHANGES)}, several joined by +; or {UNQUANTIZED}"
-    cifar.add_argument("--variants", nargs="+", metavar="VARIANT", default=["plain"], help=variants)
+    cifar.add_argument("--variants", nargs="*", metavar="VARIANT", default=["plain"], help=variants)
     cifar.add_argument("--batch-size", type=int, default=128)
     cifar.add_argument("--lr", type=float, default=0.4, help="peak learning rate of the float network (default 0.4)")
     cifar.add_argument("--weight-decay", type=float, default=5e-4, help="of the float network (default 5e-4)")
     cifar.add_argument("--smoothing", type=float, default=0.0, help="of the labels, float network (default 0)")
     cifar.add_argument("--minutes", type=float, help="stop after so many minutes; go on with --resume")
     cifar.add_argument("--resume", action="store_true", help="go on from the state in data/runs")
+    cifar.add_argument("--pretrained", action="store_true", help="take the float network from data/checkpoints")
     cifar.add_argument("--images", type=int, help="use only so many images of each kind, and record nothing")
 
 

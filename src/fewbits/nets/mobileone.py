@@ -28,8 +28,8 @@ class ConvBranches(nn.Module):
     follow from the mean and the covariance of the numbers that it sees, for a 1×1 convolution the channels of a pixel,
     for a depthwise 3×3 one the window in its channel (:mod:`fewbits.nets.moments`). So the statistics of every branch
     are known without running it; each is then a kernel and a bias, and those are added. Output, gradients and running
-    statistics are the same, up to rounding, and come sooner. Other grouped convolutions, and depthwise ones with a
-    stride, whose outputs are few, run branch by branch all the same. In evaluation mode without gradients the one
+    statistics are the same, up to rounding, and come sooner. Other grouped convolutions run branch by branch all
+    the same. In evaluation mode without gradients the one
     convolution of :meth:`reparameterize` is run.
 
     Args:
@@ -60,7 +60,7 @@ class ConvBranches(nn.Module):
         self.identity = nn.BatchNorm2d(inputs) if shortcuts and inputs == outputs and stride == 1 else None
         self.shape = {"in_channels": inputs, "out_channels": outputs, "kernel_size": kernel, "stride": stride}
         self.shape |= {"padding": kernel // 2, "groups": groups}
-        self.depthwise = groups == inputs == outputs and (kernel, stride) == (3, 1)
+        self.depthwise = groups == inputs == outputs and kernel == 3
         self.merged = merged
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class ConvBranches(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # statistics want all the digits of float32
             x = x.to(kernels[0].dtype)
             if self.depthwise:
-                mean, covariance = depthwise_moments(x)
+                mean, covariance = depthwise_moments(x, stride)
             else:
                 mean, covariance = (moment[None] for moment in patch_moments(x, self.shape["kernel_size"], stride))
             rows = torch.stack([kernel.flatten(1) for kernel in kernels])  # (branches, outputs, n)

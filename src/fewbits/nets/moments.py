@@ -5,24 +5,37 @@ The output of a convolution is linear in the numbers under its kernel. So the me
 branch of a :class:`fewbits.nets.mobileone.ConvBranches`.
 """
 
+import itertools
+import math
+from functools import cache
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from fewbits.nets.window_sums import ALONE, product_sums
 
-class _Gram(Function):
-    """``aᵀ a`` for (P, n), with one matrix product in the backward pass where autograd would use two."""
+
+class _Moments(Function):
+    """Mean (n,) and covariance (n, n) of the rows of a (P, n), with one product in the backward pass.
+
+    Autograd would use two, keep a copy of the rows less their mean, and write the gradient of the mean for each row.
+    """
 
     @staticmethod
     def forward(ctx, a):
-        ctx.save_for_backward(a)
-        return a.mT @ a
+        mean = a.mean(0)
+        ctx.save_for_backward(a, mean)
+        centered = a - mean
+        return mean, centered.mT @ centered / len(a)
 
     @staticmethod
-    def backward(ctx, grad):
-        (a,) = ctx.saved_tensors
-        return a @ (grad + grad.mT)
+    def backward(ctx, grad_mean, grad_covariance):
+        a, mean = ctx.saved_tensors
+        factor = (grad_covariance + grad_covariance.mT) / len(a)
+        return torch.addmm(grad_mean / len(a) - mean @ factor, a, factor)
 
 
 def patch_moments(x: Tensor, kernel: int = 1, stride: int = 1) -> tuple[Tensor, Tensor]:
@@ -36,104 +49,87 @@ def patch_moments(x: Tensor, kernel: int = 1, stride: int = 1) -> tuple[Tensor, 
         patches = x[:, :, ::stride, ::stride].movedim(1, 3).reshape(-1, x.shape[1])
     else:
         patches = F.unfold(x, kernel, padding=kernel // 2, stride=stride).movedim(1, 2).flatten(0, 1)
-    mean = patches.mean(0)
-    # The covariance does not change to first order with the point that is subtracted, so no gradient goes through it.
-    return mean, _Gram.apply(patches - mean.detach()) / len(patches)
+    return _Moments.apply(patches)
 
 
-def depthwise_moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (C, 9) and covariance (C, 9, 9) of each channel's 3×3 windows, at stride 1 with a border of zeros.
+def depthwise_moments(x: Tensor, stride: int = 1) -> tuple[Tensor, Tensor]:
+    """Mean (C, 9) and covariance (C, 9, 9) of each channel's 3×3 windows, with a border of zeros.
 
     Args:
         x: (N, C, H, W).
     """
-    first, second = _WindowSums.apply(x)
-    count = x.numel() // x.shape[1]
-    mean = first.flatten(1) / count
-    return mean, second.flatten(3).flatten(1, 2) / count - mean[:, :, None] * mean[:, None]
+    compiled = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    first, second = (_window_sums if compiled else _unfolded_sums)(x, stride)
+    mean = first / (len(x) * math.prod(_windows(x, stride)))
+    covariance = second / (len(x) * math.prod(_windows(x, stride))) - mean[:, :, None] * mean[:, None]
+    return mean.to(x.dtype), covariance.to(x.dtype)
 
 
-class _WindowSums(Function):
-    """Sums over all 3×3 windows of what place i sees, (C, 3, 3), and of i times j, (C, 3, 3, 3, 3), each row by column.
+def _windows(x: Tensor, stride: int) -> list[int]:
+    """Rows and columns of windows."""
+    return [(size - 1) // stride + 1 for size in x.shape[2:]]
+
+
+def _unfolded_sums(x: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Sums over all windows of what place i sees, (C, 9), and of i times j, (C, 9, 9), from a copy of all windows."""
+    patches = F.unfold(x.flatten(0, 1)[:, None], 3, padding=1, stride=stride).unflatten(0, x.shape[:2])
+    return patches.sum((0, 3)), (patches @ patches.mT).sum(0)
+
+
+def _window_sums(x: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """The same in float64, put together from a few sums of products of two pixels."""
+    parts, signs = _steps_and_edges() if stride == 1 else _pairs()
+    rows, columns = ({ALL: (0, end), FIRST: (0, 1), LAST: (end - 1, end)} for end in _windows(x, stride))
+    products = [(*one, *other, *rows[row], *columns[column]) for one, other, row, column in parts]
+    first, second = (product_sums(x, np.array(products), stride) @ signs).split((9, 81), 1)
+    return first, second.unflatten(1, (9, 9))
+
+
+# A part of the sums: two pixels of a 5×5 window, or one and ALONE, and in which rows and columns of windows.
+Part = tuple[tuple[int, int], tuple[int, int], str, str]
+ALL, FIRST, LAST = "all", "first", "last"
+CENTER = (2, 2)
+PLACES = list(itertools.product((1, 2, 3), (1, 2, 3)))  # the 3×3 window
+PAIRS = list(itertools.product(PLACES, PLACES))
+
+
+@cache
+def _pairs() -> tuple[list[Part], Tensor]:
+    """:func:`_steps_and_edges` for any stride: 9 places and 45 pairs, as i times j is j times i."""
+    alone = [{(place, ALONE, ALL, ALL): 1} for place in PLACES]
+    return _numbered(alone + [{(*sorted(pair), ALL, ALL): 1} for pair in PAIRS])
+
+
+@cache
+def _steps_and_edges() -> tuple[list[Part], Tensor]:
+    """What the sums over all windows are made of at stride 1.
 
     i times j, summed over all windows, depends on the step from i to j and little else: it is the autocorrelation of
     the image at that step. So 13 products per pixel (of 25 steps, opposite ones agree) take the place of the 45 pairs.
-    The rest is at the edges. Place 2, below the middle, never sees the first row, and place 0 never the last; what the
-    autocorrelation has there in excess is subtracted, at the corners twice, so they are added once. The backward pass
-    is written out because autograd would make a whole image of every edge.
+    The rest is at the edges. The lowest places of a window never see the first row, and the uppermost never the last;
+    what the autocorrelation has there in excess is subtracted, at the corners twice, so they are added once.
+
+    Returns:
+        The parts, and the sign that each has in the 9 sums of one place and the 81 of two, (P, 90), or 0.
     """
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        first = x.sum((0, 2, 3))[:, None, None].repeat(1, 3, 3)
-        second = _autocorrelation(x).flatten(1)[:, _steps(2, x.device)]
-        for line, missing, twice in _edges(x):
-            first[missing] -= line.sum((0, 2))[:, None]
-            second[twice] -= _autocorrelation(line[:, :, None])[:, 2, _steps(1, x.device)]
-        for pixel, missing, twice in _corners(x):
-            first[missing] += pixel.sum(0)
-            second[twice] += pixel.square().sum(0)
-        return first, second
-
-    @staticmethod
-    def backward(ctx, grad_first, grad_second):
-        (x,) = ctx.saved_tensors
-        steps = _add_up(grad_second, _steps(2, x.device)).unflatten(1, (5, 5))
-        grad = F.conv2d(x, _both_ways(steps), grad_first.sum((1, 2)), padding=2, groups=x.shape[1])
-        for (line, missing, twice), (target, *_) in zip(_edges(x), _edges(grad), strict=True):
-            steps = _add_up(grad_second[twice], _steps(1, x.device))
-            target -= F.conv1d(line, _both_ways(steps), grad_first[missing].sum(1), padding=2, groups=x.shape[1])
-        for (pixel, missing, twice), (target, *_) in zip(_corners(x), _corners(grad), strict=True):
-            target += grad_first[missing] + 2 * grad_second[twice] * pixel
-        return grad
+    unseen = {(1, 1): LAST, (3, 3): FIRST}  # by the line of i and that of j
+    sums = []
+    for i, j in [(place, place) for place in PLACES] + PAIRS:
+        down, right = max((j[0] - i[0], j[1] - i[1]), (i[0] - j[0], i[1] - j[1]))  # one of the two opposite steps
+        other = (2 + down, 2 + right) if len(sums) >= 9 else ALONE
+        row, column = (unseen.get(lines) for lines in zip(i, j, strict=True))
+        signs = {(CENTER, other, ALL, ALL): 1}
+        if row:
+            signs[CENTER, other, row, ALL] = -1
+        if column:
+            signs[CENTER, other, ALL, column] = -1
+        if row and column:
+            signs[CENTER, other, row, column] = 1
+        sums.append(signs)
+    return _numbered(sums)
 
 
-def _autocorrelation(x: Tensor) -> Tensor:
-    """Sums of x(q)·x(q + step) over all pixels q of (N, C, H, W), for the steps (−2, −2) to (2, 2): (C, 5, 5)."""
-    height, width = x.shape[2:]
-    result = x.new_zeros(x.shape[1], 5, 5)
-    for down in range(min(3, height)):
-        for right in range(-2 if down else 0, 3):
-            if abs(right) < width:
-                start, end = max(-right, 0), width - max(right, 0)
-                here, there = x[:, :, : height - down, start:end], x[:, :, down:, start + right : end + right]
-                result[:, 2 + down, 2 + right] = (here * there).sum((0, 2, 3))
-    result[:, :2] = result[:, 3:].flip(1, 2)
-    result[:, 2, :2] = result[:, 2, 3:].flip(1)
-    return result
-
-
-def _steps(dimensions: int, device: torch.device) -> Tensor:
-    """Which of the 5 (or 5·5) steps leads from place i to place j: (3, 3), or (3, 3, 3, 3)."""
-    places = torch.arange(3, device=device)
-    steps = places - places[:, None] + 2
-    return steps if dimensions == 1 else 5 * steps[:, None, :, None] + steps[:, None]
-
-
-def _add_up(grad: Tensor, steps: Tensor) -> Tensor:
-    """Gradient of each step, (C, 5) or (C, 25), from that of the pairs that it serves."""
-    sums = grad.new_zeros(len(grad), 5 ** (steps.ndim // 2))
-    return sums.index_add_(1, steps.flatten(), grad.flatten(1))
-
-
-def _both_ways(steps: Tensor) -> Tensor:
-    """The kernel that gives each pixel its gradient: it has one neighbour at the step and one at its opposite."""
-    return (steps + steps.flip(*range(1, steps.ndim))).unsqueeze(1)
-
-
-def _edges(x: Tensor) -> list[tuple[Tensor, tuple, tuple]]:
-    """First and last row and column, (N, C, L), where they are missing in the first sums, and where in the second."""
-    every = slice(None)
-    return [
-        (x[:, :, 0], (every, 2), (every, 2, every, 2)),
-        (x[:, :, -1], (every, 0), (every, 0, every, 0)),
-        (x[..., 0], (every, every, 2), (every, every, 2, every, 2)),
-        (x[..., -1], (every, every, 0), (every, every, 0, every, 0)),
-    ]
-
-
-def _corners(x: Tensor) -> list[tuple[Tensor, tuple, tuple]]:
-    """The pixels in the corners, (N, C), and the same."""
-    every, ends = slice(None), ((0, 2), (-1, 0))
-    return [(x[:, :, h, w], (every, i, j), (every, i, j, i, j)) for h, i in ends for w, j in ends]
+def _numbered(sums: list[dict[Part, int]]) -> tuple[list[Part], Tensor]:
+    """All parts, and the sign of each in each sum, float64."""
+    parts = sorted({part for signs in sums for part in signs})
+    return parts, torch.tensor([[signs.get(part, 0) for signs in sums] for part in parts], dtype=torch.float64)
