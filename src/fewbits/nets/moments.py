@@ -60,8 +60,9 @@ def depthwise_moments(x: Tensor, stride: int = 1) -> tuple[Tensor, Tensor]:
     """
     compiled = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
     first, second = (_window_sums if compiled else _unfolded_sums)(x, stride)
-    mean = first / (len(x) * math.prod(_windows(x, stride)))
-    covariance = second / (len(x) * math.prod(_windows(x, stride))) - mean[:, :, None] * mean[:, None]
+    windows = len(x) * math.prod(_windows(x, stride))
+    mean = first / windows
+    covariance = second / windows - mean[:, :, None] * mean[:, None]
     return mean.to(x.dtype), covariance.to(x.dtype)
 
 

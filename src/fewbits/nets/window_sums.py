@@ -87,6 +87,15 @@ def _fill(padded, image):
 
 
 @_compiled
+def _where(product, stride, channels):
+    """Rows of the first window and after the last, length of a row, and for each pixel its row, phase and beginning."""
+    row_a, column_a, row_b, column_b, first_row, end_row, first_column, end_column = product
+    a = row_a, column_a % stride, (column_a // stride + first_column) * channels
+    b = row_b, column_b % stride, (column_b // stride + first_column) * channels
+    return first_row * stride, end_row * stride, (end_column - first_column) * channels, a, b
+
+
+@_compiled
 def _sums(images, products, stride):
     channels = images.shape[3]
     padded = _padded(images, stride)
@@ -96,18 +105,17 @@ def _sums(images, products, stride):
     for n in range(len(images)):
         _fill(padded, images[n])
         for p in range(len(products)):
-            row_a, column_a, row_b, column_b, first_row, end_row, first_column, end_column = products[p]
-            begin_a = (column_a // stride + first_column) * channels
-            begin_b = (column_b // stride + first_column) * channels
-            length = (end_column - first_column) * channels
+            first_row, end_row, length, (row_a, phase_a, begin_a), (row_b, phase_b, begin_b) = _where(
+                products[p], stride, channels
+            )
             part[:length] = 0
-            for row in range(first_row * stride, end_row * stride, stride):
-                a = rows[row + row_a, column_a % stride, begin_a : begin_a + length]
+            for row in range(first_row, end_row, stride):
+                a = rows[row + row_a, phase_a, begin_a : begin_a + length]
                 if row_b < 0:
                     for i in range(length):
                         part[i] += a[i]
                 else:
-                    b = rows[row + row_b, column_b % stride, begin_b : begin_b + length]
+                    b = rows[row + row_b, phase_b, begin_b : begin_b + length]
                     for i in range(length):
                         part[i] += a[i] * b[i]
             for begin in range(0, length, channels):
@@ -129,20 +137,19 @@ def _gradient(images, result, products, factors, stride):
         _fill(padded, images[n])
         grads[:] = 0
         for p in range(len(products)):
-            row_a, column_a, row_b, column_b, first_row, end_row, first_column, end_column = products[p]
-            begin_a = (column_a // stride + first_column) * channels
-            begin_b = (column_b // stride + first_column) * channels
-            length = (end_column - first_column) * channels
+            first_row, end_row, length, (row_a, phase_a, begin_a), (row_b, phase_b, begin_b) = _where(
+                products[p], stride, channels
+            )
             factor = tiled[p, :length]
-            for row in range(first_row * stride, end_row * stride, stride):
-                grad_a = grad_rows[row + row_a, column_a % stride, begin_a : begin_a + length]
+            for row in range(first_row, end_row, stride):
+                grad_a = grad_rows[row + row_a, phase_a, begin_a : begin_a + length]
                 if row_b < 0:
                     for i in range(length):
                         grad_a[i] += factor[i]
                 else:
-                    a = rows[row + row_a, column_a % stride, begin_a : begin_a + length]
-                    b = rows[row + row_b, column_b % stride, begin_b : begin_b + length]
-                    grad_b = grad_rows[row + row_b, column_b % stride, begin_b : begin_b + length]
+                    a = rows[row + row_a, phase_a, begin_a : begin_a + length]
+                    b = rows[row + row_b, phase_b, begin_b : begin_b + length]
+                    grad_b = grad_rows[row + row_b, phase_b, begin_b : begin_b + length]
                     for i in range(length):
                         grad_a[i] += factor[i] * b[i]
                     for i in range(length):
