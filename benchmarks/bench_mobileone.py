@@ -7,7 +7,7 @@ Every figure is a ratio to ``merged`` of the same round.
 * MobileNet-V1: one convolution and one normalization at each place. It is the limit: merged branches are one
   convolution too, and their moments are the price. For a 1×1 convolution from C to C channels, the C × C products of
   the moments and their backward pass add two thirds to the three products of the convolution. For a depthwise 3×3 one,
-  13 products per pixel, and 25 more in the backward pass, come to its three passes of nine.
+  13 products per pixel, and 26 in the backward pass, come to its three passes of nine.
 
 With ``--record`` the figures go to ``data/results/inq_speed.csv``, which the chapter shows.
 """

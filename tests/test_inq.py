@@ -685,6 +685,8 @@ def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path,
     variants = ["plain", "aligned+distilled", "unquantized"]
     cli.main([*TINY_RUN, "--variants", *variants])
     cli.main([*TINY_RUN, "--variants", "plain", "--inq-seed", "1", "--resume"])
+    commands = {claim["id"]: claim["provenance"]["command"] for claim in evidence.load("inq")}
+    assert ("--inq-seed" in commands["inq/a"], "--inq-seed" in commands["inq/c"]) == (False, True)  # a has nothing new
     rows = evidence.rows("inq_cifar100").set_index(["form", "variant", "inq_seed"])
     epochs = {("float", "plain", 0): 4, ("float", "unquantized", 0): 1, ("inq", variants[1], 0): 3}
     assert rows.epochs.to_dict() == epochs | {("inq", "plain", 0): 3, ("inq", "plain", 1): 3}
@@ -714,9 +716,8 @@ def test_inq_starts_from_a_stored_network(tmp_path, tiny_cifar):
         (tmp_path / f"{name}.csv").unlink()
     cli.main([*TINY_RUN, "--seed", "3", "--pretrained"])
     again = rows.query("form == 'inq'").reset_index(drop=True)
-    pd.testing.assert_frame_equal(
-        evidence.rows("inq_cifar100"), again, check_dtype=False
-    )  # rows of floats have no counts
+    # The counts are integers where no float network, which has none, is in the table.
+    pd.testing.assert_frame_equal(evidence.rows("inq_cifar100"), again, check_dtype=False)
     column = "mobilenet-0-inq-plain-3"
     assert evidence.rows("inq_predictions")[column].tolist() == answers[column].tolist()
     with pytest.raises(FileNotFoundError, match=r"inq-mobilenet-float-4\.safetensors"):
