@@ -605,6 +605,8 @@ def test_claims_follow_from_the_recorded_tables():
     assert {claim["id"] for claim in made} == set(stored)
     for claim in made:
         assert ("ours" in claim) == ("ours" in stored[claim["id"]])
+        words = ("statement", "paper")
+        assert [claim.get(key) for key in words] == [stored[claim["id"]].get(key) for key in words]
         for key in ("value", "values"):
             if key in claim.get("ours", {}):
                 assert claim["ours"][key] == pytest.approx(stored[claim["id"]]["ours"][key])
