@@ -22,10 +22,10 @@ from numba import njit
 from turns import print_ratios
 
 from fewbits import evidence
-from fewbits.experiments.fpga import inq_network
+from fewbits.experiments.fpga.run import inq_network
 from fewbits.fpga.network import ShiftAdderNet
 from fewbits.inq import Inq
-from fewbits.nets.mobileone import MobileNetV1, reparameterize
+from fewbits.mobileone import MobileNetV1, reparameterize
 
 IMAGES, BATCH, SHIFT_ADDS_A_CYCLE, CHAIN = 128, 32, 16, 4
 FLOAT = "float32, channels last"

@@ -19,7 +19,7 @@ import torch
 from turns import make_step, print_ratios
 
 from fewbits import evidence
-from fewbits.nets import MobileNetV1, MobileOne
+from fewbits.mobileone import MobileNetV1, MobileOne
 
 BATCH = 128
 

@@ -20,8 +20,8 @@ import torch
 from torch import nn
 from turns import make_step, print_ratios
 
+from fewbits.core.quantizer import quantize_activations, quantize_weights
 from fewbits.nets import VGGSmall
-from fewbits.quantizer import quantize_activations, quantize_weights
 from fewbits.uniform import UniformQuantizer, quantize_model
 
 BITS, BATCH = 4, 128

@@ -9,8 +9,9 @@ from playwright.sync_api import Browser
 from torch import nn
 
 from fewbits.bn_folding import fold_model
-from fewbits.experiments.bn_folding import separable_net
-from fewbits.nets import MLP, MobileNetV1, VGGSmall, reparameterize
+from fewbits.experiments.bn_folding.run import separable_net
+from fewbits.mobileone import MobileNetV1, reparameterize
+from fewbits.nets import MLP, VGGSmall
 
 
 @pytest.fixture(scope="session")

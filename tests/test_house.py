@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,18 +14,17 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "fewbits"
 
-# A module imports from its own floor and from those below, never from above. A new module needs a line here.
-FLOORS = {
-    0: "_archives _download channels checkpoint checks codes data distributed evidence files packing plots powers ste"
-    " text container filter_codes huffman kmeans macs modes requantization",
-    1: "_resume bitwise calibration nets quantizer training",
-    2: "binary bn_folding inq log_arithmetic logarithmic low_bitwidth mixed_precision qnn shift_based ternary uniform"
-    " bit_costs constant_channels deep_compression equalization folded_training learned_step post_training"
-    " scale_alignment soft_sharing vector xnor",
-    3: "fpga integer",
-    4: "experiments",
-}
-FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
+# A folder imports from its own floor and from those below, never from above. A new folder needs a place here.
+FLOORS = (
+    "core",
+    "data training nets bitwise",
+    "uniform binary ternary low_bitwidth learned_step logarithmic inq mobileone mixed_precision vector bn_folding",
+    "integer fpga",
+    "plots evidence",
+    "experiments",
+)
+FLOOR_OF = {folder: floor for floor, folders in enumerate(FLOORS) for folder in folders.split()}
+MOST_NAMES = 25  # what a newcomer meets side by side
 
 
 def project() -> dict:
@@ -78,23 +78,60 @@ def imported_modules(source: str) -> Iterator[str]:
         yield from (name.split(".")[1] for name in names if name.startswith("fewbits."))
 
 
-def imports_from_above(module: str, source: str) -> list[str]:
-    """Imports of a module that lie on a floor above its own, or on none."""
-    above = {name for name in imported_modules(source) if FLOOR_OF.get(name, 99) > FLOOR_OF[module]}
+def imports_from_above(folder: str, source: str) -> list[str]:
+    """Imports of a file in ``folder`` that lie on a floor above it, or on none."""
+    above = {name for name in imported_modules(source) if FLOOR_OF.get(name, 99) > FLOOR_OF[folder]}
     return [
-        f"{module} (floor {FLOOR_OF[module]}) imports {name} (floor {FLOOR_OF.get(name)})" for name in sorted(above)
+        f"{folder} (floor {FLOOR_OF[folder]}) imports {name} (floor {FLOOR_OF.get(name)})" for name in sorted(above)
     ]
 
 
-def test_every_module_has_a_floor():
-    modules = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert modules - {"__init__"} - FLOOR_OF.keys() == set()
+def folders() -> set[str]:
+    """What lies side by side in the package: folders, and families of one file."""
+    return {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
 
 
-def test_modules_import_from_below():
+def test_every_folder_has_a_floor():
+    assert folders() - {"__init__"} == FLOOR_OF.keys()
+    assert len(FLOOR_OF) <= MOST_NAMES
+
+
+def test_folders_import_from_below():
     files = [path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py"]
-    module_of = {path: path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in files}
-    assert [text for path in files for text in imports_from_above(module_of[path], path.read_text("utf-8"))] == []
+    folder_of = {path: path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in files}
+    assert [text for path in files for text in imports_from_above(folder_of[path], path.read_text("utf-8"))] == []
+
+
+IMPORT_BY_FLOORS = """
+import importlib, pkgutil, sys
+import fewbits
+for floor, folders in enumerate({floors!r}):
+    for folder in folders.split():
+        package = importlib.import_module(f"fewbits.{{folder}}")
+        for module in pkgutil.walk_packages(getattr(package, "__path__", []), f"fewbits.{{folder}}."):
+            if module.name not in {scripts!r}:
+                importlib.import_module(module.name)
+    allowed = {{name for names in {floors!r}[: floor + 1] for name in names.split()}}
+    loaded = {{name.split(".")[1] for name in sys.modules if name.startswith("fewbits.")}}
+    assert loaded <= allowed, f"floor {{floor}} brings in {{sorted(loaded - allowed)}}"
+"""
+SCRIPTS = {"fewbits.experiments.__main__", "fewbits.experiments.bitwise.peer"}  # run by themselves, not imported
+
+
+def imported_by_floors(floors: tuple[str, ...]) -> subprocess.CompletedProcess:
+    """Import every module of the package, floor by floor, in a fresh interpreter."""
+    program = IMPORT_BY_FLOORS.format(floors=floors, scripts=SCRIPTS)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+
+def test_every_module_can_be_imported_and_brings_in_nothing_from_above():
+    done = imported_by_floors(FLOORS)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_module_on_too_low_a_floor_is_noticed():
+    done = imported_by_floors(("core", "low_bitwidth", "binary"))
+    assert "AssertionError: floor 1 brings in ['binary']" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -106,7 +143,7 @@ def test_modules_import_from_below():
     ],
 )
 def test_import_from_above_is_noticed(source):
-    assert imports_from_above("codes", source) == ["codes (floor 0) imports uniform (floor 2)"]
+    assert imports_from_above("core", source) == ["core (floor 0) imports uniform (floor 2)"]
     assert imports_from_above("ternary", source) == []
     assert imports_from_above("experiments", source) == []
 

@@ -24,16 +24,22 @@ from strategies import BAD_BITS, BAD_FLOATS, BAD_VALUES, DTYPES, floats, same_bi
 from torch import nn
 
 from fewbits import evidence
-from fewbits.experiments import _comparison
-from fewbits.experiments import learned_step as experiment
-from fewbits.experiments._comparison import TASKS, Task, prepared, train
+from fewbits.core.packing import unpack
+from fewbits.core.quantizer import (
+    encode_weights,
+    quantize_activations,
+    quantize_weights,
+    stored_bits,
+    weight_quantizers,
+)
+from fewbits.experiments import comparison
+from fewbits.experiments.comparison import TASKS, Task, prepared, train
+from fewbits.experiments.learned_step import run as experiment
 from fewbits.learned_step import LEAST_STEP, LSQ, keep_positive
 from fewbits.mixed_precision import LearnedBits
 from fewbits.nets import MLP
-from fewbits.packing import unpack
 from fewbits.plots import COLORS
 from fewbits.plots import learned_step as figures
-from fewbits.quantizer import encode_weights, quantize_activations, quantize_weights, stored_bits, weight_quantizers
 
 GRIDS = [(2, True), (3, True), (4, True), (8, True), (1, False), (2, False), (3, False), (8, False)]
 
@@ -399,7 +405,7 @@ def few():
 def test_the_experiment_runs_and_makes_every_claim(few, monkeypatch, tmp_path):
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
     monkeypatch.setitem(TASKS, "mnist5k", TINY)
-    monkeypatch.setattr(_comparison, "prepared", lambda name: few)
+    monkeypatch.setattr(comparison, "prepared", lambda name: few)
     experiment.run(argparse.Namespace(seeds=1, methods=None), "python -m fewbits.experiments learned_step --seeds 1")
     assert set(evidence.rows("learned_step_runs")["method"]) == set(experiment.METHODS)
     assert len(evidence.load("learned_step")) == len(experiment.make_claims(evidence.rows("learned_step_runs"))) == 8

@@ -15,8 +15,8 @@ from scipy.optimize import minimize_scalar
 from strategies import BAD_FLOATS, BAD_VALUES, DTYPES, floats, same_bits, tensors
 from torch import nn
 
-from fewbits.packing import unpack
-from fewbits.quantizer import encode_weights, quantize_weights, stored_bits
+from fewbits.core.packing import unpack
+from fewbits.core.quantizer import encode_weights, quantize_weights, stored_bits
 from fewbits.ternary import TTQ, TWN, ExactTernary, exact_ternary, optimal_ratio, threshold_ternary
 
 QUANTIZERS = {

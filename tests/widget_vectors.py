@@ -5,18 +5,18 @@ import random
 import torch
 from tool_files import tool
 
-from fewbits.codes import Codes
+from fewbits.binary import XnorWeights
+from fewbits.core.codes import Codes
+from fewbits.core.macs import LayerWork, layer_work
+from fewbits.core.quantizer import Quantizer
 from fewbits.fpga.fixed_point import Q16_16
 from fewbits.fpga.latency import Processor, network_cycles
 from fewbits.fpga.shift_adder import dot, product
 from fewbits.inq import Inq, InqQuantizer, largest_exponent
 from fewbits.logarithmic import LogQuantizer, full_scale_of_max
-from fewbits.macs import LayerWork, layer_work
-from fewbits.nets import MobileNetV1, reparameterize
-from fewbits.quantizer import Quantizer
+from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.ternary import TWN
 from fewbits.uniform import UniformQuantizer
-from fewbits.xnor import XnorWeights
 
 
 def tensors() -> list[torch.Tensor]:

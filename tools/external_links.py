@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 from bs4 import BeautifulSoup
 
-from fewbits.files import write_whole
+from fewbits.core.files import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 HTML, LIST = ROOT / "_build" / "html", ROOT / "web" / "external_links.txt"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nbformat
 
-from fewbits.files import write_whole
+from fewbits.core.files import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK, FIGURE = ROOT / "book" / "method_map.ipynb", "fig-map-rows"

@@ -5,11 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from fewbits.channels import mean_magnitude
-from fewbits.checks import check_bits, check_finite, check_float, working_precision
-from fewbits.codes import Codes
-from fewbits.quantizer import Quantizer
-from fewbits.ste import round_backward, round_ste
+from fewbits.core.channels import mean_magnitude
+from fewbits.core.checks import check_bits, check_finite, check_float, working_precision
+from fewbits.core.codes import Codes
+from fewbits.core.quantizer import Quantizer
+from fewbits.core.ste import round_backward, round_ste
 from fewbits.uniform import integer_range, symmetric_scale
 
 LEAST_STEP = 2.0**-20

@@ -14,12 +14,12 @@ from scipy.optimize import brentq
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from fewbits.channels import channel_rows, mean_magnitude
-from fewbits.checks import check_channel_axis, check_finite, check_float, working_precision
-from fewbits.codes import Codes
-from fewbits.powers import nearest_power, power_below
-from fewbits.quantizer import Quantizer
-from fewbits.ste import straight_through
+from fewbits.core.channels import channel_rows, mean_magnitude
+from fewbits.core.checks import check_channel_axis, check_finite, check_float, working_precision
+from fewbits.core.codes import Codes
+from fewbits.core.powers import nearest_power, power_below
+from fewbits.core.quantizer import Quantizer
+from fewbits.core.ste import straight_through
 
 # --- Ternary Weight Networks ---------------------------------------------------------------------------------------
 
@@ -37,7 +37,7 @@ def threshold_ternary(x: Tensor, threshold: Tensor, channel_axis: int | None = N
         codes: int8 in {-1, 0, 1}, shape of ``x``.
         scale: dtype of ``x``, () or broadcastable to it; 0 where nothing survives.
     Raises:
-        TypeError, ValueError: as :func:`fewbits.channels.mean_magnitude`.
+        TypeError, ValueError: as :func:`fewbits.core.channels.mean_magnitude`.
     """
     check_finite(x)
     survives = x.abs() > threshold

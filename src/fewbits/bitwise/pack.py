@@ -1,7 +1,7 @@
-"""Numbers into 64-bit words, fast: the layout of :func:`fewbits.packing.pack_signs`, which is the reference.
+"""Numbers into 64-bit words, fast: the layout of :func:`fewbits.core.packing.pack_signs`, which is the reference.
 
 A network of bits packs its activations between any two layers, so here packing is part of the time that counts;
-:mod:`fewbits.packing` stores files and need not hurry. Bit i of word j along the last axis belongs to element
+:mod:`fewbits.core.packing` stores files and need not hurry. Bit i of word j along the last axis belongs to element
 ``64 * j + i``; the last word is filled up with zeros.
 """
 

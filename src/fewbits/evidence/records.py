@@ -16,8 +16,8 @@ from statistics import fmean
 import pandas as pd
 import torch
 
+from fewbits.core.files import write_whole
 from fewbits.evidence.claims import Claim, runs, validate, verdict
-from fewbits.files import write_whole
 
 _ROOT = Path(__file__).resolve().parents[3]
 

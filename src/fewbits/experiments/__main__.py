@@ -9,9 +9,8 @@ import fewbits.experiments
 
 
 def names() -> list[str]:
-    """The experiments: every module of this package that can be run."""
-    modules = (module.name for module in pkgutil.iter_modules(fewbits.experiments.__path__))
-    return sorted(name for name in modules if not name.startswith("_") and name != "common")
+    """The experiments: every folder of this package."""
+    return sorted(module.name for module in pkgutil.iter_modules(fewbits.experiments.__path__) if module.ispkg)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -23,7 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
         chooser.print_help()
         sys.exit(0 if arguments and arguments[0] in ("-h", "--help") else 2)
     name = chooser.parse_args(arguments[:1]).name
-    module = importlib.import_module(f"fewbits.experiments.{name}")
+    module = importlib.import_module(f"fewbits.experiments.{name}.run")
     parser = argparse.ArgumentParser(prog=f"python -m fewbits.experiments {name}", description=module.__doc__)
     module.add_arguments(parser)
     module.run(parser.parse_args(arguments[1:]), " ".join(["python -m fewbits.experiments", *arguments]))

@@ -11,8 +11,8 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fewbits.checks import check_bits
-from fewbits.macs import LayerWork
+from fewbits.core.checks import check_bits
+from fewbits.core.macs import LayerWork
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def network_cycles(processor: Processor, works: Iterable[LayerWork], bits_by_lay
     """Cycles of all layers, one after the other, for a batch of one.
 
     Args:
-        works: as :func:`fewbits.macs.layer_work` gives them.
+        works: as :func:`fewbits.core.macs.layer_work` gives them.
         bits_by_layer: name of a layer -> bits of each of its filters.
     Raises:
         ValueError: a layer is missing in ``bits_by_layer``; else as :meth:`Processor.cycles`.

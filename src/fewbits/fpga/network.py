@@ -41,7 +41,7 @@ class ShiftAdderNet:
     Args:
         model: folded. Its modules are, in this order, ``nn.Conv2d`` and ``nn.ReLU`` in turns, then
             ``nn.AdaptiveAvgPool2d(1)``, ``nn.Flatten`` and ``nn.Linear``: what ``reparameterize`` leaves of
-            :mod:`fewbits.nets.mobileone`. A convolution without a ReLU is allowed, one without a bias too.
+            :mod:`fewbits.mobileone.network`. A convolution without a ReLU is allowed, one without a bias too.
         form: format of every number between layers, and of every sum.
         overflow: "wrap", or "saturate" after every addition, in the order in which the weights lie in memory.
         bits: of the codes.

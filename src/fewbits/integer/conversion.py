@@ -13,23 +13,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from fewbits.checks import check_bits
+from fewbits.core.checks import check_bits
+from fewbits.core.quantizer import LAYERS
 from fewbits.integer.network import IntegerNetwork
 from fewbits.integer.preparation import ADDS, kind_of, read_graph
 from fewbits.integer.reading import conv_geometry, grid_of, weight_integers
-from fewbits.integer.steps import (
-    Add,
-    Flatten,
-    GlobalAverage,
-    Grid,
-    Layer,
-    MaxPool,
-    Requantizer,
-    Step,
-    largest_sums,
-)
-from fewbits.quantizer import LAYERS
-from fewbits.requantization import FRACTION_BITS, fixed_point
+from fewbits.integer.requantization import FRACTION_BITS, fixed_point
+from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Requantizer, Step, largest_sums
 from fewbits.uniform import UniformQuantizer
 
 _BIAS_LIMIT = 2**30
@@ -65,7 +55,7 @@ def to_integers(model: nn.Module, image: Tensor, rounding: str = "upward", bias_
     Args:
         model: in evaluation mode, every range fixed, BN folded.
         image: (1, …) an example of the input; only its shape counts.
-        rounding: tie rule of all requantizations, see :mod:`fewbits.requantization`.
+        rounding: tie rule of all requantizations, see :mod:`fewbits.integer.requantization`.
         bias_fraction: 0 to 16; other runtimes know 0 only.
     Raises:
         TypeError: the network contains an operation that has no integer form here; the message names it.

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fewbits import packing
-from fewbits.checkpoint import load_state, save_state
-from fewbits.checks import check_integers
+from fewbits.core import packing
+from fewbits.core.checks import check_integers
 from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Requantizer, Step
+from fewbits.training import load_state, save_state
 
 _KINDS = {kind.__name__: kind for kind in (Layer, Add, GlobalAverage, MaxPool, Flatten, Requantizer)}
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from fewbits.quantizer import LAYERS, Quantizer, weight_layers
+from fewbits.core.quantizer import LAYERS, Quantizer, weight_layers
 from fewbits.uniform import UniformQuantizer, calibrate
 
 ADDS = (operator.add, torch.add)

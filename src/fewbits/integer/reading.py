@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from fewbits.codes import Codes
+from fewbits.core.codes import Codes
 from fewbits.integer.steps import Grid
 from fewbits.uniform import UniformQuantizer
 

@@ -1,7 +1,8 @@
 """The steps of an integer-only network: int8 or uint8 codes in, int32 sums between, int8 or uint8 codes out.
 
 Each step adds up products of integers and brings the sum back to 8 bits with
-:func:`fewbits.requantization.requantize`. What codes mean is kept in a :class:`Grid` beside them; no step reads it.
+:func:`fewbits.integer.requantization.requantize`. What codes mean is kept in a :class:`Grid` beside them; no step reads
+it.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewbits.requantization import requantize, shift_product
+from fewbits.integer.requantization import requantize, shift_product
 
 _INT32 = 2**31
 
@@ -48,7 +49,7 @@ class Requantizer:
 
     Attributes:
         multiplier, shift: int32, () or one per channel (axis 1 of the sum).
-        rounding: a tie rule of :mod:`fewbits.requantization`.
+        rounding: a tie rule of :mod:`fewbits.integer.requantization`.
     """
 
     multiplier: Tensor

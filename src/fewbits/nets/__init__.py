@@ -5,7 +5,6 @@ from torch import nn
 from fewbits.nets.lenet import LeNet5, lenet_300_100
 from fewbits.nets.lstm import CharLSTM
 from fewbits.nets.mlp import MLP
-from fewbits.nets.mobileone import MobileNetV1, MobileOne, reparameterize
 from fewbits.nets.resnet import ResNet18
 from fewbits.nets.vgg import VGGSmall
 
@@ -13,13 +12,10 @@ __all__ = [
     "MLP",
     "CharLSTM",
     "LeNet5",
-    "MobileNetV1",
-    "MobileOne",
     "ResNet18",
     "VGGSmall",
     "count_parameters",
     "lenet_300_100",
-    "reparameterize",
 ]
 
 

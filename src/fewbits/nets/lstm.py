@@ -17,9 +17,9 @@ class CharLSTM(nn.Module):
         h = activation(σ(o) tanh(c))
         logits_t = output(h)
 
-    ``input``, ``recurrent`` and ``output`` are plain ``nn.Linear`` layers, which is what :mod:`fewbits.quantizer` works
-    on; gates and biases are ordered as in ``nn.LSTM``. All numbers that enter a matrix product are the one-hot input,
-    the weights and h. The forget gate's bias starts at 1, so that the cell remembers from the first step on.
+    ``input``, ``recurrent`` and ``output`` are plain ``nn.Linear`` layers, which is what :mod:`fewbits.core.quantizer`
+    works on; gates and biases are ordered as in ``nn.LSTM``. All numbers that enter a matrix product are the one-hot
+    input, the weights and h. The forget gate's bias starts at 1, so that the cell remembers from the first step on.
 
     Input (N, T) int64, output (N, ``characters``, T) logits for the next character; both states start at 0.
 

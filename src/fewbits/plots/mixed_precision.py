@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from torch import Tensor
 
+from fewbits.core.macs import LayerWork
 from fewbits.evidence import interval
-from fewbits.macs import LayerWork
 from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH
 
 # Method in the tables -> name in COLORS, how it is called in a figure.

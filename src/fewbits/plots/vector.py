@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from fewbits.evidence import interval
-from fewbits.kmeans import assign, squared_error
 from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH, text_color
+from fewbits.vector import assign, squared_error
 
 # Start of k-means -> name in COLORS, so that the four are told apart everywhere in the same way.
 INIT_STYLES = {"linear": "k-means", "density": "ttq", "random": "inq", "optimal": "float"}

@@ -1,0 +1,164 @@
+"""Binary networks: weights, and then activations, of -1 and +1.
+
+BinaryConnect (courbariaux2015) binarizes weights, BinaryNet (courbariaux2016) activations too. Both keep a real
+*latent* weight that the gradient moves. BinaryNet's batch normalization and optimizer without multiplications are in
+:mod:`fewbits.binary.shift_based`; XNOR-Net, which adds real scales to both, is in :mod:`fewbits.binary.xnor`.
+
+Everywhere here ``sign(0) = +1``, also for -0.0.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fewbits.core.checks import check_finite, check_float
+from fewbits.core.codes import Codes
+from fewbits.core.quantizer import Quantizer, weight_quantizers
+from fewbits.core.ste import sign_ste, straight_through
+
+
+def sign_codes(x: Tensor, scale: Tensor) -> Codes:
+    """The sign of ``x`` in one bit per element, 1 for +1, with a scale, () or broadcastable to ``x``."""
+    levels = torch.tensor([-1, 1], dtype=torch.int8, device=x.device)
+    return Codes((x >= 0).to(torch.uint8), 1, scale.detach(), levels=levels, signed=False)
+
+
+# --- BinaryConnect -------------------------------------------------------------------------------------------------
+
+
+def probability_of_plus(x: Tensor) -> Tensor:
+    """Hard sigmoid ``clip((x + 1) / 2, 0, 1)``: chance of +1 in stochastic binarization (courbariaux2015, Eq. 3)."""
+    return ((x + 1) / 2).clamp(0, 1)
+
+
+class BinaryConnect(Quantizer):
+    """Weights of -1 and +1 without a scale (courbariaux2015, Sec. 2.2 and 2.3); also BinaryNet's weights.
+
+    Deterministic: the sign. Stochastic: +1 with :func:`probability_of_plus`, drawn anew at each call from torch's
+    global generator, in train mode only; in eval mode, and in ``encode``, the sign. The gradient goes to the latent
+    weight unchanged; :func:`clip_latent` after each step keeps that weight where it matters. A network trained
+    stochastically has never met its signs and can fail with them; the paper tests it with its latent weights, see
+    :func:`latent_weights`.
+
+    Odd inputs: NaN and ±Inf, empty tensors and other than floating point dtypes are refused. Any shape, any dtype.
+
+    Args:
+        stochastic: draw the sign in train mode.
+    """
+
+    def __init__(self, stochastic: bool = False):
+        super().__init__()
+        self.stochastic = stochastic
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_finite(x)
+        if not (self.stochastic and self.training):
+            return sign_ste(x, window=None)
+        plus = torch.rand_like(x) < probability_of_plus(x.detach())
+        return straight_through(x, torch.where(plus, 1.0, -1.0).to(x.dtype))
+
+    def encode(self, x: Tensor) -> Codes:
+        return sign_codes(check_finite(x), x.new_ones(()))
+
+    def extra_repr(self) -> str:
+        return f"stochastic={self.stochastic}"
+
+
+@torch.no_grad()
+def clip_latent(model: nn.Module) -> None:
+    """Clip every latent weight of ``model`` to [-1, 1], in place: call it after each step (courbariaux2015, Sec. 2.4).
+
+    Beyond ±1 a latent weight has no more influence, but would need ever more steps to come back and change its sign.
+    """
+    for _, _, latent in weight_quantizers(model):
+        latent.clamp_(-1, 1)
+
+
+@contextmanager
+def latent_weights(model: nn.Module) -> Iterator[None]:
+    """Within this context the layers of ``model`` use their latent weights instead of the quantized ones.
+
+    This is how courbariaux2015 (Sec. 2.6, method 2) tests a network that was trained stochastically. Its weights then
+    take 32 bits again: what the noise has bought is a regularized real network.
+    """
+    quantizers = [quantizer for _, quantizer, _ in weight_quantizers(model)]
+    for quantizer in quantizers:
+        quantizer.forward = lambda x: x  # shadows the method; the module stays in place for train() and eval()
+    try:
+        yield
+    finally:
+        for quantizer in quantizers:
+            del quantizer.forward
+
+
+def glorot_coefficient(weight: Tensor) -> float:
+    """``sqrt(1.5 / (fan_in + fan_out))``: the standard deviation of Glorot's initialization is √(4/3) times that.
+
+    Args:
+        weight: (out, in, ...) of a linear layer or a convolution.
+    """
+    return (1.5 / sum(nn.init._calculate_fan_in_and_fan_out(weight))) ** 0.5
+
+
+def glorot_groups(model: nn.Module, lr: float, power: int = 1) -> list[dict]:
+    """Parameter groups that scale the learning rate of each latent weight by its layer (courbariaux2015, Sec. 2.5).
+
+    A latent weight lives on [-1, 1] whatever the size of its layer, so in units of a normal weight it is
+    ``1 / glorot_coefficient`` times too large, and so must its steps be. The paper's text says that rates are scaled
+    *with* the coefficients; its code divides by them, which is what makes sense and what is done here.
+
+    Args:
+        model: with weights quantized by :func:`fewbits.core.quantizer.quantize_weights`.
+        lr: learning rate of all other parameters.
+        power: 1 for optimizers that normalize the gradient (Adam, AdaMax), 2 for SGD, as in the paper.
+    Returns:
+        One group for all other parameters, then one per latent weight, for any ``torch.optim`` optimizer.
+    """
+    latents = [latent for _, _, latent in weight_quantizers(model)]
+    chosen = {id(latent) for latent in latents}
+    groups = [{"params": [p for p in model.parameters() if id(p) not in chosen], "lr": lr}]
+    return groups + [{"params": [w], "lr": lr / glorot_coefficient(w) ** power} for w in latents]
+
+
+# --- BinaryNet -----------------------------------------------------------------------------------------------------
+
+
+class SignActivation(Quantizer):
+    """Activation of -1 and +1; the gradient passes where ``|x| <= 1`` (courbariaux2016, Sec. 1.3).
+
+    It is the non-linearity itself and takes the place of a ReLU: behind one, it would see no negative number and give
+    +1 everywhere. Any shape, any floating point dtype. In ``forward`` ±Inf becomes ±1 and NaN becomes -1 (both without
+    gradient); ``encode`` refuses them.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return sign_ste(check_float(x))
+
+    def encode(self, x: Tensor) -> Codes:
+        return sign_codes(check_finite(x), x.new_ones(()))
+
+
+def binary_inner_product(a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray:
+    """Inner products of vectors of -1 and +1 from their packed signs, by XNOR and popcount (courbariaux2016).
+
+    XNOR marks where two signs agree, so the sum of products is (agreements) - (disagreements). XOR marks the
+    disagreements, which gives ``count - 2 * popcount(a ^ b)``; zeros that fill up the last word never disagree.
+
+    Args:
+        a, b: (..., W) uint64 words from :func:`fewbits.core.packing.pack_signs`; leading axes are broadcast.
+        count: length n of the vectors, 64 * (W - 1) < n <= 64 * W.
+    Returns:
+        (...) int64, in -n … n.
+    Raises:
+        TypeError: ``a`` or ``b`` does not hold uint64.
+        ValueError: ``a`` and ``b`` have different numbers of words, or not those that ``count`` bits take.
+    """
+    for name, words in (("a", a), ("b", b)):
+        if words.dtype != np.uint64:
+            raise TypeError(f"{name} must hold uint64 words, got {words.dtype}")
+        if words.shape[-1] != -(-count // 64):
+            raise ValueError(f"{name} has {words.shape[-1]} words; {count} signs take {-(-count // 64)}")
+    return count - 2 * np.bitwise_count(a ^ b).sum(-1, dtype=np.int64)

@@ -1,0 +1,160 @@
+"""BinaryNet's two procedures without multiplications: batch normalization and AdaMax by shifts (courbariaux2016).
+
+Wherever the usual procedures multiply two real numbers, one of the two is replaced by its approximate power of two,
+:func:`fewbits.core.powers.ap2`; a multiplication by that is a shift.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from fewbits.core.checks import check_float
+from fewbits.core.powers import ap2
+
+
+def _check_power_of_two(value: float, name: str) -> float:
+    if not (0 < value < math.inf and math.frexp(value)[0] == 0.5):
+        raise ValueError(f"{name} must be a power of two, got {value}")
+    return value
+
+
+class ShiftBatchNorm(nn.Module):
+    """Shift-based batch normalization (courbariaux2016, Sec. 1.4), for one, two or no spatial axes.
+
+    With ``C = x - mean`` the variance is ``mean(C * AP2(C))`` and the output
+    ``C * AP2(1 / sqrt(var + eps)) * AP2(weight) + bias``. Left as they are: the mean, whose division by the number of
+    values is a shift if that number is a power of two, and the inverse square root, one per channel.
+
+    Train mode uses the batch's statistics and moves the running ones by ``momentum``; eval mode uses the running ones.
+    (The paper's released code normalizes with the batch's even when testing.) The running variance is the biased,
+    shift-based one above. In the backward pass AP2 counts as the identity, so gradients are those of ordinary batch
+    normalization with these approximations in place; the paper gives no rule, and this pass does multiply.
+
+    NaN and ±Inf in ``x`` spread to their channel, as in ``nn.BatchNorm2d``.
+
+    Args:
+        num_features: channels C.
+        eps: added to the variance.
+        momentum: share of the new value in the running statistics, a power of two.
+    Raises:
+        ValueError: ``momentum`` is not a power of two.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 2**-3):
+        super().__init__()
+        self.num_features, self.eps = num_features, eps
+        self.momentum = _check_power_of_two(momentum, "momentum")
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.bias = nn.Parameter(torch.zeros(num_features))
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize ``x`` (N, C), (N, C, L) or (N, C, H, W), channel by channel.
+
+        Raises:
+            ValueError: ``x`` has another number of axes or channels, or, in train mode, one value per channel.
+        """
+        if check_float(x).dim() not in (2, 3, 4) or x.shape[1] != self.num_features:
+            raise ValueError(f"x must be (N, {self.num_features}, ...) with 2 to 4 axes, got {tuple(x.shape)}")
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        shape = (-1, *[1] * (x.dim() - 2))  # of one number per channel
+        if self.training:
+            if x.numel() == self.num_features:
+                raise ValueError(f"x must have more than one value per channel in train mode, got {tuple(x.shape)}")
+            mean = x.mean(axes)
+            centered = x - mean.reshape(shape)
+            variance = (centered * ap2(centered)).mean(axes)
+            with torch.no_grad():
+                self.running_mean += self.momentum * (mean - self.running_mean)
+                self.running_var += self.momentum * (variance - self.running_var)
+        else:
+            centered, variance = x - self.running_mean.reshape(shape), self.running_var
+        normalized = centered * ap2(torch.rsqrt(variance + self.eps)).reshape(shape)
+        return normalized * ap2(self.weight).reshape(shape) + self.bias.reshape(shape)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+
+
+def use_shift_batch_norm(model: nn.Module) -> nn.Module:
+    """Replace every ``nn.BatchNorm1d`` and ``nn.BatchNorm2d`` inside ``model`` by a fresh :class:`ShiftBatchNorm`.
+
+    In place, before training: parameters and running statistics start anew.
+
+    Raises:
+        ValueError: there is none.
+    """
+    places = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d)
+    ]
+    if not places:
+        raise ValueError("model has no batch normalization to replace")
+    for parent, name, child in places:
+        setattr(parent, name, ShiftBatchNorm(child.num_features).to(child.running_mean))
+    return model
+
+
+class ShiftAdaMax(Optimizer):
+    """AdaMax by shifts (courbariaux2016, Sec. 1.5): Adam with the largest recent gradient in place of its mean square.
+
+    For each step t with gradient g::
+
+        m += (1 - beta1) * (g - m)                                1 - beta1 = 2^-3
+        v  = max(v - (1 - beta2) * v, |g| + eps)                  1 - beta2 = 2^-10
+        parameter -= AP2(lr / (1 - beta1^t)) * m / AP2(v)
+
+    Every tensor is multiplied or divided by powers of two only; what is left are one division and one power of scalars
+    per step. ``lr`` may be any number, but acts through its AP2: a schedule moves in octaves. ``eps``, which the paper
+    does not have, keeps a parameter still whose gradient has always been 0. A sparse gradient is refused by torch.
+
+    Args:
+        params: parameters, or groups of them.
+        lr: learning rate, > 0.
+        betas: (beta1, beta2), both with ``1 - beta`` a power of two.
+        eps: > 0.
+    Raises:
+        ValueError: ``lr`` or ``eps`` is not positive, or ``1 - beta`` not a power of two.
+    """
+
+    def __init__(self, params, lr: float = 2**-10, betas: tuple = (1 - 2**-3, 1 - 2**-10), eps: float = 1e-8):
+        if not (lr > 0 and eps > 0):
+            raise ValueError(f"lr and eps must be positive, got {lr} and {eps}")
+        for beta, name in zip(betas, ("1 - beta1", "1 - beta2"), strict=True):
+            _check_power_of_two(1 - beta, name)
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """Move all parameters that have a gradient.
+
+        Args:
+            closure: computes the loss and its gradients again, or None.
+        Returns:
+            The loss of ``closure``, or None.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, **group)
+        return loss
+
+    def _move(self, parameter: Tensor, *, lr: float, betas: tuple[float, float], eps: float, **_) -> None:
+        state = self.state[parameter]
+        if not state:
+            state.update(step=0, m=torch.zeros_like(parameter), v=torch.zeros_like(parameter))
+        state["step"] += 1
+        m, v, (beta1, beta2) = state["m"], state["v"], betas
+        m += (1 - beta1) * (parameter.grad - m)
+        torch.maximum(v - (1 - beta2) * v, parameter.grad.abs() + eps, out=v)
+        rate = ap2(torch.tensor(lr / (1 - beta1 ** state["step"]), dtype=torch.float64)).item()
+        parameter -= rate * (m / ap2(v))

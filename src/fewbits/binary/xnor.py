@@ -1,0 +1,173 @@
+"""XNOR-Net (rastegari2016): binary weights, and binary inputs, with real scales for the magnitudes that are lost.
+
+With weights alone the paper calls it a Binary-Weight-Network: :class:`XnorWeights`. An XNOR-Network also binarizes the
+input of each layer: :func:`binarize_inputs`. ``sign(0) = +1``.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from fewbits.binary.binary_connect import sign_codes
+from fewbits.core.channels import channel_rows, mean_magnitude
+from fewbits.core.checks import check_float, working_precision
+from fewbits.core.codes import Codes
+from fewbits.core.quantizer import Quantizer, weight_layers
+from fewbits.core.ste import sign_ste
+
+
+class _ScaledSign(Function):
+    @staticmethod
+    def forward(ctx, x, alpha, channel_axis, cross_terms):
+        sign = torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+        ctx.save_for_backward(x, sign, alpha)
+        ctx.channel_axis, ctx.cross_terms = channel_axis, cross_terms
+        return sign * alpha
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, sign, alpha = ctx.saved_tensors
+        if ctx.cross_terms:
+            mean = channel_rows(grad * sign, ctx.channel_axis).mean(1)
+            through_alpha = sign * mean.reshape(alpha.shape)
+        else:
+            through_alpha = grad / (x.numel() // alpha.numel())
+        return through_alpha + grad * alpha * (x.abs() <= 1), None, None, None
+
+
+class XnorWeights(Quantizer):
+    """Weights ``alpha * sign(w)`` with ``alpha = mean|w|``, the least squares fit (rastegari2016, Sec. 3.1).
+
+    Two gradients. With the straight-through rule of the sign, ``w̃_j = alpha(w) sign(w_j)`` depends on w_i through its
+    own sign and, for every j, through alpha:
+
+    * ``"exact"``: ``alpha 1[|w_i| <= 1] g_i + sign(w_i)/n Σ_j g_j sign(w_j)``;
+    * ``"paper"``: ``alpha 1[|w_i| <= 1] g_i + g_i/n`` (Algorithm 1 and Sec. 3.1), which keeps only j = i of the sum.
+
+    Odd inputs: all zero gives alpha = 0 and zeros. NaN and ±Inf, empty tensors, other than floating point dtypes and
+    sums of magnitudes that overflow are refused. Half precision is computed in float32.
+
+    Args:
+        channel_axis: one alpha for each index of this axis (the paper's filters: 0), or None for one alpha.
+        gradient: "paper" or "exact".
+    """
+
+    def __init__(self, channel_axis: int | None = 0, gradient: str = "paper"):
+        super().__init__()
+        if gradient not in ("paper", "exact"):
+            raise ValueError(f'gradient must be "paper" or "exact", got {gradient!r}')
+        self.channel_axis, self.gradient = channel_axis, gradient
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = working_precision(check_float(x))
+        alpha = mean_magnitude(x.detach(), self.channel_axis)
+        return _ScaledSign.apply(x, alpha, self.channel_axis, self.gradient == "exact")
+
+    def encode(self, x: Tensor) -> Codes:
+        x = working_precision(check_float(x))
+        return sign_codes(x, mean_magnitude(x, self.channel_axis))
+
+    def extra_repr(self) -> str:
+        return f"channel_axis={self.channel_axis}, gradient={self.gradient!r}"
+
+
+class XnorLinear(nn.Linear):
+    """Linear layer with binary input: ``(sign(x) · w) K + bias``, ``K = mean|x|`` of each sample (rastegari2016, 3.2).
+
+    The sign passes the gradient where ``|x| <= 1``; K is differentiated as it stands, which the paper leaves open.
+    The weight is quantized by :class:`XnorWeights` through ``quantize_weights``, like that of any linear layer.
+
+    Args:
+        scale_input: use K; else the input is a bare sign, as in the paper's own code.
+        Others as in ``nn.Linear``.
+    """
+
+    def __init__(self, *args, scale_input: bool = True, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.scale_input = scale_input
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.linear(sign_ste(check_float(x)), self.weight)
+        if self.scale_input:
+            y = y * x.abs().mean(-1, keepdim=True)
+        return y if self.bias is None else y + self.bias
+
+
+class XnorConv2d(nn.Conv2d):
+    """Convolution with binary input: ``(sign(x) ∗ w) ⊙ K + bias`` (rastegari2016, Sec. 3.2, Eq. 11).
+
+    K (N, 1, H', W') comes from :func:`input_scale`. Gradients and arguments as in :class:`XnorLinear`. Padding is done
+    with zeros after the sign, so that it adds nothing to any sum; on hardware a border needs a count of its own.
+
+    Raises:
+        ValueError: ``groups`` is not 1 or ``padding_mode`` not "zeros": K averages over all input channels.
+    """
+
+    def __init__(self, *args, scale_input: bool = True, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.groups != 1 or self.padding_mode != "zeros":
+            raise ValueError(f"needs groups=1 and padding with zeros, got {self.groups} and {self.padding_mode!r}")
+        self.scale_input = scale_input
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self._conv_forward(sign_ste(check_float(x)), self.weight, None)
+        if self.scale_input:
+            y = y * input_scale(x, self.kernel_size, self.stride, self.padding, self.dilation)
+        return y if self.bias is None else y + self.bias.reshape(-1, 1, 1)
+
+
+def input_scale(x: Tensor, kernel_size, stride=1, padding=0, dilation=1) -> Tensor:
+    """Scale K of the input of a convolution: mean of ``|x|`` over all channels and one window (rastegari2016, Eq. 11).
+
+    ``A`` is the mean of ``|x|`` over the channels; a box filter of the convolution's geometry then averages it over
+    each window. One pass for all overlapping windows: far cheaper than a scale computed for each window by itself.
+
+    Args:
+        x: (N, C, H, W).
+        kernel_size: (height, width).
+        stride, padding, dilation: as in ``F.conv2d``.
+    Returns:
+        (N, 1, H', W') >= 0. Padding counts as zeros, so K is smaller at the border.
+    """
+    height, width = kernel_size
+    box = x.new_full((1, 1, height, width), 1 / (height * width))
+    return F.conv2d(x.abs().mean(1, keepdim=True), box, stride=stride, padding=padding, dilation=dilation)
+
+
+def binarize_inputs(model: nn.Module, scale_input: bool = True) -> nn.Module:
+    """Give all layers of ``model`` but the first and the last binary inputs, in place; before ``quantize_weights``.
+
+    The layers become :class:`XnorLinear` and :class:`XnorConv2d` with the same parameters. As in rastegari2016
+    (Sec. 3.2), the network should normalize before each of them (``batch_norm=True``) and have no other non-linearity
+    (``activation=nn.Identity``).
+
+    Args:
+        model: linear layers and 2d convolutions, weights not yet quantized.
+        scale_input: use K.
+    Returns:
+        ``model``.
+    Raises:
+        TypeError: a layer is of another type, or quantized already.
+        ValueError: a convolution that :class:`XnorConv2d` refuses.
+    """
+    inner = list(weight_layers(model).items())[1:-1]
+    new_layers = {name: _binary_input_layer(name, layer, scale_input) for name, layer in inner}
+    for name, layer in new_layers.items():
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layer)
+    return model
+
+
+def _binary_input_layer(name: str, layer: nn.Module, scale_input: bool) -> nn.Module:
+    """An XNOR layer with the parameters of ``layer``."""
+    options = {"bias": layer.bias is not None, "scale_input": scale_input, "device": "meta"}
+    if type(layer) is nn.Linear:
+        new = XnorLinear(layer.in_features, layer.out_features, **options)
+    elif type(layer) is nn.Conv2d:
+        shape = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+        new = XnorConv2d(*shape, groups=layer.groups, padding_mode=layer.padding_mode, **options)
+    else:
+        raise TypeError(f"{name} must be a plain nn.Linear or nn.Conv2d, got {type(layer).__name__}")
+    new.weight, new.bias = layer.weight, layer.bias
+    return new

@@ -1,0 +1,109 @@
+"""Batch normalization folding: a frozen BN is an affine map, and the layer before it can do that map's work.
+
+In eval mode BN multiplies channel j by ``c_j = gamma_j / sqrt(var_j + eps)`` and adds ``d_j = beta_j - c_j mean_j``.
+Applied to ``y_j = sum_k x_k w_kj + b_j`` this gives ``z_j = sum_k x_k (c_j w_kj) + (c_j b_j + d_j)``: the same layer
+with other numbers (Jacob et al. 2018, Sec. 3.2). The result is exact, up to the rounding of floating point.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
+
+from fewbits.core.quantizer import LAYERS
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+def bn_scale_shift(bn: nn.Module) -> tuple[Tensor, Tensor]:
+    """Factor ``c`` and offset ``d`` of a batch normalization in eval mode, both (C,).
+
+    Raises:
+        ValueError: ``bn`` is in train mode (its statistics change with the batch), keeps no running statistics, or
+            has a factor or offset that is not finite (NaN statistics; a variance of 0 with ``eps=0``).
+    """
+    if bn.running_mean is None:
+        raise ValueError(
+            "bn keeps no running statistics (track_running_stats=False), so it is never a fixed affine map"
+        )
+    if bn.training:
+        raise ValueError("bn is in train mode, where it depends on the batch: call .eval() before folding")
+    gamma = torch.ones_like(bn.running_var) if bn.weight is None else bn.weight
+    beta = torch.zeros_like(bn.running_mean) if bn.bias is None else bn.bias
+    scale = gamma / torch.sqrt(bn.running_var + bn.eps)
+    shift = beta - scale * bn.running_mean
+    if not (scale.isfinite() & shift.isfinite()).all():
+        raise ValueError("bn has a scale or shift that is NaN or Inf")
+    return scale.detach(), shift.detach()
+
+
+def fold_batch_norm(layer: nn.Module, bn: nn.Module) -> nn.Module:
+    """A copy of ``layer`` (linear or convolution) that computes ``bn(layer(x))``; it always has a bias.
+
+    Weight and bias keep the dtype of ``layer``. Batches only: the output channels must be axis 1 of the output, as they
+    are for (N, K) into a linear layer, but not for (N, L, K), where BN normalizes the L positions instead.
+
+    Raises:
+        ValueError: ``bn`` cannot be folded (:func:`bn_scale_shift`), its channel count does not match the layer's
+            output, or the weight of ``layer`` is quantized: folding would move it off its grid, so fold first.
+        TypeError: ``layer`` is neither linear nor a convolution, or ``bn`` is no batch normalization.
+    """
+    if not isinstance(layer, LAYERS):
+        raise TypeError(f"layer must be linear or a convolution, got {type(layer).__name__}")
+    if not isinstance(bn, BATCH_NORMS):
+        raise TypeError(f"bn must be a BatchNorm1d or BatchNorm2d, got {type(bn).__name__}")
+    if parametrize.is_parametrized(layer):
+        raise ValueError("layer has a quantized weight; fold before quantizing, or the weight leaves its grid")
+    if layer.weight.shape[0] != bn.num_features:
+        raise ValueError(f"layer has {layer.weight.shape[0]} output channels, bn has {bn.num_features}")
+    scale, shift = bn_scale_shift(bn)
+    folded = copy.deepcopy(layer)
+    per_output = (-1, *[1] * (layer.weight.dim() - 1))
+    weight = layer.weight.detach() * scale.reshape(per_output)
+    bias = shift if layer.bias is None else layer.bias.detach() * scale + shift
+    folded.weight = nn.Parameter(weight.to(layer.weight))
+    folded.bias = nn.Parameter(bias.to(layer.weight))
+    return folded
+
+
+def fold_model(model: nn.Module) -> nn.Module:
+    """A copy of ``model``, in eval mode, in which every BN that directly follows a layer has been folded into it.
+
+    A BN is left alone where its layer's output or weight is used elsewhere too, where the layer or the BN is called
+    more than once, or where something else comes before it. Folded BNs become ``nn.Identity``, so names and structure
+    stay. As in :func:`fold_batch_norm`, a linear layer before a BN must see (N, K) inputs.
+
+    Raises:
+        ValueError: as :func:`fold_batch_norm`.
+        torch.fx.proxy.TraceError: the forward pass branches on values, so its graph cannot be read.
+    """
+    model = copy.deepcopy(model).eval()
+    modules = dict(model.named_modules())
+    graph = fx.Tracer().trace(model)
+    calls = [node.target for node in graph.nodes if node.op == "call_module"]
+    read_directly = {node.target.rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
+    for node in list(graph.nodes):
+        if node.op != "call_module" or not isinstance(modules[node.target], BATCH_NORMS):
+            continue
+        before = node.all_input_nodes[0]
+        foldable = (
+            before.op == "call_module"
+            and isinstance(modules[before.target], LAYERS)
+            and len(before.users) == 1
+            and calls.count(before.target) == calls.count(node.target) == 1
+            and before.target not in read_directly
+        )
+        if foldable:
+            model.set_submodule(before.target, fold_batch_norm(modules[before.target], modules[node.target]))
+            model.set_submodule(node.target, nn.Identity().eval())
+    return model
+
+
+def channel_ranges(weight: Tensor) -> Tensor:
+    """Largest magnitude of every output channel: (C, …) weight to (C,) ranges.
+
+    One scale per tensor must serve the largest of them; a channel with a range r times smaller is left with r times
+    fewer steps.
+    """
+    return weight.detach().abs().flatten(1).amax(dim=1)

@@ -1,0 +1,1 @@
+"""The experiment ``binary``: what trains and measures for the records of its chapter."""

@@ -1,0 +1,180 @@
+"""What is timed: products, levels, convolutions, products with one vector, few bits, threads, the network."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrize
+
+from fewbits.bitwise import isa
+from fewbits.bitwise.conv import conv3x3, prepare_conv
+from fewbits.bitwise.gemm import plane_gemm, prepare, signs_gemm, xnor_gemm
+from fewbits.bitwise.levels import LEVELS
+from fewbits.bitwise.lut import lut_gemm, lut_gemv, prepare_lut
+from fewbits.bitwise.network import pack_network
+from fewbits.bitwise.pack import bit_planes, sign_words, ternary_planes, threshold_words
+from fewbits.experiments.binary.run import binary_net
+from fewbits.experiments.bitwise.others import Peer, onnx_few_bits, onnx_int8, torch_int8, torch_products
+from fewbits.experiments.bitwise.turns import shortest
+from fewbits.experiments.common import checkpoint_path
+from fewbits.experiments.comparison import TASKS, prepared
+from fewbits.training import load_model
+
+# (M, N, K): one large product, and those of convolutions of ResNet-18 as matrices.
+SHAPES = ((1024, 1024, 4096), (3136, 64, 576), (784, 256, 2304), (3136, 512, 4608))
+CONVS = ((56, 64), (28, 128), (14, 256), (7, 512))  # side, channels
+VECTOR = 4096
+SMALL = (64, 64, 512)  # where a contestant without fast code need not be waited for
+
+
+def _rows(task: str, seconds: dict[str, float], macs: int | None = None, threads: int = 1) -> Iterator[dict]:
+    for name, value in seconds.items():
+        yield {
+            "task": task,
+            "contestant": name,
+            "threads": threads,
+            "milliseconds": 1e3 * value,
+            "gops": 2 * macs / value / 1e9 if macs else np.nan,
+        }
+
+
+def products(rounds: int, peer: Peer | None) -> Iterator[dict]:
+    """The binary product against float32, bfloat16, int8 and a binary peer."""
+    rng = np.random.default_rng(0)
+    for m, n, k in SHAPES:
+        a = rng.standard_normal((m, k)).astype(np.float32)
+        words, weights = sign_words(a), prepare(sign_words(rng.standard_normal((n, k)).astype(np.float32)))
+        calls = torch_products(m, n, k) | {
+            "onnxruntime int8": onnx_int8(m, n, k),
+            "xnor": lambda w=words, p=weights, k=k: xnor_gemm(w, p, k),
+            "xnor, with packing": lambda a=a, p=weights, k=k: xnor_gemm(sign_words(a), p, k),
+        }
+        if peer:
+            calls["numkong"] = lambda m=m, n=n, k=k: peer.seconds(m, n, k)
+        yield from _rows(f"product {m} {n} {k}", shortest(calls, rounds), m * n * k)
+    m, n, k = SMALL
+    calls = {"torch float32": torch_products(m, n, k)["torch float32"], "torch int8": torch_int8(m, n, k)}
+    yield from _rows(f"product {m} {n} {k}", shortest(calls, rounds), m * n * k)
+
+
+def levels(rounds: int) -> Iterator[dict]:
+    """The ladder of the chapter, on the first shape."""
+    m, n, k = SHAPES[0]
+    rng = np.random.default_rng(0)
+    a, w = (rng.integers(0, 2**64, (rows, k // 64), dtype=np.uint64) for rows in (m, n))
+    calls = {"torch float32": torch_products(m, n, k)["torch float32"]}
+    for name, (count, layout, needs_avx2) in LEVELS.items():
+        if not needs_avx2 or "avx2" in isa.available():
+            calls[name] = partial(count, a, layout(w))
+    yield from _rows("levels", shortest(calls, rounds), m * n * k)
+
+
+def convolutions(rounds: int) -> Iterator[dict]:
+    """3×3 convolutions of one image, from float32 to int32: signs are packed within the time."""
+    rng = np.random.default_rng(0)
+    for side, channels in CONVS:
+        image = rng.standard_normal((1, side, side, channels)).astype(np.float32)
+        kernels = rng.standard_normal((channels, 3, 3, channels)).astype(np.float32)
+        weights = prepare_conv(sign_words(kernels), channels)
+        last = torch.from_numpy(image).permute(0, 3, 1, 2)  # channels last
+        first, kernel = last.contiguous(), torch.from_numpy(kernels).permute(0, 3, 1, 2)
+        kernel_first = kernel.contiguous()
+        calls = {
+            "torch float32, channels last": lambda x=last, w=kernel: F.conv2d(x, w, padding=1),
+            "torch float32": lambda x=first, w=kernel_first: F.conv2d(x, w, padding=1),
+            "xnor, with packing": lambda x=image, w=weights: conv3x3(sign_words(x), w),
+        }
+        with torch.inference_mode():
+            seconds = shortest(calls, 3 * rounds, 1.0)
+        yield from _rows(f"convolution {side} {channels}", seconds, 9 * side**2 * channels**2)
+
+
+def vectors(rounds: int) -> Iterator[dict]:
+    """A matrix times one vector: activations of 4 bits, weights of 1, 2 and 4."""
+    rng, n = np.random.default_rng(0), VECTOR
+    activations, codes = (rng.integers(0, 16, shape).astype(np.uint8) for shape in (n, (n, n)))
+    w, x = torch.randn(n, n), torch.randn(n)
+    int8 = onnx_int8(1, n, n)
+    calls = {"torch float32": lambda: torch.mv(w, x), "onnxruntime int8": int8}
+    calls |= {f"onnxruntime {bits} bits": onnx_few_bits(n, n, bits) for bits in (2, 4)}
+    for bits in (1, 2, 4):
+        weights = prepare_lut(codes >> (4 - bits), bits)
+        calls[f"tables {bits} bits"] = lambda weights=weights: lut_gemv(activations, weights)
+    yield from _rows("vector", shortest(calls, 6 * rounds), n * n)
+
+
+def few_bits(rounds: int) -> Iterator[dict]:
+    """Products of a-bit and w-bit integers on the first shape, bit by bit and by tables, from codes to int32."""
+    m, n, k = SHAPES[0]
+    rng = np.random.default_rng(0)
+    a, w = (rng.integers(0, 16, (rows, k)).astype(np.uint8) for rows in (m, n))
+    calls = {"torch float32": torch_products(m, n, k)["torch float32"], "onnxruntime int8": onnx_int8(m, n, k)}
+    for a_bits, w_bits in ((1, 1), (2, 1), (2, 2), (3, 3), (4, 4)):
+        codes, weights = a >> (4 - a_bits), prepare(bit_planes(w >> (4 - w_bits), w_bits))
+        calls[f"planes {a_bits}×{w_bits}"] = lambda c=codes, b=a_bits, p=weights: plane_gemm(bit_planes(c, b), p)
+    for bits in (2, 3, 4):
+        codes, weights = a >> (4 - bits), prepare_lut(w >> (4 - bits), bits)
+        calls[f"tables {bits}×{bits}"] = lambda c=codes, p=weights: lut_gemm(c, p)
+    ternary = (a % 3).astype(np.int8) - 1
+    signs = prepare(sign_words(rng.standard_normal((n, k)).astype(np.float32)))
+    both = prepare(ternary_planes((w % 3).astype(np.int8) - 1))
+    calls["ternary×binary"] = lambda: signs_gemm(ternary_planes(ternary), signs, (1, -1))
+    calls["ternary×ternary"] = lambda: plane_gemm(ternary_planes(ternary), both, (1, -1), (1, -1))
+    yield from _rows("few bits", shortest(calls, rounds, 1.5), m * n * k)
+
+
+def two_threads(rounds: int) -> Iterator[dict]:
+    """The first shape with one and two threads."""
+    m, n, k = SHAPES[0]
+    rng = np.random.default_rng(0)
+    a, w = (rng.integers(0, 2**64, (rows, k // 64), dtype=np.uint64) for rows in (m, n))
+    weights = prepare(w)
+    calls = {"1": lambda: xnor_gemm(a, weights, k), "2": lambda: xnor_gemm(a, weights, k, threads=2)}
+    seconds = shortest(calls, 6 * rounds)
+    for threads, value in seconds.items():
+        yield from _rows("threads", {"xnor": value}, m * n * k, int(threads))
+
+
+def packing(rounds: int) -> Iterator[dict]:
+    """Signs of 16 MiB of float32 into words."""
+    x = np.random.default_rng(0).standard_normal((1024, 4096)).astype(np.float32)
+    yield from _rows("packing", shortest({"signs": lambda: sign_words(x)}, 6 * rounds))
+
+
+# --- The network ------------------------------------------------------------------------------------------------------
+
+
+def trained_network() -> tuple[nn.Sequential, np.ndarray, torch.Tensor]:
+    """The kept BinaryNet, the test images of mnist5k as pixels (1000, 784) uint8, and as it was trained on them."""
+    model = load_model(binary_net(TASKS["mnist5k"].network), checkpoint_path("binary-binarynet")).eval()
+    images = prepared("mnist5k").test_images
+    return model, ((images + 1) * 127.5).round().to(torch.uint8).flatten(1).numpy(), images
+
+
+def network(rounds: int) -> Iterator[dict]:
+    """1000 images through the BinaryNet, in float32 and on packed bits, and what its parts take."""
+    model, pixels, images = trained_network()
+    packed = pack_network(model, 1 / 127.5, -1.0)
+    for layer in model:
+        if isinstance(layer, nn.Linear):
+            parametrize.remove_parametrizations(layer, "weight")  # its signs, computed once
+    planes, hidden, layers = bit_planes(pixels, 8), packed.hidden(pixels), packed.layers
+    first = signs_gemm(planes, layers[0].weights)
+    float_first = images.flatten(1)
+    calls = {
+        "float32": lambda: model(images),
+        "packed": lambda: packed(pixels),
+        "float32, first layer": lambda: model[1](float_first),
+        "packed, planes of pixels": lambda: bit_planes(pixels, 8),
+        "packed, first layer": lambda: signs_gemm(planes, layers[0].weights),
+        "packed, one hidden layer": lambda: xnor_gemm(hidden[0], layers[1].weights, 128),
+        "packed, one threshold": lambda: threshold_words(first, layers[0].limits),
+        "float32, one hidden layer": lambda: model[4](model_hidden),
+    }
+    with torch.inference_mode():
+        model_hidden = nn.Sequential(*model)[:4](images)
+        seconds = shortest(calls, 10 * rounds)
+    yield from _rows("network", seconds)

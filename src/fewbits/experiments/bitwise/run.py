@@ -1,0 +1,66 @@
+"""Are bit operations fast on a CPU? The race of the packed kernels against float32, int8 and binary peers.
+
+One thread, in turns, in one run; a contestant's time is that of its shortest call. With one thread the time is the
+thread's own CPU time. Written are ``data/results/bitwise_race.csv`` and ``bitwise_roofs.csv`` (each run adds its rows)
+and, from the rows of this run, ``data/results/bitwise.json``. A binary peer is asked only with ``--peer``; without it
+the recorded claim about the peer stays. Keep the machine quiet.
+"""
+
+import time
+
+import numba
+import pandas as pd
+import torch
+
+from fewbits import evidence
+from fewbits.bitwise import isa
+from fewbits.experiments.bitwise import race
+from fewbits.experiments.bitwise.claims import make_claims, memory_ratio
+from fewbits.experiments.bitwise.others import Peer
+from fewbits.experiments.bitwise.roofs import roofs
+from fewbits.experiments.common import recorded
+
+
+def add_arguments(parser) -> None:
+    """Options of ``python -m fewbits.experiments bitwise``."""
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant (default 5)")
+    parser.add_argument("--peer", metavar="PYTHON", help="interpreter of an environment with numkong")
+
+
+def run(options, command: str) -> None:
+    """Race, then write tables and claims."""
+    if options.rounds < 1:
+        raise ValueError(f"the number of rounds must be at least 1, got {options.rounds}")
+    evidence.code_version()
+    started = time.perf_counter()
+    torch.set_num_threads(1)
+    peer = Peer(options.peer) if options.peer else None
+    rows = []
+    parts = (race.levels, race.convolutions, race.vectors, race.few_bits, race.two_threads, race.packing, race.network)
+    for part in (lambda rounds: race.products(rounds, peer), *parts):
+        for row in part(options.rounds):
+            print(f"{row['task']:24s}{row['contestant']:30s}{row['milliseconds']:10.3f} ms{row['gops']:10.1f} GOP/s")
+            rows.append(row)
+    if peer:
+        peer.close()
+    found = roofs() if "avx2" in isa.available() else {}
+    for name, value in found.items():
+        print(f"roof {name}: {value:.1f}")
+
+    table = recorded("bitwise_race", ["run"])
+    number = 1 + int(table["run"].max()) if len(table) else 1
+    new = pd.DataFrame(rows).assign(run=number, path=isa.chosen(), cpu=numba.config.CPU_NAME or _cpu_name())
+    evidence.write_rows("bitwise_race", pd.concat([table, new], ignore_index=True))
+    if found:
+        roof_rows = pd.DataFrame({"roof": found.keys(), "value": found.values(), "run": number})
+        evidence.write_rows("bitwise_roofs", pd.concat([recorded("bitwise_roofs", ["run"]), roof_rows]))
+    claims = make_claims(new, found, memory_ratio(race.trained_network()[0]))
+    # The environment's place says nothing to others.
+    command = command.replace(options.peer, "PYTHON") if options.peer else command
+    evidence.record("bitwise", claims, command=command, wall_s=time.perf_counter() - started)
+
+
+def _cpu_name() -> str:
+    import llvmlite.binding
+
+    return llvmlite.binding.get_host_cpu_name()

@@ -1,0 +1,1 @@
+"""The experiment ``bn_folding``: what trains and measures for the records of its chapter."""

@@ -1,0 +1,185 @@
+"""INQ of MobileNet-V1 and MobileOne on CIFAR-100: one seed of one network, resumable (experiment ``inq``)."""
+
+import copy
+import math
+import time
+from dataclasses import replace
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fewbits import evidence
+from fewbits.data import Dataset, load, normalize, random_crop_flip
+from fewbits.experiments.common import ROOT, checkpoint_path
+from fewbits.experiments.inq.claims import (
+    CIFAR_KEYS,
+    STAGE_KEYS,
+    aligned_claims,
+    cifar_claims,
+    cited_claims,
+    merge_rows,
+    size_claims,
+)
+from fewbits.experiments.inq.training import OutOfTime, Trainer, apply_inq, changes_of, retrain
+from fewbits.mobileone import MobileNetV1, MobileOne, reparameterize
+from fewbits.nets import count_parameters
+from fewbits.training import distributed, load_model, save_model, seed_everything
+
+UNQUANTIZED = "unquantized"  # a variant: the control, nothing is frozen
+
+
+def cifar100(device: torch.device, images: int | None = None) -> Dataset:
+    """CIFAR-100, normalized, on ``device``; only the first ``images`` of each kind if given."""
+    data = load("cifar100")
+    if images is not None:
+        names = ("train_images", "train_labels", "test_images", "test_labels")
+        data = replace(data, **{name: getattr(data, name)[:images] for name in names})
+    data = normalize(data, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+    return replace(data, train_images=data.train_images.to(device), train_labels=data.train_labels.to(device))
+
+
+def float_network(network: str, seed: int = 0) -> nn.Module:
+    """A network "mobilenet" or "mobileone" (k = 4) from ``data/checkpoints``: trained, folded, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: none of this seed has been stored.
+    """
+    return load_model(reparameterize(MobileNetV1().eval()), checkpoint_path(checkpoint_name(network, "float", seed)))
+
+
+def checkpoint_name(network: str, form: str, seed: int) -> str:
+    """Of a network "mobilenet" or "mobileone", "float" or "inq"."""
+    return f"inq-{network}-{form}" + (f"-{seed}" if seed else "")
+
+
+def run_cifar(options, command: str) -> None:
+    """One seed of one network: train, fold, INQ, record; by one process, or by all that ``torchrun`` started."""
+    if options.pretrained and options.branches != 4:
+        raise SystemExit(f"--branches {options.branches}: the stored networks have 4, do not give --pretrained")
+    if options.pretrained and not options.variants:
+        raise SystemExit("--pretrained and no --variants: there is nothing to run")
+    for variant in set(options.variants) - {UNQUANTIZED}:
+        changes_of(variant)  # refused before anything is trained
+    with distributed.process_group() as device:
+        _run(options, command, device)
+
+
+def _run(options, command: str, device: torch.device) -> None:
+    started = time.perf_counter()
+    torch.backends.cudnn.benchmark = True
+    branches = options.branches if options.network == "mobileone" else 0
+    folder = ROOT / "data" / "runs" / f"inq-{options.network}-{branches}-{options.seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not options.resume:
+        raise SystemExit(f"data/runs/{folder.name} holds the state of such a run: go on with --resume, or delete it")
+    data = cifar100(device, options.images)
+    deadline = math.inf if options.minutes is None else started + 60 * options.minutes
+    trainer = Trainer(data, options.seed, options.batch_size, random_crop_flip, folder, deadline, progress=True)
+    inq_seed = options.seed if options.inq_seed is None else options.inq_seed
+    where = {"network": options.network, "branches": branches, "seed": options.seed}
+    rows, stages, predicted = [], [], {}
+
+    def add(form: str, variant: str, network: nn.Module, epochs: int, **counts) -> None:
+        network = copy.deepcopy(network).cpu()  # so that the record does not depend on the training device
+        classes = predict(network, data.test_images)
+        seed = options.seed if (form, variant) == ("float", "plain") else inq_seed
+        name = f"{options.network}-{branches}-{form}-{variant}-{options.seed}"
+        predicted[name if seed == options.seed else f"{name}-{seed}"] = classes
+        score = 100 * int((classes == data.test_labels).sum()) / len(classes)
+        bits = count_parameters(network) * (32 if form == "float" else 5)
+        row = where | {"form": form, "variant": variant, "inq_seed": seed, "accuracy": score, "bits": bits}
+        rows.append(row | {"epochs": epochs, "device": device.type} | counts)
+        print(rows[-1])
+        of_table = variant == "plain" and branches in (0, 4) and not options.images
+        if of_table and (form == "float" or options.seed == seed == 0) and distributed.is_first():
+            save_model(network, checkpoint_path(checkpoint_name(options.network, form, options.seed)))
+
+    try:
+        if options.pretrained:
+            folded = float_network(options.network, options.seed).to(device)
+        else:
+            folded = train_float(options, branches, trainer, device)
+            add("float", "plain", folded, options.epochs)
+        if inq_seed != options.seed:
+            folder_of_inq = folder / f"inq-{inq_seed}"
+            folder_of_inq.mkdir(exist_ok=True)
+            trainer = replace(trainer, seed=inq_seed, folder=folder_of_inq)
+        for variant in options.variants:
+            if variant == UNQUANTIZED:
+                network = copy.deepcopy(folded)
+                retrain(network, trainer, variant, options.inq_epochs, options.inq_lr)
+                add("float", variant, network, options.inq_epochs)
+                continue
+            outcome = apply_inq(folded, trainer, options.inq_epochs, variant=variant, lr=options.inq_lr)
+            stages += [where | {"variant": variant, "inq_seed": inq_seed} | stage for stage in outcome.stages]
+            epochs = options.inq_epochs * (len(outcome.stages) - 1)
+            counts = {"changed": outcome.changed, "outgrown": outcome.outgrown}
+            add("inq", variant, outcome.model, epochs, **counts)
+    except OutOfTime as stage:
+        print(f"The minutes are over in '{stage}'. Go on with --resume.")
+        return
+    if not distributed.is_first():
+        return
+    if options.images:
+        print("A part of the images: nothing is recorded.")
+        return
+    table = merge_rows("inq_cifar100", pd.DataFrame(rows), CIFAR_KEYS)
+    if stages:
+        merge_rows("inq_cifar100_stages", pd.DataFrame(stages), [*STAGE_KEYS, "stage"])
+    write_predictions(predicted, data.test_labels)
+    claims = size_claims() + cifar_claims(table) + aligned_claims(table) + cited_claims(table)
+    # Not the clock: an interrupted run goes on later.
+    wall_s = sum(pd.read_csv(log).seconds.sum() for log in folder.rglob("*.csv"))
+    evidence.record("inq", unrecorded(claims), command=command, wall_s=wall_s, device=device)
+
+
+def unrecorded(claims: list[dict]) -> list[dict]:
+    """Those whose numbers are not the recorded ones; the others keep the provenance of the run that they are from."""
+    try:
+        stored = {claim["id"]: claim for claim in evidence.load("inq")}
+    except FileNotFoundError:
+        return claims
+    return [claim for claim in claims if _numbers(claim) != _numbers(stored.get(claim["id"], {}))]
+
+
+def _numbers(claim: dict) -> tuple:
+    ours = claim.get("ours", {})
+    return ours.get("values", ours.get("value")), ours.get("seeds"), claim.get("expect"), claim.get("statement")
+
+
+def train_float(options, branches: int, trainer: Trainer, device: torch.device) -> nn.Module:
+    """MobileNet-V1 (``branches`` = 0) or MobileOne, trained in floating point and folded, in evaluation mode."""
+    seed_everything(options.seed)
+    model = (MobileOne(branches=branches, merged=True) if branches else MobileNetV1()).to(device)
+    loss = Smoothed(options.smoothing)
+    trainer.train(model, "float", options.epochs, options.lr, options.weight_decay, loss, peak=True)
+    return reparameterize(model.eval())
+
+
+class Smoothed:
+    """Cross-entropy with smoothed labels."""
+
+    def __init__(self, smoothing: float):
+        self.smoothing = smoothing
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self.smoothing)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """Class of each image, (N,) int64."""
+    return torch.cat([model(x).argmax(1) for x in images.split(500)])
+
+
+def write_predictions(predicted: dict[str, Tensor], labels: Tensor) -> None:
+    """Add one column per network to ``inq_predictions.csv``, one row per test image."""
+    try:
+        table = evidence.rows("inq_predictions")
+    except FileNotFoundError:
+        table = pd.DataFrame({"label": labels.numpy()})
+    for name, classes in predicted.items():
+        table[name] = classes.numpy()
+    evidence.write_rows("inq_predictions", table[["label", *sorted(table.columns.drop("label"))]])

@@ -1,0 +1,248 @@
+"""Logarithmic against linear data: after training, and in training with weights, activations and gradients of 5 bits.
+
+The network is a small CNN with batch normalization; weights, ReLU outputs and gradients are quantized per tensor, batch
+normalization stays in floating point. ``--data mnist`` repeats the part after training on all of MNIST, whose 10,000
+test images tell smaller differences apart; the claims on rounding then come from there.
+
+Written are ``data/results/logarithmic.json`` (claims), ``logarithmic_bits.csv`` (after training: one row per placement,
+range rule, method, bit width and seed; ``logarithmic_bits_mnist.csv`` for all of MNIST), ``logarithmic_training.csv``
+(one row per training run), ``logarithmic_accumulation.csv`` and the networks of seed 0 in ``data/checkpoints``.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Sequence
+from itertools import product
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from fewbits import evidence, logarithmic, uniform
+from fewbits.core.quantizer import Quantizer, quantize_activations, quantize_weights, weight_quantizers
+from fewbits.data import load
+from fewbits.experiments.common import checkpoint_path, seeds
+from fewbits.experiments.logarithmic.claims import accumulation_claims, rounding_claims, training_claims
+from fewbits.logarithmic import (
+    LogQuantizer,
+    QuantizeGradient,
+    full_scale_of_least_error,
+    full_scale_of_max,
+    log_accumulate,
+)
+from fewbits.training import accuracy, fit, save_model, seed_everything
+from fewbits.uniform import UniformQuantizer
+
+METHODS = ("linear", "linear 2^k", "log2", "log-sqrt2")
+PLACEMENTS = ("activations", "weights and activations")
+RULES = ("max", "least error")
+BITS = (5, 4, 3)
+EPOCHS = {"mnist5k": 6, "mnist": 2}
+CALIBRATION_IMAGES = 256
+HEADROOM = (0, 3, 6)
+# Every training run: method, bits of weights and activations, bits of gradients, headroom of a fixed gradient range in
+# octaves. None: in floating point; a range that follows the largest gradient of each step.
+TRAINING_RUNS = [
+    ("float", None, None, None),
+    *((method, 5, 5, None) for method in ("linear", "log2", "log-sqrt2")),
+    *((method, None, bits, None) for method, bits in product(("linear", "log2"), (5, 4, 3))),
+    *((method, None, 5, headroom) for method, headroom in product(("linear", "log2"), HEADROOM)),
+]
+FROZEN = {TRAINING_RUNS[0]: "cnn", ("linear", 5, 5, None): "linear5", ("log2", 5, 5, None): "log5"}
+
+
+def add_arguments(parser) -> None:
+    """Options of ``python -m fewbits.experiments logarithmic``."""
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
+    parser.add_argument("--data", choices=sorted(EPOCHS), default="mnist5k", help="data set (default mnist5k)")
+
+
+# --- Networks ------------------------------------------------------------------------------------------------------
+
+
+def network() -> nn.Sequential:
+    """Three 3×3 convolutions of stride 2 and two linear layers, for (N, 1, 28, 28); 47,674 parameters."""
+    layers = []
+    for inputs, outputs in ((1, 16), (16, 32), (32, 32)):
+        layers += [nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+    layers += [nn.Flatten(), nn.Linear(512, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 10)]
+    return nn.Sequential(*layers)
+
+
+def make_quantizer(method: str, bits: int, signed: bool) -> Quantizer:
+    """The quantizer of one of `METHODS`; the linear ones differ in their range only."""
+    if method.startswith("linear"):
+        return UniformQuantizer(bits, signed=signed)
+    return LogQuantizer(bits, {"log2": "2", "log-sqrt2": "sqrt2"}[method], signed)
+
+
+def linear_range(x: Tensor, method: str, rule: str, bits: int, signed: bool) -> tuple[Tensor, Tensor]:
+    """Range of a linear grid: up to the largest magnitude, or the least squared error within four octaves below it.
+
+    "linear" tries 17 clips, a quarter of an octave apart; "linear 2^k" only full scales that are powers of two, of
+    which the top code lies one step below, as in the paper.
+    """
+    largest = x.abs().max().item() or 1.0
+    if method == "linear 2^k":
+        top = (1 - 2.0 ** -(bits - signed)) * 2.0 ** math.ceil(math.log2(largest))
+        clips = [top / 2**octave for octave in range(5)]
+    else:
+        clips = [largest * 2 ** (-step / 4) for step in range(17)]
+
+    def error(clip: float) -> float:
+        quantizer = UniformQuantizer(bits, signed=signed)
+        quantizer.set_range(-clip if signed else 0.0, clip)
+        return (quantizer(x) - x).square().sum(dtype=torch.float64).item()
+
+    clip = clips[0] if rule == "max" else min(clips, key=error)
+    return x.new_tensor(-clip if signed else 0.0), x.new_tensor(clip)
+
+
+@torch.no_grad()
+def quantize_model(
+    model: nn.Module, method: str, weight_bits: int | None, activation_bits: int, images: Tensor, rule: str = "max"
+) -> nn.Module:
+    """A copy of ``model`` with ReLU outputs, and weights unless ``weight_bits`` is None, of a method in `METHODS`."""
+    model = copy.deepcopy(model)
+    full_scale = {"max": full_scale_of_max, "least error": full_scale_of_least_error}[rule]
+    if weight_bits is not None:
+        quantize_weights(model, lambda: make_quantizer(method, weight_bits, True), skip=())
+        for _, quantizer, latent in weight_quantizers(model):
+            if method.startswith("linear"):
+                quantizer.set_range(*linear_range(latent, method, rule, weight_bits, True))
+            else:
+                quantizer.set_full_scale(full_scale(latent, quantizer))
+    quantize_activations(model, lambda: make_quantizer(method, activation_bits, False))
+    if method.startswith("linear"):
+        return uniform.calibrate(model, images, lambda x: linear_range(x, method, rule, activation_bits, False))
+    return logarithmic.calibrate(model, images, full_scale)
+
+
+def quantize_training(
+    model: nn.Module, method: str, bits: int | None, gradient_bits: int | None, headroom: int | None, data
+) -> nn.Module:
+    """Put quantizers into ``model``, in place, for training: weights and activations of ``bits``, and gradients.
+
+    All ranges follow the tensor of each step. With a ``headroom`` those of the gradients are set once, by one backward
+    pass over the first 512 images before training, to 2^headroom times the largest gradient seen.
+    """
+    if bits is not None:
+        quantize_weights(model, lambda: make_quantizer(method, bits, True), skip=())
+        quantize_activations(model, lambda: make_quantizer(method, bits, False))
+    if gradient_bits is not None:
+        for layer in (nn.Conv2d, nn.Linear):
+            quantize_activations(
+                model, lambda: QuantizeGradient(make_quantizer(method, gradient_bits, True)), after=layer
+            )
+    if headroom is not None:
+        fix_gradient_ranges(model, headroom, data.train_images[:512], data.train_labels[:512])
+    return model
+
+
+def fix_gradient_ranges(model: nn.Module, headroom: int, images: Tensor, labels: Tensor) -> None:
+    """Fix the range of every gradient quantizer, ``headroom`` octaves above what one backward pass needs."""
+
+    def fix(quantizer, inputs, output):
+        largest = 2.0**headroom * inputs[0].abs().max()
+        if isinstance(quantizer, LogQuantizer):
+            quantizer.set_full_scale(full_scale_of_max(largest, quantizer))
+        else:
+            quantizer.set_range(-largest, largest)
+        return inputs[0]  # unquantized, so that no layer's range depends on another's rounding
+
+    places = [module.quantizer for module in model.modules() if isinstance(module, QuantizeGradient)]
+    hooks = [quantizer.register_forward_hook(fix) for quantizer in places]
+    nn.functional.cross_entropy(model(images), labels).backward()
+    model.zero_grad()
+    for hook in hooks:
+        hook.remove()
+
+
+def train(model: nn.Module, seed: int, data, epochs: int, lr: float = 0.05) -> list[dict]:
+    """Train ``model`` in place: SGD with momentum 0.9, one-cycle learning rate, batches of 128. Returns the history."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+    steps = epochs * -(-len(data.train_images) // 128)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+    return fit(
+        model, data.train_images, data.train_labels, epochs=epochs, optimizer=optimizer, scheduler=scheduler, seed=seed
+    )
+
+
+def test_accuracy(model: nn.Module, data) -> float:
+    """Accuracy on the test images in percent."""
+    return 100 * accuracy(model, data.test_images, data.test_labels)
+
+
+# --- The runs ------------------------------------------------------------------------------------------------------
+
+
+def run(options, command: str) -> None:
+    """Train and measure everything, then write claims, tables and checkpoints."""
+    started = time.perf_counter()
+    data, epochs = load(options.data), EPOCHS[options.data]
+    full = options.data == "mnist"
+    trained, rounded = [], []
+    for seed in seeds(options.seeds):
+        for settings in TRAINING_RUNS[:1] if full else TRAINING_RUNS:
+            seed_everything(seed)
+            model = quantize_training(network(), *settings, data)
+            history = train(model, seed, data, epochs)
+            names = ("method", "bits", "gradient_bits", "headroom", "seed", "loss", "accuracy")
+            row = (*settings, seed, history[-1]["loss"], test_accuracy(model, data))
+            trained.append(dict(zip(names, row, strict=True)))
+            print(*row, flush=True)
+            if seed == 0 and settings in FROZEN and not full:
+                save_model(model, checkpoint_path(f"logarithmic-{FROZEN[settings]}"))
+            if settings == TRAINING_RUNS[0]:
+                rounded += after_training(model, seed, data)
+    bits = pd.DataFrame(rounded)
+    evidence.write_rows("logarithmic_bits_mnist" if full else "logarithmic_bits", bits)
+    claims = rounding_claims(bits, "reduced" if full else "notebook")
+    if not full:
+        training = pd.DataFrame(trained)
+        evidence.write_rows("logarithmic_training", training)
+        accumulation = accumulation_errors(options.seeds)
+        evidence.write_rows("logarithmic_accumulation", accumulation)
+        claims += training_claims(training) + accumulation_claims(accumulation)
+    evidence.record("logarithmic", claims, command=command, wall_s=time.perf_counter() - started)
+
+
+def after_training(model: nn.Module, seed: int, data) -> list[dict]:
+    """Test accuracy of one float network, itself and rounded in every way."""
+    images = data.train_images[:CALIBRATION_IMAGES]
+    names = ("placement", "rule", "method", "bits", "seed", "accuracy")
+    rows = [("", "", "float", 32, seed, test_accuracy(model, data))]
+    for placement, rule, method, bits in product(PLACEMENTS, RULES, METHODS, BITS):
+        weight_bits = bits if placement == PLACEMENTS[1] else None
+        quantized = quantize_model(model, method, weight_bits, bits, images, rule)
+        rows.append((placement, rule, method, bits, seed, test_accuracy(quantized, data)))
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def accumulation_errors(
+    count: int, terms: Sequence[int] = (16, 64, 256, 1024), fraction_bits: Sequence[int] = (8, 16), rows: int = 500
+) -> pd.DataFrame:
+    """Relative error, in percent, of sums of positive products that are accumulated in the log domain.
+
+    The products are those of 4-bit codes of base 2 of two half-normal vectors, ``rows`` sums for each of ``count``
+    seeds. The accumulator s is read in two ways: as a logarithm, 2^s, and as a floating point number,
+    2^floor(s) · (1 + fraction).
+    """
+    table = []
+    for seed, length in product(seeds(count), terms):
+        generator = torch.Generator().manual_seed(seed)
+        quantizer = LogQuantizer(4, signed=False)
+        x, w = (quantizer.encode(torch.randn(rows, 2 * length, generator=generator).abs()) for _ in range(2))
+        kept = (x.signs() * w.signs()) > 0  # nearly all; a product of 0 is not added
+        powers = torch.stack([p[keep][:length] for p, keep in zip(x.fields() + w.fields(), kept, strict=True)])
+        exact = torch.exp2(powers.double()).sum(1)
+        for bits in fraction_bits:
+            s = log_accumulate(powers, bits).double() / 2**bits
+            readings = {"2^s": torch.exp2(s), "1 + fraction": torch.exp2(s.floor()) * (1 + s - s.floor())}
+            for reading, value in readings.items():
+                error = 100 * (value / exact - 1)
+                summary = {"mean": error.mean().item(), "root mean square": error.square().mean().sqrt().item()}
+                row = {"terms": length, "fraction_bits": bits, "reading": reading, "seed": seed}
+                table.append(row | summary)
+    return pd.DataFrame(table)

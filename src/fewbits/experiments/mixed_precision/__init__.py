@@ -1,0 +1,1 @@
+"""The experiment ``mixed_precision``: what trains and measures for the records of its chapter."""

@@ -1,0 +1,175 @@
+"""The network, the recipe and the methods of the experiment ``mixed_precision``."""
+
+import copy
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fewbits.core.macs import LayerWork, layer_work
+from fewbits.core.quantizer import quantize_weights
+from fewbits.data import Dataset, load
+from fewbits.fpga.latency import Processor, network_cycles
+from fewbits.mixed_precision import (
+    DistributionQuantizer,
+    constrain,
+    filter_bits,
+    learn_weight_bits,
+    mac_bits,
+    over_budget,
+    weight_size,
+)
+from fewbits.nets import VGGSmall
+from fewbits.training import accuracy, fit, seed_everything
+from fewbits.uniform import UniformQuantizer
+
+WIDTHS = (4, 4, 8, 8, 16, 16)  # as in a ResNet each stage has half the positions a side and twice the filters
+IMAGE_SHAPE = (1, 14, 14)
+FLOAT_EPOCHS, EPOCHS, BATCH, LR = 20, 12, 128, 1e-3
+LEARNING = 0.75  # share of the epochs in which the grids move; then only weights do, and the bits stay
+START_BITS = 6
+STRENGTH = 2.0  # of a penalty; a stronger one takes the same bits from every filter, whatever it costs
+# A small array for a small network: 2 filters times 32 positions at a time, one bit a cycle.
+PROCESSOR = Processor(lanes=32, columns=2, fill=4, setup=32)
+
+
+@dataclass(frozen=True)
+class Method:
+    """How bits are found; a method has several settings, which trade accuracy for cost.
+
+    Attributes:
+        settings: bits ("fixed", "post-training"), mean bits to aim at (a penalty), or step in standard deviations.
+        penalty: of the loss while training: "size", "macs" or None.
+        channel_axis: 0 for a grid per filter, None for one per layer.
+        trained: False for rounding a trained network.
+    """
+
+    settings: Sequence[float]
+    penalty: str | None = None
+    channel_axis: int | None = 0
+    trained: bool = True
+
+
+METHODS = {
+    "fixed": Method((2, 3, 4)),
+    "uhlich": Method((1.8, 2.2, 2.8), "size", None),
+    "uhlich filter-wise": Method((1.8, 2.2, 2.8), "size"),
+    "nakata": Method((1.8, 2.2, 2.8), "macs"),
+    "post-training": Method((3, 4, 5, 6), trained=False),
+    "sasaki": Method((1.0, 0.7, 0.5, 0.35, 0.25, 0.18), trained=False),
+}
+
+
+def network() -> VGGSmall:
+    """Six convolutions of 4 to 16 filters and a linear layer: 4,660 weights, 108,880 MACs for 14 × 14 pixels."""
+    return VGGSmall(*IMAGE_SHAPE[:2], 10, WIDTHS)
+
+
+def prepared() -> Dataset:
+    """``mnist5k``, averaged down to 14 × 14 pixels in [-1, 1]."""
+    data = load("mnist5k")
+    smaller = {name: 2 * F.avg_pool2d(getattr(data, name), 2) - 1 for name in ("train_images", "test_images")}
+    return dataclasses.replace(data, **smaller)
+
+
+def train_float(data: Dataset, seed: int, epochs: int = FLOAT_EPOCHS) -> nn.Module:
+    """The float network from which every method starts."""
+    seed_everything(seed)
+    model = network()
+    _train(model, torch.optim.Adam(model.parameters(), 3e-3), [_cosine(1.0)], data, seed, epochs)
+    return model
+
+
+def quantized(float_model: nn.Module, method: Method, setting: float) -> nn.Module:
+    """A copy of ``float_model`` with the method's quantizers, before training."""
+    model = copy.deepcopy(float_model)
+    if not method.trained:
+        make = partial(UniformQuantizer, int(setting), channel_axis=0)
+        if method is METHODS["sasaki"]:
+            make = partial(DistributionQuantizer, setting)
+        return quantize_weights(model, make, skip=())
+    if method.penalty is None:
+        return learn_weight_bits(model, setting, method.channel_axis, min_bits=setting, max_bits=setting)
+    return learn_weight_bits(model, START_BITS, method.channel_axis)
+
+
+def train_quantized(
+    float_model: nn.Module,
+    method: Method,
+    setting: float,
+    data: Dataset,
+    seed: int,
+    epochs: int = EPOCHS,
+    lr: float = LR,
+    **options,
+) -> nn.Module:
+    """Train weights, steps and ranges together, under the method's penalty.
+
+    Args:
+        lr: of the weights, at first; steps and ranges have twice that.
+        options: of :func:`fewbits.training.fit`.
+    """
+    model = quantized(float_model, method, setting)
+    if not method.trained:
+        return model
+    works = layer_work(model, data.train_images.shape[1:])
+    costs = {"size": (weight_size, sum(w.weights for w in works)), "macs": (mac_bits, sum(w.macs for w in works))}
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        wrong = F.cross_entropy(logits, labels)
+        if method.penalty is None:
+            return wrong
+        cost, count = costs[method.penalty]
+        return wrong + STRENGTH * over_budget(cost(model, works), setting * count)
+
+    named = dict(model.named_parameters())
+    grids = {name for name in named if name.endswith(("step_size", "q_max"))}
+    groups = [
+        {"params": [p for name, p in named.items() if name not in grids], "lr": lr},
+        {"params": [named[name] for name in sorted(grids)], "lr": 2 * lr},
+    ]
+    optimizer = torch.optim.Adam(groups)
+    _train(model, optimizer, [_cosine(1.0), _cosine(LEARNING)], data, seed, epochs, loss, **options)
+    return model
+
+
+def _cosine(share: float):
+    """From 1 to 0 along a cosine, in the first ``share`` of the training."""
+    return lambda done: 0.5 * (1 + math.cos(math.pi * min(1.0, done / share)))
+
+
+def _train(model, optimizer, courses, data, seed, epochs, loss=F.cross_entropy, **options) -> None:
+    steps = epochs * -(-len(data.train_images) // BATCH)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, [lambda step, course=course: course(step / steps) for course in courses]
+    )
+    images, labels = data.train_images, data.train_labels
+    options |= {"optimizer": optimizer, "scheduler": scheduler, "loss": loss, "after_step": constrain}
+    fit(model, images, labels, epochs=epochs, batch_size=BATCH, seed=seed, **options)
+
+
+def costs_of(bits: dict[str, list[int]], works: Sequence[LayerWork], processor: Processor = PROCESSOR) -> dict:
+    """What the bits of all filters cost: means per filter, per weight and per MAC, and cycles of one image."""
+    every = [(bit, work) for work in works for bit in bits[work.name]]
+
+    def mean(share) -> float:
+        return sum(bit * share(work) for bit, work in every) / sum(share(work) for _, work in every)
+
+    return {
+        "bits_per_filter": mean(lambda work: 1),
+        "bits_per_weight": mean(lambda work: work.weights_per_filter),
+        "bits_per_mac": mean(lambda work: work.macs_per_filter),
+        "cycles": network_cycles(processor, works, bits),
+    }
+
+
+def measure(model: nn.Module, data: Dataset, processor: Processor = PROCESSOR) -> dict:
+    """Test accuracy in percent, and :func:`costs_of` of a quantized network."""
+    row = {"accuracy": 100 * accuracy(model, data.test_images, data.test_labels)}
+    bits = filter_bits(model)
+    return row | (costs_of(bits, layer_work(model, data.test_images.shape[1:]), processor) if bits else {})

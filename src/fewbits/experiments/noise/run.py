@@ -1,0 +1,426 @@
+"""How far do the seed, the threads and the instruction set alone move the accuracy of a training run?
+
+A small convolutional network on ``mnist5k`` is trained with float, binary and 2-bit weights: with a few seeds in every
+setting of the machine that really changes something, and with many seeds in one setting. Frozen networks are evaluated
+in all settings. Written are ``data/results/noise.json`` (claims), ``noise_settings.csv`` (what each setting really
+switched), ``noise_hardware.csv``, ``noise_seeds.csv``, ``noise_divergence.csv``, ``noise_frozen.csv``, and three
+networks in ``data/checkpoints``.
+"""
+
+import copy
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from scipy import stats
+from torch import Tensor, nn
+
+from fewbits import evidence
+from fewbits.binary import XnorWeights
+from fewbits.core.quantizer import quantize_weights
+from fewbits.data import Dataset, load
+from fewbits.experiments.common import checkpoint_path, seeds
+from fewbits.training import correct, fit, load_model, save_model, seed_everything
+from fewbits.uniform import UniformQuantizer
+
+QUANTIZERS = {
+    "float": None,
+    "binary": XnorWeights,  # the sign of each weight times the mean magnitude of its filter
+    "2-bit": lambda: UniformQuantizer(2),  # -1, 0 or 1 times the largest magnitude of the layer
+}
+EPOCHS, PEAK_LR = 5, 5e-3
+RECIPES = ("constant", "one-cycle")  # of the learning rate
+
+_OLDEST = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"}
+# name -> threads, environment. The first is the reference. A setting that changes nothing on a machine is not run.
+SETTINGS = {
+    "2 threads": (2, {}),
+    "1 thread": (1, {}),
+    "ATen: no SIMD": (2, {"ATEN_CPU_CAPABILITY": "default"}),
+    "ATen: AVX2": (2, {"ATEN_CPU_CAPABILITY": "avx2"}),
+    "ATen: AVX-512": (2, {"ATEN_CPU_CAPABILITY": "avx512"}),
+    "oneDNN: SSE4.1": (2, {"ONEDNN_MAX_CPU_ISA": "SSE41"}),
+    "oneDNN: AVX2": (2, {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
+    "oneDNN: AVX-512": (2, {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}),
+    "MKL: COMPATIBLE": (2, {"MKL_CBWR": "COMPATIBLE"}),
+    "MKL: AVX2": (2, {"MKL_CBWR": "AVX2"}),
+    "MKL: AVX-512": (2, {"MKL_CBWR": "AVX512"}),
+    "all oldest": (2, _OLDEST),
+    "all oldest, 1 thread": (1, _OLDEST),
+}
+FARTHEST = "all oldest, 1 thread"  # its runs are compared with the reference step by step
+
+
+def add_arguments(parser) -> None:
+    """Options of ``python -m fewbits.experiments noise``."""
+    parser.add_argument("--seeds", type=int, default=20, help="seeds in one setting (default 20)")
+    parser.add_argument("--hardware-seeds", type=int, default=3, help="seeds in every setting (default 3)")
+
+
+# --- One training run -----------------------------------------------------------------------------------------------
+
+
+def small_cnn(method: str) -> nn.Sequential:
+    """Two convolutions with batch normalization and max-pooling, one linear layer: 2,722 parameters.
+
+    Input (N, 1, 28, 28), which is first averaged to 14 × 14; output (N, 10) logits. All weights are quantized.
+
+    Args:
+        method: "float", "binary" or "2-bit".
+    """
+    layers: list[nn.Module] = [nn.AvgPool2d(2)]
+    for inputs, outputs in ((1, 8), (8, 16)):
+        convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * 3 * 3, 10))
+    quantizer = QUANTIZERS[method]
+    return model if quantizer is None else quantize_weights(model, quantizer, skip=())
+
+
+def train(
+    method: str,
+    seed: int,
+    data: Dataset,
+    recipe: str = "constant",
+    dtype: torch.dtype = torch.float32,
+    after_step: Callable[[nn.Module], object] | None = None,
+) -> nn.Module:
+    """Train `small_cnn` for 5 epochs of 32 steps with Adam, in the setting in which the process runs.
+
+    Args:
+        method: "float", "binary" or "2-bit".
+        recipe: learning rate 0.005 throughout ("constant"), or rising to it and then falling to 0 ("one-cycle").
+        dtype: of weights and arithmetic; the initial weights are the same numbers for every dtype and setting.
+    """
+    model = _same_start(method, seed).to(dtype)
+    optimizer = torch.optim.Adam(model.parameters(), lr=PEAK_LR)
+    scheduler = None
+    if recipe == "one-cycle":
+        steps = EPOCHS * math.ceil(len(data.train_images) / 128)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LR, total_steps=steps)
+    fit(
+        model,
+        data.train_images,
+        data.train_labels,
+        epochs=EPOCHS,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        seed=seed,
+        after_step=after_step,
+    )
+    return model
+
+
+def _same_start(method: str, seed: int) -> nn.Module:
+    """`small_cnn` with initial weights that are the same bits everywhere.
+
+    torch's float32 draws differ in the last bit between instruction sets. Drawn in float64 and rounded, they agree.
+    """
+    seed_everything(seed)
+    torch.set_default_dtype(torch.float64)
+    try:
+        return small_cnn(method).float()
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def latent_weights(model: nn.Module) -> Tensor:
+    """All weights of the layers, latent where they are quantized, as one float64 vector."""
+    return torch.cat([p.detach().double().flatten() for p in model.parameters() if p.dim() > 1])
+
+
+@torch.no_grad()
+def logits(model: nn.Module, data: Dataset, dtype: torch.dtype) -> Tensor:
+    """Outputs for the test images, computed in ``dtype``, (1000, 10) float64."""
+    model = copy.deepcopy(model).to(dtype).eval()
+    return model(data.test_images.to(dtype)).double()
+
+
+def measure(model: nn.Module, data: Dataset) -> dict:
+    """Test accuracy in percent, and the mean cross entropy of the test images."""
+    right = correct(model, data.test_images, data.test_labels)
+    dtype = next(model.parameters()).dtype
+    return {
+        "accuracy": 100 * right / len(data.test_labels),
+        "loss": F.cross_entropy(logits(model, data, dtype), data.test_labels).item(),
+    }
+
+
+# --- Settings of the machine ----------------------------------------------------------------------------------------
+
+
+def probe() -> None:
+    """Print what ATen reports and the checksum of a random draw; oneDNN and MKL report on their own as they compute."""
+    torch.randn(64, 64) @ torch.randn(64, 64)
+    F.conv2d(torch.randn(8, 8, 16, 16), torch.randn(8, 8, 3, 3))
+    print("ATEN", torch.backends.cpu.get_cpu_capability())
+    seed_everything(0)
+    print("DRAW", _checksum(nn.Linear(64, 64).weight.detach()))
+
+
+def honoured(threads: int, environment: dict[str, str]) -> dict:
+    """What a process with this setting really uses: instruction sets by library, MKL's reproducibility mode.
+
+    ``draw`` is the checksum of the initial weights that torch gives a linear layer at seed 0.
+    """
+    output = _python("probe()", threads, environment | {"MKL_VERBOSE": "1", "ONEDNN_VERBOSE": "1"})
+    return {
+        "threads": threads,
+        "aten": _find(r"^ATEN (\S+)", output),
+        "onednn": _find(r"cpu,isa:(.+)$", output).removeprefix("Intel "),
+        "mkl": _find(r"CNR:(\S+)", output),
+        "draw": _find(r"^DRAW (\S+)", output),
+    }
+
+
+def settings_of_this_machine() -> pd.DataFrame:
+    """One row a setting, with what it switched; ``same_as`` names an earlier setting with the same effect."""
+    rows, first = [], {}
+    for name, (threads, environment) in SETTINGS.items():
+        row = {"setting": name, "variables": " ".join(f"{k}={v}" for k, v in environment.items())}
+        if "avx512" in row["variables"].lower() and not torch.cpu._is_avx512_supported():
+            rows.append(row | {"threads": threads, "same_as": "not available"})
+            continue
+        effect = honoured(threads, environment)
+        row |= effect | {"same_as": first.get(tuple(effect.values()), "")}
+        first.setdefault(tuple(effect.values()), name)
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("")
+
+
+def work(threads: int, hardware_seeds: int, folder: str) -> None:
+    """Everything that one setting has to do, in a process of its own; results go to files in ``folder``."""
+    torch.set_num_threads(threads)
+    data = load("mnist5k")
+    runs, trajectories, frozen = [], {}, []
+    for recipe in RECIPES:
+        for method in QUANTIZERS:
+            for precision in ("float32", "float64"):
+                if precision == "float64" and (method == "2-bit" or recipe == "one-cycle"):
+                    continue
+                for seed in seeds(hardware_seeds):
+                    steps: list[Tensor] = []
+                    model = train(
+                        method,
+                        seed,
+                        data,
+                        recipe,
+                        getattr(torch, precision),
+                        after_step=lambda model, steps=steps: steps.append(latent_weights(model)),
+                    )
+                    run = {"method": method, "precision": precision, "recipe": recipe, "seed": seed}
+                    runs.append(run | measure(model, data))
+                    trajectories[f"{method} {precision} {recipe} {seed}"] = torch.stack(steps)
+    for method in QUANTIZERS:
+        model = load_model(small_cnn(method), checkpoint_path(f"noise-{method}"))
+        single, double = (logits(model, data, dtype) for dtype in (torch.float32, torch.float64))
+        predicted = single.argmax(1)
+        frozen.append(
+            {
+                "method": method,
+                "correct": int((predicted == data.test_labels).sum()),
+                "predictions": _checksum(predicted),
+                "loss": F.cross_entropy(single, data.test_labels).item(),
+                "float32_error": (single - double).abs().max().item(),
+            }
+        )
+    (Path(folder) / "rows.json").write_text(json.dumps({"runs": runs, "frozen": frozen}))
+    torch.save(trajectories, Path(folder) / "trajectories.pt")
+
+
+def run_setting(name: str, hardware_seeds: int) -> tuple[list[dict], list[dict], dict[str, Tensor]]:
+    """`work` in a new process with the setting ``name``: its runs, its frozen evaluations, its trajectories."""
+    threads, environment = SETTINGS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        _python(f"work({threads}, {hardware_seeds}, {folder!r})", threads, environment)
+        rows = json.loads((Path(folder) / "rows.json").read_text())
+        trajectories = torch.load(Path(folder) / "trajectories.pt")
+    runs, frozen = ([{"setting": name} | row for row in rows[kind]] for kind in ("runs", "frozen"))
+    return runs, frozen, trajectories
+
+
+def _python(call: str, threads: int, environment: dict[str, str]) -> str:
+    """Standard output of a new interpreter that calls a function of this module in the given environment."""
+    inherited = {key: value for key, value in os.environ.items() if key not in _OLDEST}
+    inherited["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait do not spin: no difference but time on a busy machine
+    code = f"import torch; torch.set_num_threads({threads}); from fewbits.experiments.noise import *; {call}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=inherited | environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout
+
+
+def _checksum(values: Tensor) -> str:
+    return f"{zlib.crc32(values.numpy().tobytes()):08x}"
+
+
+def _find(pattern: str, text: str) -> str:
+    match = re.search(pattern, text, re.MULTILINE)
+    return match[1] if match else "?"
+
+
+def divergence(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[dict]:
+    """Distance of two runs after each step, relative to the weights' norm, and how many weights differ in sign."""
+    rows = []
+    for key, a in ours.items():
+        method, precision, recipe, seed = key.split()
+        distance = (a - theirs[key]).norm(dim=1) / a.norm(dim=1)
+        flips = ((a >= 0) != (theirs[key] >= 0)).sum(dim=1)
+        run = {"method": method, "precision": precision, "recipe": recipe, "seed": int(seed)}
+        rows += [
+            run | {"step": step, "distance": float(f"{d:.3g}"), "flips": f}
+            for step, (d, f) in enumerate(zip(distance.tolist(), flips.tolist(), strict=True), start=1)
+        ]
+    return rows
+
+
+# --- How many seeds? ------------------------------------------------------------------------------------------------
+
+
+def power(gain: float, sd: float, n: int, paired: bool = False, level: float = 0.95) -> float:
+    """Chance that a two-sided t test at ``level`` sees a true gain.
+
+    Args:
+        gain: true difference of the two methods' means, in the unit of ``sd``.
+        sd: standard deviation over seeds of each method; where ``paired``, of the difference within a seed.
+        n: seeds per method, >= 2.
+    """
+    if n < 2 or sd <= 0:
+        raise ValueError(f"n must be at least 2 and sd positive, got {n} and {sd}")
+    freedom, scaled = (n - 1, gain / sd * math.sqrt(n)) if paired else (2 * n - 2, gain / sd * math.sqrt(n / 2))
+    critical = stats.t.ppf((1 + level) / 2, freedom)
+    return float(stats.nct.sf(critical, freedom, scaled) + stats.nct.cdf(-critical, freedom, scaled))
+
+
+def seeds_needed(gain: float, sd: float, paired: bool = False, level: float = 0.95, wanted: float = 0.8) -> int:
+    """Fewest seeds per method with which `power` reaches ``wanted``."""
+    if gain == 0:
+        raise ValueError("gain must not be 0: no number of seeds shows a difference that is not there")
+    # The normal approximation is close from below; the t distribution decides.
+    quantiles = stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(wanted)
+    n = max(2, int((1 if paired else 2) * (quantiles * sd / gain) ** 2))
+    while n > 2 and power(abs(gain), sd, n - 1, paired, level) >= wanted:
+        n -= 1
+    while power(abs(gain), sd, n, paired, level) < wanted:
+        n += 1
+    return n
+
+
+# --- The experiment -------------------------------------------------------------------------------------------------
+
+
+def run(options, command: str) -> None:
+    """Run and measure everything, then write claims, tables and checkpoints."""
+    started = time.perf_counter()
+    data = load("mnist5k")
+    many = many_seeds(options.seeds, data)
+    evidence.write_rows("noise_seeds", many)
+    print(many.groupby(["recipe", "method"]).accuracy.agg(["mean", "std"]))
+
+    settings = settings_of_this_machine()
+    evidence.write_rows("noise_settings", settings)
+    print(settings)
+    hardware, frozen, reference = [], [], {}
+    for name in settings.setting[settings.same_as == ""]:
+        runs, evaluations, trajectories = run_setting(name, options.hardware_seeds)
+        hardware += runs
+        frozen += evaluations
+        reference = reference or trajectories
+        print(f"{name}: done after {time.perf_counter() - started:.0f} s", flush=True)
+        if name == FARTHEST:
+            evidence.write_rows("noise_divergence", pd.DataFrame(divergence(reference, trajectories)))
+    hardware, frozen = pd.DataFrame(hardware), pd.DataFrame(frozen)
+    evidence.write_rows("noise_hardware", hardware)
+    evidence.write_rows("noise_frozen", frozen)
+    claims = make_claims(many, hardware, frozen)
+    evidence.record("noise", claims, command=command, wall_s=time.perf_counter() - started)
+
+
+def many_seeds(count: int, data: Dataset) -> pd.DataFrame:
+    """Accuracy of every method, recipe and seed in one setting; seed 0 of one-cycle becomes the frozen networks."""
+    torch.set_num_threads(1)
+    rows = []
+    for seed in seeds(count):
+        for recipe in RECIPES:
+            for method in QUANTIZERS:
+                model = train(method, seed, data, recipe)
+                row = {"recipe": recipe, "seed": seed}
+                rows.append(row | {"method": method} | measure(model, data))
+                if recipe == "one-cycle" and seed == 0:
+                    save_model(model, checkpoint_path(f"noise-{method}"))
+                if recipe == "one-cycle" and method == "float":
+                    rounded = quantize_weights(model, lambda: UniformQuantizer(4, channel_axis=0), skip=())
+                    rows.append(row | {"method": "float, rounded to 4 bits"} | measure(rounded, data))
+    return pd.DataFrame(rows)
+
+
+def make_claims(many: pd.DataFrame, hardware: pd.DataFrame, frozen: pd.DataFrame) -> list[dict]:
+    """The claims, without verdicts: those are computed from ``expect`` when they are recorded."""
+    seed_list = sorted(hardware.seed.unique().tolist())
+    by_seed = hardware.groupby(["recipe", "precision", "method", "seed"])
+    width = by_seed.accuracy.agg(lambda values: values.max() - values.min())
+    loss_width = by_seed.loss.agg(lambda values: (values.max() - values.min()) / values.mean())
+    seed_sd = many.groupby(["recipe", "method"]).accuracy.std()
+    within = by_seed.accuracy.var().groupby(["recipe", "precision", "method"]).mean() ** 0.5
+    moved = frozen.groupby("method").predictions.nunique() - 1
+    settings = frozen.setting.nunique()
+
+    def ours(unit, **values):
+        return {"unit": unit, "scale": "notebook", **values}
+
+    return [
+        {
+            "id": "noise/frozen-identical",
+            "statement": f"Frozen networks predict the same in {settings} settings: networks whose predictions change",
+            "ours": ours("networks", value=int((moved > 0).sum())),
+            "expect": {"max": 0, "scale": "notebook"},
+        },
+        {
+            "id": "noise/float64-identical",
+            "statement": "Trained in float64, a float network ends at the same test loss to 8 digits in all settings",
+            "ours": ours("relative range", value=float(f"{loss_width['constant', 'float64', 'float'].max():.2e}")),
+            "expect": {"max": 1e-8, "scale": "notebook"},
+        },
+        {
+            "id": "noise/float64-ste-identical",
+            "statement": "Trained in float64, a binary network ends at the same test loss to 8 digits in all settings",
+            "ours": ours("relative range", value=float(f"{loss_width['constant', 'float64', 'binary'].max():.2e}")),
+            "expect": {"max": 1e-8, "scale": "notebook"},
+        },
+        {
+            "id": "noise/ste-larger-than-float",
+            "statement": "At one seed, settings alone move accuracy further with binary than with float weights",
+            "ours": ours(
+                "pt",
+                values=[
+                    round(width["constant", "float32", "binary", s] - width["constant", "float32", "float", s], 4)
+                    for s in seed_list
+                ],
+                seeds=seed_list,
+            ),
+            "expect": {"min": 0.0, "scale": "notebook"},
+        },
+        {
+            "id": "noise/hardware-like-seed",
+            "statement": "With binary weights, settings spread accuracy about as much as seeds do (ratio of spreads)",
+            "ours": ours("×", value=round(within["constant", "float32", "binary"] / seed_sd["constant", "binary"], 3)),
+            "expect": {"min": 0.3, "max": 1.5, "scale": "notebook"},
+        },
+        {
+            "id": "noise/seeds-needed",
+            "statement": "To see a gain of 1 point with binary weights, a method needs more than the usual 5 seeds",
+            "ours": ours("seeds", value=seeds_needed(1.0, float(seed_sd["one-cycle", "binary"]))),
+            "expect": {"min": 6, "scale": "notebook"},
+        },
+    ]

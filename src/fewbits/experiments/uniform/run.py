@@ -1,0 +1,192 @@
+"""Accuracy against bits for uniform quantization, after training (PTQ) and during training (QAT).
+
+The network is a 784-128-64-10 perceptron on ``mnist5k``, so the whole run takes minutes on a laptop. Written are
+``data/results/uniform.json`` (claims), ``data/results/uniform_bits.csv`` (one row per method, bit width and seed),
+``data/results/uniform_calibration.csv``, and the networks of seed 0 in ``data/checkpoints``.
+"""
+
+import time
+from functools import partial
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from fewbits import evidence
+from fewbits.core.quantizer import weight_layers
+from fewbits.data import load
+from fewbits.experiments.common import checkpoint_path, seeds
+from fewbits.nets import MLP
+from fewbits.training import accuracy, fit, save_model, seed_everything
+from fewbits.uniform import UniformQuantizer, entropy_range, integer_linear, max_range, percentile_range, quantize_model
+
+SIZES = (784, 128, 64, 10)
+BITS = (8, 6, 5, 4, 3, 2)
+FLOAT_EPOCHS, QAT_EPOCHS = 20, 8
+CALIBRATION_IMAGES = 512
+
+
+def add_arguments(parser) -> None:
+    """Options of ``python -m fewbits.experiments uniform``."""
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
+
+
+def train_float(seed: int, data, epochs: int = FLOAT_EPOCHS) -> torch.nn.Module:
+    """The float network of one seed: Adam, one-cycle learning rate up to 0.003, batches of 128."""
+    seed_everything(seed)
+    return train(MLP(SIZES), seed, data, epochs, lr=3e-3)
+
+
+def train(model: torch.nn.Module, seed: int, data, epochs: int, lr: float) -> torch.nn.Module:
+    """Train ``model`` in place on the training images of ``data``."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    steps = epochs * -(-len(data.train_images) // 128)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+    fit(model, data.train_images, data.train_labels, epochs=epochs, optimizer=optimizer, scheduler=scheduler, seed=seed)
+    return model
+
+
+def test_accuracy(model: torch.nn.Module, data) -> float:
+    """Accuracy on the 1,000 test images in percent."""
+    return 100 * accuracy(model, data.test_images, data.test_labels)
+
+
+def run(options, command: str) -> None:
+    """Train and measure everything, then write claims, tables and checkpoints."""
+    started = time.perf_counter()
+    data = load("mnist5k")
+    calibration_images = data.train_images[:CALIBRATION_IMAGES]
+    curve, calibration, weight_errors, mismatches = [], [], [], []
+    for seed in seeds(options.seeds):
+        model = train_float(seed, data)
+        curve.append({"method": "float", "bits": 32, "seed": seed, "accuracy": test_accuracy(model, data)})
+        weight_errors.append(per_channel_error_ratio(model))
+        mismatches.append(integer_mismatches(model, data))
+        for bits in BITS:
+            # Per tensor only in weights; everything else as in "ptq".
+            for method, axis in (("ptq", 0), ("ptq per tensor", None)):
+                quantized = quantize_model(model, bits, bits, calibration_images, channel_axis=axis)
+                row = {"method": method, "bits": bits, "seed": seed, "accuracy": test_accuracy(quantized, data)}
+                curve.append(row)
+            calibration += compare_calibrations(model, bits, seed, data, calibration_images)
+            quantized = quantize_model(model, bits, bits, calibration_images)
+            train(quantized, seed, data, QAT_EPOCHS, lr=1e-3)
+            curve.append({"method": "qat", "bits": bits, "seed": seed, "accuracy": test_accuracy(quantized, data)})
+            if seed == 0 and bits == 2:
+                save_model(quantized, checkpoint_path("uniform-mlp-w2a2"))
+        if seed == 0:
+            save_model(model, checkpoint_path("uniform-mlp"))
+        print(pd.DataFrame(curve).query("seed == @seed").pivot(index="bits", columns="method", values="accuracy"))
+    curve = pd.DataFrame(curve)
+    calibration = pd.DataFrame(calibration)
+    evidence.write_rows("uniform_bits", curve)
+    evidence.write_rows("uniform_calibration", calibration)
+    claims = make_claims(curve, calibration, weight_errors, mismatches)
+    evidence.record("uniform", claims, command=command, wall_s=time.perf_counter() - started)
+
+
+def compare_calibrations(model, bits: int, seed: int, data, images) -> list[dict]:
+    """Test accuracy after PTQ with each way to choose the activation range; weights at 8 bits."""
+    methods = {
+        "max": max_range,
+        "percentile 99.9": partial(percentile_range, percentile=99.9),
+        "percentile 99.99": partial(percentile_range, percentile=99.99),
+        "entropy": partial(entropy_range, bits=bits),
+    }
+    return [
+        {
+            "calibration": name,
+            "bits": bits,
+            "seed": seed,
+            "accuracy": test_accuracy(quantize_model(model, 8, bits, images, range_of=range_of), data),
+        }
+        for name, range_of in methods.items()
+    ]
+
+
+def per_channel_error_ratio(model, bits: int = 4) -> float:
+    """Squared weight error per tensor divided by that per channel, all layers together."""
+
+    def squared_error(axis):
+        quantizer = UniformQuantizer(bits, channel_axis=axis)
+        layers = weight_layers(model).values()
+        return sum(F.mse_loss(quantizer(w), w, reduction="sum").item() for w in (layer.weight for layer in layers))
+
+    return squared_error(None) / squared_error(0)
+
+
+@torch.no_grad()
+def integer_mismatches(model, data, bits: int = 8) -> int:
+    """Outputs of the first layer on all test images where integers and float64 simulation differ by more than 1e-12."""
+    layer = next(iter(weight_layers(model.double()).values()))
+    x_quantizer, w_quantizer = UniformQuantizer(bits, symmetric=False), UniformQuantizer(bits, channel_axis=0)
+    images = data.test_images.double().flatten(1)
+    x, w = x_quantizer.encode(images), w_quantizer.encode(layer.weight)
+    accumulator, scale = integer_linear(x, w)
+    simulated = F.linear(x_quantizer(images), w_quantizer(layer.weight))
+    model.float()
+    return int((accumulator * scale - simulated).abs().gt(1e-12 * simulated.abs().max()).sum())
+
+
+def make_claims(curve, calibration, weight_errors, mismatches) -> list[dict]:
+    """The chapter's claims, without verdicts: those are computed from ``expect`` when they are recorded."""
+    by = curve.set_index(["method", "bits", "seed"]).accuracy
+    seed_list = sorted(curve.seed.unique().tolist())
+
+    def per_seed(function):
+        return [round(float(function(seed)), 4) for seed in seed_list]
+
+    def ours(values, unit, scale="notebook"):
+        return {"unit": unit, "values": values, "seeds": seed_list, "scale": scale}
+
+    clip = calibration.set_index(["calibration", "bits", "seed"]).accuracy
+    return [
+        {
+            "id": "uniform/int8-drop",
+            "statement": "8-bit weights and activations cost at most 1 point of accuracy, without any retraining",
+            "paper": {"key": "wu2020", "where": "abstract (some networks retrained)", "value": 1.0, "unit": "pt"},
+            "ours": ours(per_seed(lambda s: by["float", 32, s] - by["ptq", 8, s]), "pt"),
+            "expect": {"max": 1.0},
+        },
+        {
+            "id": "uniform/ptq-fails-at-2",
+            "statement": "At 2 bits, rounding a finished network costs more than 10 points",
+            "paper": {"key": "gholami2021", "where": "Sec. III-G", "value": "fails at very low precision"},
+            "ours": ours(per_seed(lambda s: by["float", 32, s] - by["ptq", 2, s]), "pt"),
+            "expect": {"min": 10.0, "scale": "notebook"},
+        },
+        {
+            "id": "uniform/qat-recovers",
+            "statement": "Training with the quantizer in the loop wins back accuracy that rounding loses, at 2 bits",
+            "paper": {"key": "wu2020", "where": "Sec. 5.2", "value": "recovers the loss"},
+            "ours": ours(per_seed(lambda s: by["qat", 2, s] - by["ptq", 2, s]), "pt"),
+            "expect": {"min": 0.0},
+        },
+        {
+            "id": "uniform/per-channel-error",
+            "statement": "At 4 bits, one scale per tensor makes a larger squared weight error than one per channel",
+            "paper": {"key": "wu2020", "where": "Sec. 3.2", "value": "larger"},
+            "ours": ours([round(value, 4) for value in weight_errors], "×"),
+            "expect": {"min": 1.0, "scale": "notebook"},
+        },
+        {
+            "id": "uniform/clipping-helps-at-2",
+            "statement": "With 2-bit activations, clipping by entropy beats covering the whole range",
+            "paper": {"key": "wu2020", "where": "Sec. 4", "value": "max is not always best"},
+            "ours": ours(per_seed(lambda s: clip["entropy", 2, s] - clip["max", 2, s]), "pt"),
+            "expect": {"min": 0.0, "scale": "notebook"},
+        },
+        {
+            "id": "uniform/clipping-idle-at-8",
+            "statement": "With 8-bit activations, clipping by entropy changes accuracy by less than 0.2 point",
+            "ours": ours(per_seed(lambda s: clip["entropy", 8, s] - clip["max", 8, s]), "pt"),
+            "expect": {"min": -0.2, "max": 0.2, "scale": "notebook"},
+        },
+        {
+            "id": "uniform/integer-equals-simulated",
+            "statement": "A linear layer on 8-bit integers gives the simulated layer's outputs: none differs",
+            "paper": {"key": "jacob2018", "where": "Sec. 2.2", "value": 0, "unit": "outputs"},
+            "ours": ours(mismatches, "outputs"),
+            "expect": {"max": 0, "scale": "notebook"},
+        },
+    ]

@@ -1,0 +1,1 @@
+"""The experiment ``vector``: what trains and measures for the records of its chapter."""

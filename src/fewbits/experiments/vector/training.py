@@ -1,0 +1,234 @@
+"""How the networks of the experiment ``vector`` are trained, compressed and weighed."""
+
+import copy
+import lzma
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from fewbits.core import container, huffman
+from fewbits.core.quantizer import weight_layers
+from fewbits.data import Dataset
+from fewbits.nets import LeNet5, lenet_300_100
+from fewbits.training import accuracy, fit, seed_everything
+from fewbits.vector import INITS, DeepCompression, SoftSharing, plain_state, squared_error
+
+NETWORKS = {"lenet-300-100": lenet_300_100, "lenet-5": LeNet5}
+# Share of the weights that survive in each layer, as commonly reported for Deep Compression.
+KEEP = {
+    "lenet-300-100": {"1": 0.08, "3": 0.09, "5": 0.26},
+    "lenet-5": {"0": 0.66, "2": 0.12, "5": 0.08, "7": 0.19},
+}
+K = 32  # entries of each codebook
+STAGES = (1 / 3, 2 / 3, 1)  # powers of the final shares: pruning in three steps
+MERGE = 0.1  # nats
+INIT_BITS = (2, 3, 4, 5)
+HISTOGRAM = np.linspace(-1, 1, 161)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Epochs of each phase; batch size and tau of soft weight-sharing; everything else is the same for all networks.
+
+    For MNIST, tau was chosen with 10,000 held-out training images, between 0.02 and 0.08, which were both tried, as
+    were 0.005, and 0.03 with Gamma priors that want narrower components.
+    """
+
+    train: int
+    retrain: int
+    fine_tune: int
+    soft: int
+    soft_batch: int
+    tau: float
+    inits: bool = field(default=False)
+
+
+RECIPES = {
+    ("mnist", "lenet-300-100"): Recipe(train=20, retrain=5, fine_tune=3, soft=20, soft_batch=512, tau=0.05, inits=True),
+    ("mnist", "lenet-5"): Recipe(train=5, retrain=1, fine_tune=1, soft=4, soft_batch=256, tau=0.05),
+    ("mnist5k", "lenet-300-100"): Recipe(train=40, retrain=10, fine_tune=5, soft=40, soft_batch=128, tau=0.005),
+    ("mnist5k", "lenet-5"): Recipe(train=20, retrain=5, fine_tune=3, soft=20, soft_batch=128, tau=0.005),
+}
+
+
+def percent(model: nn.Module, data: Dataset) -> float:
+    """Test accuracy."""
+    return round(100 * accuracy(model, data.test_images, data.test_labels), 4)
+
+
+def train(model: nn.Module, data: Dataset, seed: int, epochs: int, lr: float = 1e-3, after_step=None) -> None:
+    """Adam with L2 decay, and a learning rate that falls to 0 as a cosine. The decay kills weights of dead pixels."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr, weight_decay=1e-5)
+    _fit(model, data, seed, epochs, 128, optimizer, after_step=after_step)
+
+
+def _fit(model, data, seed, epochs, batch_size, optimizer, **settings) -> None:
+    steps = epochs * -(-len(data.train_images) // batch_size)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    settings |= {"epochs": epochs, "optimizer": optimizer, "scheduler": scheduler}
+    fit(model, data.train_images, data.train_labels, batch_size=batch_size, seed=seed, **settings)
+
+
+def float_network(data: Dataset, network: str, seed: int) -> nn.Module:
+    """A trained float network."""
+    seed_everything(seed)
+    model = NETWORKS[network]()
+    train(model, data, seed, RECIPES[data.name, network].train)
+    return model
+
+
+def size(model: nn.Module, coding: str) -> int:
+    """Bytes of the file of ``model``."""
+    return len(container.to_bytes(plain_state(model), coding))
+
+
+def pruned_network(model: nn.Module, data: Dataset, network: str, seed: int) -> DeepCompression:
+    """Prune ``model`` in place, in steps, and retrain what is left after each."""
+    compression = DeepCompression(model)
+    for stage in STAGES:
+        compression.prune({name: share**stage for name, share in KEEP[network].items()})
+        train(model, data, seed, RECIPES[data.name, network].retrain, after_step=compression.keep_pruned)
+    return compression
+
+
+def fine_tune(model: nn.Module, data: Dataset, seed: int, epochs: int) -> None:
+    """Train codebooks and biases."""
+    train(model, data, seed, epochs, lr=2e-4)
+
+
+def deep_compression(model: nn.Module, data: Dataset, network: str, seed: int) -> Iterator[tuple[dict, nn.Module]]:
+    """Rows of the stages after pruning, each with the network as it is then. ``model`` is pruned and stays as it is."""
+    compression = DeepCompression(copy.deepcopy(model))
+    compression.prune(1.0)
+    compression.share(K)
+    shared = compression.model
+    yield {"stage": "shared", "accuracy": percent(shared, data), "bytes": size(shared, "shared")}, shared
+    fine_tune(shared, data, seed, RECIPES[data.name, network].fine_tune)
+    tuned = percent(shared, data)
+    yield {"stage": "fine-tuned", "accuracy": tuned, "bytes": size(shared, "shared")}, shared
+    # What counts is the network that comes out of the file.
+    content = container.to_bytes(plain_state(shared))
+    back = NETWORKS[network]()
+    back.load_state_dict(container.from_bytes(content))
+    yield {"stage": "huffman", "accuracy": percent(back, data), "bytes": len(content)}, back
+
+
+def compare_inits(model: nn.Module, data: Dataset, seed: int) -> Iterator[dict]:
+    """Codebooks of 2 to 5 bits from each init and from the optimum, before and after one epoch of fine-tuning."""
+    weights = {name: layer.weight.detach() for name, layer in weight_layers(model).items()}
+    energy = sum(float(w.double().square().sum()) for w in weights.values())
+    for bits in INIT_BITS:
+        for init in (*INITS, "optimal"):
+            compression = DeepCompression(copy.deepcopy(model))
+            compression.share(2**bits, init, seed)
+            shared = compression.model
+            codebooks = {name: layer.parametrizations.weight[0] for name, layer in weight_layers(shared).items()}
+            error = sum(squared_error(w[w != 0], codebooks[name].centroids.detach()) for name, w in weights.items())
+            row = {"init": init, "bits": bits, "error": error / energy, "before": percent(shared, data)}
+            fine_tune(shared, data, seed, 1 if data.name == "mnist" else 5)
+            yield row | {"after": percent(shared, data)}
+
+
+def soft_sharing(
+    model: nn.Module, data: Dataset, network: str, seed: int, snapshots: int = 0
+) -> tuple[list[dict], pd.DataFrame, pd.DataFrame]:
+    """Soft weight-sharing of the trained float ``model``, in place.
+
+    Args:
+        snapshots: how often to look at the mixture on the way, evenly spaced in steps, the start not counted.
+    Returns:
+        rows of the stages; the mixture (step, component, mixing, mean, std) and histograms (step, left, count).
+    """
+    recipe = RECIPES[data.name, network]
+    sharing = SoftSharing(model, recipe.tau, len(data.train_images))
+    steps = recipe.soft * -(-len(data.train_images) // recipe.soft_batch)
+    wanted = {round(part * steps / snapshots) for part in range(snapshots + 1)} if snapshots else set()
+    mixtures, histograms, step = [], [], 0
+
+    def look() -> None:
+        for component, values in enumerate(zip(*sharing.prior.components(), strict=True)):
+            named = zip(("mixing", "mean", "std"), (float(value) for value in values), strict=True)
+            mixtures.append({"step": step, "component": component} | {key: round(v, 8) for key, v in named})
+        counts, _ = np.histogram(sharing.weights().detach().numpy(), HISTOGRAM)
+        histograms.extend({"step": step, "left": left, "count": n} for left, n in zip(HISTOGRAM, counts, strict=False))
+
+    def after_step(_: nn.Module) -> None:
+        nonlocal step
+        step += 1
+        if step in wanted:
+            look()
+
+    if wanted:
+        look()
+    prior = sharing.prior
+    groups = [
+        {"params": list(model.parameters()), "lr": 1e-3},
+        {"params": [prior.means], "lr": 1e-3},
+        {"params": [prior.log_precision, prior.logits], "lr": 1e-2},
+    ]
+    optimizer = torch.optim.Adam(groups)
+    _fit(model, data, seed, recipe.soft, recipe.soft_batch, optimizer, loss=sharing.loss, after_step=after_step)
+    rows = [{"stage": "trained", "accuracy": percent(model, data), "bytes": size(model, "plain")}]
+    components = len(sharing.finish(MERGE).all_means())
+    row = {"stage": "argmax", "accuracy": percent(model, data), "bytes": size(model, "huffman")}
+    return [*rows, row | {"components": components}], pd.DataFrame(mixtures), pd.DataFrame(histograms)
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+
+def zeros(state: Mapping[str, Tensor]) -> float:
+    """Share of zeros among the weights, in percent."""
+    weights = [tensor for tensor in state.values() if tensor.dim() > 1]
+    return 100 * sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
+
+
+def other_sizes(state: Mapping[str, Tensor]) -> dict[str, float]:
+    """What else could be done with the same tensors, in bytes.
+
+    * ``xz of floats``: LZMA at its strongest over the float32 numbers;
+    * ``xz of indices``: over one byte per weight, its index; codebooks and biases as they are;
+    * ``entropy``: what an ideal coder needs that knows each layer's share of every value, and takes the weights for
+      independent; codebooks and biases as they are.
+    """
+    floats, indices, rest, bits = b"", b"", 0, 0.0
+    for tensor in state.values():
+        pattern = tensor.detach().numpy().reshape(-1).view(np.uint32)
+        floats += pattern.tobytes()
+        table, codes, counts = np.unique(pattern, return_inverse=True, return_counts=True)
+        if tensor.dim() > 1 and len(table) <= 256:
+            indices += codes.astype(np.uint8).tobytes()
+            rest += 4 * len(table)
+            bits += len(codes) * huffman.entropy(counts)
+        else:
+            rest += pattern.nbytes
+    best = {"preset": 9 | lzma.PRESET_EXTREME}
+    return {
+        "xz of floats": len(lzma.compress(floats, **best)),
+        "xz of indices": len(lzma.compress(indices, **best)) + rest,
+        "entropy": round(bits / 8 + rest, 1),
+    }
+
+
+def streams(state: Mapping[str, Tensor], width: int = 5) -> Iterator[dict]:
+    """Entropy and Huffman length of the two streams of each weight, in bits per symbol."""
+    for name, tensor in state.items():
+        if tensor.dim() < 2:
+            continue
+        pattern = tensor.detach().numpy().reshape(-1).view(np.uint32)
+        kept, gaps = container.relative_positions(pattern, width)
+        for stream, symbols in (("gaps", gaps), ("indices", np.unique(kept, return_inverse=True)[1])):
+            counts = np.bincount(symbols)
+            length = float((counts * huffman.code_lengths(counts).astype(float)).sum() / len(symbols))
+            yield {
+                "tensor": name,
+                "stream": stream,
+                "symbols": len(symbols),
+                "entropy": round(huffman.entropy(counts), 6),
+                "huffman": round(length, 6),
+            }

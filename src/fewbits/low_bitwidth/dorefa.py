@@ -1,0 +1,205 @@
+"""DoReFa-Net (zhou2016dorefa): few bits for weights, activations *and gradients*.
+
+All three start from one step: ``q_k(z) = round(n z) / n`` with ``n = 2**k - 1``, which moves a number z in [0, 1] to
+one of 2^k evenly spaced values. Weights and gradients are first mapped to [0, 1] and afterwards back to [-1, 1], where
+the values are the odd multiples of 1/n: -1, …, -1/n, 1/n, …, 1. **0 is not among them.**
+
+Rounding ties go to the even integer. The first and the last layer stay in floating point (zhou2016dorefa, Sec. 2.7):
+that is what the ``skip`` of :func:`fewbits.core.quantizer.quantize_weights` and :func:`quantize_gradients` do by
+default.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from fewbits.binary import sign_codes
+from fewbits.core.channels import mean_magnitude
+from fewbits.core.checks import check_bits, check_finite, check_float, working_precision
+from fewbits.core.codes import Codes
+from fewbits.core.quantizer import Quantizer, weight_layers
+from fewbits.core.ste import round_backward, straight_through
+
+
+def odd_levels(bits: int) -> Tensor:
+    """-n, 2 - n, …, n - 2, n for ``n = 2**bits - 1``: the 2^bits odd integers, (2**bits,) int32."""
+    n = 2**bits - 1
+    return torch.arange(-n, n + 1, 2, dtype=torch.int32)
+
+
+class DoReFaWeights(Quantizer):
+    """Weights ``2 q_k(tanh(w) / (2 max|tanh(w)|) + 1/2) - 1`` in [-1, 1]; with 1 bit, ``sign(w) E|w|`` (Sec. 2.3).
+
+    The tanh draws large weights in, so that the few largest do not dictate the grid. Whatever the size of the weights,
+    the result fills [-1, 1]: a normalization must follow the layer. With 1 bit there is no tanh, and the result keeps
+    the mean magnitude: one number for the whole layer, where XNOR-Net has one for each filter.
+
+    Gradient: q_k and the sign pass it unchanged; tanh and the division by the maximum are differentiated as they stand.
+
+    Odd inputs: an all zero tensor gives what 0 rounds to, 1/n (ties go to the even integer), and with 1 bit zeros. NaN
+    and ±Inf, empty tensors and other than floating point dtypes are refused. Half precision is computed in float32.
+
+    Args:
+        bits: k, 1 to 16.
+    """
+
+    def __init__(self, bits: int):
+        super().__init__()
+        self.bits = check_bits(bits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = working_precision(check_finite(x))
+        if self.bits == 1:
+            sign = torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+            return straight_through(x, sign * mean_magnitude(x.detach(), None))
+        squashed = _squash(x)
+        index, scale = _index_and_scale(squashed.detach(), self.bits)
+        return straight_through(squashed, (2 * index - (2**self.bits - 1)) * scale)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Codes:
+        x = working_precision(check_finite(x))
+        if self.bits == 1:
+            return sign_codes(x, mean_magnitude(x, None))
+        index, scale = _index_and_scale(_squash(x), self.bits)
+        return Codes(index.to(torch.int32), self.bits, scale, levels=odd_levels(self.bits).to(x.device), signed=False)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}"
+
+
+def _squash(x: Tensor) -> Tensor:
+    """``tanh(x) / max|tanh(x)|``, in [-1, 1]; 0 where all of ``x`` is 0."""
+    y = x.tanh()
+    largest = y.abs().amax()
+    return y / torch.where(largest > 0, largest, 1.0)
+
+
+def _index_and_scale(unit: Tensor, bits: int, noise=0.0) -> tuple[Tensor, Tensor]:
+    """Of the 2^bits values in [-1, 1] the nearest to each number: its index 0 … n, and 1/n."""
+    n = 2**bits - 1
+    index = torch.round(n * (unit / 2 + 0.5) + noise).clamp_(0, n)
+    return index, torch.ones((), dtype=unit.dtype, device=unit.device) / n
+
+
+class DoReFaActivation(Quantizer):
+    """Activations ``q_k(clip(x, 0, 1))`` (Sec. 2.4); the gradient passes where 0 <= x <= 1, both ends included.
+
+    It is the non-linearity itself and takes the place of a ReLU, behind a normalization that brings x into its range.
+
+    Odd inputs: ``forward`` lets NaN through as NaN and saturates ±Inf, ``encode`` refuses both. Empty tensors and other
+    than floating point dtypes are refused. Half precision is computed in float32.
+
+    Args:
+        bits: k, 1 to 16.
+    """
+
+    def __init__(self, bits: int):
+        super().__init__()
+        self.bits = check_bits(bits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        clipped = working_precision(check_float(x)).clamp(0, 1)
+        steps, scale = self._steps_and_scale(clipped.detach())
+        return straight_through(clipped, steps * scale)
+
+    def encode(self, x: Tensor) -> Codes:
+        steps, scale = self._steps_and_scale(working_precision(check_finite(x)).detach().clamp(0, 1))
+        return Codes(steps.to(torch.int32), self.bits, scale, signed=False)
+
+    def _steps_and_scale(self, clipped: Tensor) -> tuple[Tensor, Tensor]:
+        n = 2**self.bits - 1
+        return torch.round(n * clipped) + 0.0, torch.ones((), dtype=clipped.dtype, device=clipped.device) / n
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}"
+
+
+# --- Gradients -----------------------------------------------------------------------------------------------------
+
+
+def gradient_codes(grad: Tensor, bits: int, noise: bool = True) -> Codes:
+    """A gradient in ``bits`` bits: ``2 m (q_k(g / (2 m) + 1/2 + N) - 1/2)``, m = max|g| of each sample (Sec. 2.5).
+
+    N is drawn from torch's global generator, uniform between ±1/(2 n), n = 2^bits - 1: half a step to either side. A
+    number between two neighbouring values then goes to either with a probability that falls with its distance, such
+    that **the expectation is g itself**. Without N, rounding is deterministic, and every g smaller than m/n is blown up
+    to ±m/n, since there is no 0.
+
+    The paper also clips q_k(…) to [0, 1]. That changes nothing but a rounding error: |g| <= m, so n times the number
+    lies between -1/2 and n + 1/2, and rounds to 0 … n.
+
+    Args:
+        grad: (N, …), finite; the first axis counts the samples.
+        bits: k, 1 to 16.
+        noise: add N.
+    Returns:
+        Indices into :func:`odd_levels`; scale m/n, (N, 1, …), 0 for a sample whose gradient is all zero.
+    Raises:
+        TypeError, ValueError: ``grad`` is not floating point, is empty, holds NaN or Inf, or has no axis of samples.
+    """
+    index, scale = _gradient_index_and_scale(grad, bits, noise)
+    return Codes(index.to(torch.int32), bits, scale, levels=odd_levels(bits).to(grad.device), signed=False)
+
+
+def quantize_gradient(grad: Tensor, bits: int, noise: bool = True) -> Tensor:
+    """What :func:`gradient_codes` decodes to, in the dtype of ``grad``."""
+    index, scale = _gradient_index_and_scale(grad, bits, noise)
+    return ((2 * index - (2**bits - 1)) * scale).to(grad.dtype)
+
+
+def _gradient_index_and_scale(grad: Tensor, bits: int, noise: bool) -> tuple[Tensor, Tensor]:
+    check_bits(bits)
+    g = working_precision(check_finite(grad, "grad")).detach()
+    if g.dim() == 0:
+        raise ValueError("grad has no axis of samples: its shape is ()")
+    largest = g.abs().amax(tuple(range(1, g.dim())), keepdim=True) if g.dim() > 1 else g.abs()
+    unit = g / torch.where(largest > 0, largest, 1.0)
+    index, step = _index_and_scale(unit, bits, torch.rand_like(g) - 0.5 if noise else 0.0)
+    return index, largest * step
+
+
+class GradientQuantizer(nn.Module):
+    """The identity in the forward pass; in the backward pass the gradient becomes :func:`quantize_gradient` of it.
+
+    NaN or ±Inf in the gradient raises ValueError.
+
+    Args:
+        bits: 1 to 16.
+        noise: round to either neighbour with the right probability, as the paper does; else to the nearest.
+    """
+
+    def __init__(self, bits: int, noise: bool = True):
+        super().__init__()
+        self.bits, self.noise = check_bits(bits), noise
+
+    def forward(self, x: Tensor) -> Tensor:
+        return round_backward(x, partial(quantize_gradient, bits=self.bits, noise=self.noise))
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, noise={self.noise}"
+
+
+def quantize_gradients(model: nn.Module, bits: int, noise: bool = True) -> nn.Module:
+    """Quantize the gradient that arrives at the output of each layer of ``model`` but the first and the last, in place.
+
+    Both products of a layer's backward pass, for its weights and for its inputs, then have low-bit operands. The
+    gradient of the weights themselves, which the optimizer adds up, is not rounded (zhou2016dorefa, Algorithm 1). The
+    quantizers are forward hooks, so that the names of parameters stay as they are.
+
+    Args:
+        model: its linear and convolution layers count. Their outputs must have one sample per index of the first axis.
+        bits, noise: as in :class:`GradientQuantizer`.
+    Returns:
+        ``model``.
+    Raises:
+        ValueError: ``model`` has fewer than three such layers, so that none is left.
+    """
+    inner = list(weight_layers(model).values())[1:-1]
+    if not inner:
+        raise ValueError("model has no layer between the first and the last one")
+    for layer in inner:
+        quantizer = GradientQuantizer(bits, noise)
+        layer.register_forward_hook(lambda layer, inputs, output, quantizer=quantizer: quantizer(output))
+    return model

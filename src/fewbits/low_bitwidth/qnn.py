@@ -1,0 +1,133 @@
+"""Quantized Neural Networks (hubara2016qnn): weights and activations in fixed point, or as powers of two.
+
+Both quantizers clip to ±``max_value``, a power of two, so that no real multiplication is left: a fixed point number is
+an integer whose point is placed by a shift, and a power of two *is* a shift. One quantizer is the activation of a
+network (in place of a ReLU: clipping is its non-linearity), or quantizes its weights. The 6-bit gradients of the paper
+are those of :mod:`fewbits.low_bitwidth`, its 1-bit weights those of :mod:`fewbits.binary`.
+
+The paper leaves open what the largest value is. Here: ±1 by default, what BinaryNet clips to and what the states of an
+LSTM keep to by themselves; or, for weights, ``max_value=None``: the least power of two that none of them exceeds.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from fewbits.core.checks import check_bits, check_finite, check_float, working_precision
+from fewbits.core.codes import Codes
+from fewbits.core.powers import ap2, power_below
+from fewbits.core.quantizer import Quantizer
+from fewbits.core.ste import straight_through
+
+MAX_AP2_BITS = 7  # 2**6 - 1 powers: with 8 bits there would be more of them than float32 has
+
+
+class LinearQuantizer(Quantizer):
+    """Fixed point: round to a multiple of ``max_value / 2**(bits - 1)`` and clip to two's complement (hubara2016qnn).
+
+    The integers are -2^(bits-1) … 2^(bits-1) - 1, so ``max_value`` itself becomes one step less. Ties go to the even
+    integer. The gradient passes where ``|x| <= max_value``, everywhere if that is None.
+
+    Odd inputs: with a fixed ``max_value``, ``forward`` lets NaN through as NaN and saturates ±Inf; with None it refuses
+    both, and ``encode`` always does. All zero gives zeros. Empty tensors and other than floating point dtypes are
+    refused. Half precision is computed in float32.
+
+    Args:
+        bits: 2 to 16.
+        max_value: a power of two, or None for the least one that is not below ``max|x|``.
+    Raises:
+        ValueError: ``max_value`` is not a power of two.
+    """
+
+    def __init__(self, bits: int, max_value: float | None = 1.0):
+        super().__init__()
+        self.bits, self.max_value = check_bits(bits, minimum=2), _check_power(max_value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = working_precision(check_float(x))
+        largest = _largest(x, self.max_value)
+        steps, scale = self._steps_and_scale(x.detach(), largest)
+        return straight_through(x.clamp(-largest, largest), steps * scale)
+
+    def encode(self, x: Tensor) -> Codes:
+        x = working_precision(check_finite(x)).detach()
+        steps, scale = self._steps_and_scale(x, _largest(x, self.max_value))
+        return Codes(steps.to(torch.int32), self.bits, scale)
+
+    def _steps_and_scale(self, x: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
+        half = 2 ** (self.bits - 1)
+        scale = largest / half
+        return torch.round(x / scale).clamp_(-half, half - 1) + 0.0, scale  # + 0.0: integers have one zero
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, max_value={self.max_value}"
+
+
+class AP2Quantizer(Quantizer):
+    """Logarithmic: 0 or ± a power of two up to ``max_value``, by :func:`fewbits.core.powers.ap2` (hubara2016qnn).
+
+    With K = 2^(bits-1) - 1 the powers are ``max_value * 2**-j``, j = 0 … K - 1, two for each sign and one code for 0.
+    A magnitude that ``ap2`` puts below the least of them becomes 0. The gradient passes where ``|x| <= max_value``,
+    also where the result is 0; everywhere if ``max_value`` is None. Multiplying by a code is a shift.
+
+    Odd inputs as in :class:`LinearQuantizer`.
+
+    Args:
+        bits: 2 to 7.
+        max_value: a power of two, or None for the least one that is not below ``max|x|``.
+    Raises:
+        ValueError: ``bits`` is out of range, or ``max_value`` is not a power of two.
+    """
+
+    def __init__(self, bits: int, max_value: float | None = 1.0):
+        super().__init__()
+        self.bits, self.max_value = check_bits(bits, minimum=2), _check_power(max_value)
+        if bits > MAX_AP2_BITS:
+            raise ValueError(f"bits must lie between 2 and {MAX_AP2_BITS}, got {bits}")
+        self.powers = 2 ** (bits - 1) - 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = working_precision(check_float(x))
+        largest = _largest(x, self.max_value)
+        return straight_through(x.clamp(-largest, largest), self._nearest(x.detach(), largest))
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Codes:
+        x = working_precision(check_finite(x))
+        largest = _largest(x, self.max_value)
+        scale = largest * 2.0 ** (1 - self.powers)
+        y = self._nearest(x, largest) / scale  # 0 or ±2^j
+        index = self.powers + y.sign() * torch.frexp(y).exponent  # frexp writes 2^j as 0.5 · 2^(j + 1)
+        powers = 2 ** torch.arange(self.powers, dtype=torch.int64, device=x.device)
+        levels = torch.cat([-powers.flip(0), powers.new_zeros(1), powers])
+        return Codes(index.to(torch.int32), self.bits, scale, levels=levels, signed=False)
+
+    def _nearest(self, x: Tensor, largest: Tensor) -> Tensor:
+        y = ap2(x.clamp(-largest, largest))
+        least = largest * 2.0 ** (1 - self.powers)
+        return torch.where(y.abs() < least, 0.0, y)  # a comparison, so that NaN stays
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, max_value={self.max_value}"
+
+
+def _check_power(max_value: float | None) -> float | None:
+    if max_value is None:
+        return None
+    if not (0 < max_value < math.inf and math.frexp(max_value)[0] == 0.5 and -32 <= math.log2(max_value) <= 32):
+        raise ValueError(f"max_value must be a power of two between 2**-32 and 2**32, or None, got {max_value}")
+    return float(max_value)
+
+
+def _largest(x: Tensor, max_value: float | None) -> Tensor:
+    """``max_value`` as a tensor (); if None, the least power of two not below ``max|x|``, and 1 if ``x`` is all zero.
+
+    At least 2^-60, so that no step or power of a grid is lost among the subnormal numbers.
+    """
+    if max_value is not None:
+        return torch.tensor(max_value, dtype=x.dtype, device=x.device)
+    greatest = check_finite(x).detach().abs().amax()
+    below = power_below(greatest)
+    power = torch.where(below < greatest, 2 * below, below)
+    return check_finite(torch.where(greatest > 0, power.clamp(min=2.0**-60), 1.0), "the range of x")

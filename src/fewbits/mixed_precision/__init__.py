@@ -1,0 +1,21 @@
+"""Mixed precision: learned bits, what they cost, and bits chosen after training."""
+
+from fewbits.mixed_precision.bit_costs import activation_size, filter_bits, mac_bits, over_budget, weight_size
+from fewbits.mixed_precision.learned_bits import RULES, LearnedBits, constrain, fit_activations, learn_weight_bits
+from fewbits.mixed_precision.post_training import DistributionQuantizer, filter_sensitivity, layer_sensitivity
+
+__all__ = [
+    "RULES",
+    "DistributionQuantizer",
+    "LearnedBits",
+    "activation_size",
+    "constrain",
+    "filter_bits",
+    "filter_sensitivity",
+    "fit_activations",
+    "layer_sensitivity",
+    "learn_weight_bits",
+    "mac_bits",
+    "over_budget",
+    "weight_size",
+]

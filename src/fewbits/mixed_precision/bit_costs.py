@@ -1,0 +1,71 @@
+"""What learned bits cost, and the penalty that holds them down.
+
+The cost is the size of all weights (Uhlich et al. 2020), or multiply-accumulates (MACs) times bits (Nakata et al.
+2021); both are differentiable sums over the filters of a network. Nakata's formula is not at hand: the sum is that of
+the press text, in a penalty of Uhlich's form.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fewbits.core.filter_codes import FilterCodes
+from fewbits.core.macs import LayerWork
+from fewbits.core.quantizer import encode_weights, weight_quantizers
+from fewbits.mixed_precision.learned_bits import LearnedBits
+
+
+def weight_size(model: nn.Module, works: Sequence[LayerWork]) -> Tensor:
+    """Bits of all weights, the sum over filters of weights × bits (uhlich2020), differentiable; headers not counted.
+
+    Args:
+        works: of the same model, from :func:`fewbits.core.macs.layer_work`.
+    Raises:
+        ValueError: a layer of ``works`` has no learned bits.
+    """
+    return _sum_of_bits(model, {work.name: (work.filters, work.weights_per_filter) for work in works})
+
+
+def mac_bits(model: nn.Module, works: Sequence[LayerWork]) -> Tensor:
+    """The sum over filters of MACs × weight bits (nakata2021), differentiable. Arguments as :func:`weight_size`."""
+    return _sum_of_bits(model, {work.name: (work.filters, work.macs_per_filter) for work in works})
+
+
+def _sum_of_bits(model: nn.Module, counts: dict[str, tuple[int, int]]) -> Tensor:
+    bits = {name: q.bits() for name, q, _ in weight_quantizers(model) if isinstance(q, LearnedBits)}
+    missing = sorted(counts.keys() - bits.keys())
+    if missing:
+        raise ValueError(f"works names {missing}, which have no learned bits in model")
+    return sum(count * bits[name].flatten().expand(filters).sum() for name, (filters, count) in counts.items())
+
+
+def activation_size(elements: dict[LearnedBits, int]) -> Tensor:
+    """Bits of all activations of one image (uhlich2020), differentiable.
+
+    Args:
+        elements: from :func:`fewbits.mixed_precision.fit_activations`.
+    """
+    return sum(count * quantizer.bits() for quantizer, count in elements.items())
+
+
+def over_budget(amount: Tensor, target: float) -> Tensor:
+    """``relu(amount / target - 1)²``: nothing within the budget, then growing; times a strength it joins the loss.
+
+    The papers' ``relu(amount - target)²`` differs by the factor target², which belongs to the strength.
+
+    Raises:
+        ValueError: ``target`` is not positive.
+    """
+    if not 0 < target < torch.inf:
+        raise ValueError(f"target must be positive and finite, got {target}")
+    return torch.relu(amount / target - 1).square()
+
+
+def filter_bits(model: nn.Module) -> dict[str, list[int]]:
+    """Weight bits of every filter of every quantized layer, whatever its quantizer, by layer name."""
+    found = {}
+    for name, codes in encode_weights(model).items():
+        each = codes.bits.tolist() if isinstance(codes, FilterCodes) else [codes.bits] * codes.values.shape[0]
+        found[name] = each
+    return found

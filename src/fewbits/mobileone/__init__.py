@@ -1,0 +1,23 @@
+"""MobileOne: branches in training, one convolution at inference."""
+
+from fewbits.mobileone.constant_channels import fold_constant_channels, seen_ranges
+from fewbits.mobileone.moments import CENTER, PAIRS, PLACES, depthwise_moments, patch_moments
+from fewbits.mobileone.network import ConvBranches, MobileNetV1, MobileOne, reparameterize
+from fewbits.mobileone.scale_alignment import align_scales, rounding_cost, seen_moments
+
+__all__ = [
+    "CENTER",
+    "PAIRS",
+    "PLACES",
+    "ConvBranches",
+    "MobileNetV1",
+    "MobileOne",
+    "align_scales",
+    "depthwise_moments",
+    "fold_constant_channels",
+    "patch_moments",
+    "reparameterize",
+    "rounding_cost",
+    "seen_moments",
+    "seen_ranges",
+]

@@ -1,0 +1,95 @@
+"""Scale alignment: channel scales that put weights near powers of two, while the network computes the same.
+
+As in :mod:`fewbits.bn_folding.equalization`, output channel j of one layer may be multiplied by any ``s_j > 0`` if the
+next layer divides it away. A factor of 2 changes nothing on a grid of powers of two, so ``s_j`` is sought from
+``2^-1/2`` to ``2^1/2``. Taken is the one for which rounding moves the channel's output least. Let x be what an output
+of the layer sees, with mean m and second moment M = E[x xᵀ], and let rounding change weights and bias by Δw and Δb.
+Then ::
+
+    E[(Δw·x + Δb)²] = Δwᵀ M Δw + 2 Δb Δw·m + Δb² .
+
+Not in a paper that we know of.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from fewbits.bn_folding import equalizable_pairs, is_depthwise
+from fewbits.core.powers import nearest_power
+from fewbits.core.quantizer import weight_layers
+from fewbits.mobileone.moments import patch_moments
+
+
+@torch.no_grad()
+def align_scales(model: nn.Module, images: Tensor, candidates: int = 64) -> nn.Module:
+    """A copy of ``model`` that computes the same, up to rounding, and loses less when it is rounded to powers of two.
+
+    Layer after layer, from the first to the last that has a partner (:func:`fewbits.bn_folding.equalizable_pairs`).
+
+    Args:
+        model: with BN folded, in evaluation mode; weights not yet quantized.
+        images: training images, (N, …), a few hundred; all are in memory at once, with what each layer sees.
+        candidates: even; so many factors are tried, 1 among them.
+
+    Raises:
+        ValueError: the model is in training mode, or a convolution is dilated, grouped (but not depthwise), or does
+            not pad half of its kernel.
+    """
+    if model.training:
+        raise ValueError("model is in training mode: call model.eval() first")
+    model = copy.deepcopy(model)
+    layers = weight_layers(model)
+    factors = 2 ** (torch.arange(candidates, dtype=torch.float64) / candidates - 0.5)
+    for first, second in ((layers[a], layers[b]) for a, b in equalizable_pairs(model)):
+        mean, moment = seen_moments(model, first, images)
+        costs = torch.stack([rounding_cost(first, mean, moment, factor.item()) for factor in factors])
+        best = factors[costs.argmin(0)].to(first.weight)
+        tail = [1] * (first.weight.dim() - 1)
+        first.weight *= best.reshape(-1, *tail)
+        if first.bias is not None:
+            first.bias *= best
+        second.weight /= best.reshape(-1, *tail) if is_depthwise(second) else best.reshape(1, -1, *tail[1:])
+    return model
+
+
+def rounding_cost(layer: nn.Module, mean: Tensor, moment: Tensor, factor: float = 1.0) -> Tensor:
+    """Mean square by which each output of ``layer`` moves if its weights and bias, times ``factor``, are rounded to
+    powers of two, and ``factor`` is divided away: (outputs,).
+
+    Args:
+        mean: of what an output sees, (1, n), or for each of them (outputs, n).
+        moment: its second moment, (1 or outputs, n, n).
+    """
+    weight = layer.weight.detach().double().flatten(1)
+    bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().double()
+    moved = nearest_power(factor * weight) / factor - weight
+    shift = nearest_power(factor * bias) / factor - bias
+    quadratic = ((moved.unsqueeze(1) @ moment).squeeze(1) * moved).sum(1)
+    return quadratic + 2 * shift * (moved * mean).sum(1) + shift**2
+
+
+def seen_moments(model: nn.Module, layer: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (1, n) and second moment (1, n, n) of the n numbers that an output of ``layer`` sees in ``model``.
+
+    Of a depthwise layer (C, n) and (C, n, n), as each channel sees itself only.
+
+    Raises:
+        ValueError: see :func:`align_scales`.
+    """
+    kernel, stride = 1, 1
+    if isinstance(layer, nn.Conv2d):
+        (kernel, *_), (stride, *_) = layer.kernel_size, layer.stride
+        plain = layer.dilation == (1, 1) and (layer.groups == 1 or is_depthwise(layer))
+        if not plain or layer.padding != (kernel // 2, kernel // 2):
+            raise ValueError(f"moments of what {layer} sees are not supported")
+    seen = []
+    hook = layer.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+    model(images)
+    hook.remove()
+    x = seen[0].double()
+    x = x[:, :, None, None] if x.dim() == 2 else x
+    parts = x.split(1, dim=1) if is_depthwise(layer) else [x]
+    means, covariances = map(torch.stack, zip(*(patch_moments(part, kernel, stride) for part in parts), strict=True))
+    return means, covariances + means[:, :, None] * means[:, None]

@@ -1,0 +1,118 @@
+"""Deep Compression (han2015): prune, retrain, share, fine-tune, code. A network becomes a small file.
+
+Each stage is a verb on a network that stays an ordinary one in between, so that any loop can train it:
+
+    compression = DeepCompression(model)
+    compression.prune(0.08)
+    fit(model, ..., after_step=compression.keep_pruned)
+    compression.share(32)
+    fit(model, ...)                       # now trains the codebooks
+    compression.save("small.fewbits")
+
+What training does to shared weights is in :mod:`fewbits.vector`, the file in :mod:`fewbits.core.container`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fewbits.core import container
+from fewbits.core.quantizer import weight_layers
+from fewbits.training import restore
+from fewbits.vector.shared_weights import SharedWeights, share_weights
+
+
+class DeepCompression:
+    """The stages over ``model``, which is changed in place; biases stay float.
+
+    Attributes:
+        masks: by layer, which weights have survived (bool); all of them at first.
+    """
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+        self.masks = {name: torch.ones_like(layer.weight, dtype=torch.bool) for name, layer in self._layers().items()}
+
+    def _layers(self) -> dict[str, nn.Module]:
+        return weight_layers(self.model)
+
+    @torch.no_grad()
+    def prune(self, keep: float | Mapping[str, float]) -> None:
+        """Set all but the largest magnitudes of each layer to zero. What is pruned stays pruned in later calls.
+
+        Args:
+            keep: share of the weights of a layer that survive, in (0, 1]: one for all, or by name (all names).
+        Raises:
+            ValueError: a share is out of range, a layer has none, or the weights are shared already.
+        """
+        self._refuse_if_shared()
+        shares = self._for_each_layer(keep, "keep")
+        if not all(0 < share <= 1 for share in shares.values()):
+            raise ValueError(f"keep must lie in (0, 1], got {keep}")
+        for name, layer in self._layers().items():
+            magnitude = layer.weight.abs().where(self.masks[name], -1).flatten()
+            survivors = magnitude.argsort(descending=True, stable=True)[: round(shares[name] * len(magnitude))]
+            mask = torch.zeros_like(magnitude, dtype=torch.bool)
+            mask[survivors] = True
+            self.masks[name] &= mask.view_as(layer.weight)
+        self.keep_pruned(self.model)
+
+    @torch.no_grad()
+    def keep_pruned(self, model: nn.Module) -> None:
+        """Set pruned weights back to zero: for ``after_step`` of :func:`fewbits.training.fit`."""
+        for name, layer in weight_layers(model).items():
+            layer.weight.masked_fill_(~self.masks[name], 0.0)  # a product would leave -0.0, which no file skips
+
+    def share(self, k: int | Mapping[str, int], init: str = "linear", seed: int = 0) -> None:
+        """Let the weights of each layer share a codebook of ``k`` values, the 0 of pruned weights included.
+
+        Args:
+            k: for all layers, or by name (all names).
+            init, seed: of :class:`fewbits.vector.SharedWeights`.
+        Raises:
+            ValueError: as `SharedWeights`; a layer has no k; the weights are shared already.
+        """
+        self._refuse_if_shared()
+        sizes = self._for_each_layer(k, "k")
+        share_weights(self.model, lambda name, weight: SharedWeights(weight, sizes[name], init, seed))
+
+    def save(self, path: str | Path, coding: str = "huffman") -> int:
+        """Write the network as it is now; see :func:`fewbits.core.container.save`. Returns the bytes of the file."""
+        return container.save(path, plain_state(self.model), coding)
+
+    def _for_each_layer(self, value, name: str) -> dict:
+        if not isinstance(value, Mapping):
+            return dict.fromkeys(self.masks, value)
+        if value.keys() != self.masks.keys():
+            raise ValueError(f"{name} must name the layers {list(self.masks)}, got {list(value)}")
+        return dict(value)
+
+    def _refuse_if_shared(self) -> None:
+        if any(hasattr(layer, "parametrizations") for layer in self._layers().values()):
+            raise ValueError("the weights of model are shared already")
+
+
+def plain_state(model: nn.Module) -> dict[str, Tensor]:
+    """The ``state_dict`` that ``model`` would have without parametrizations of its weights: what a file stores."""
+    layers, state = weight_layers(model), {}
+    for name, value in model.state_dict().items():
+        layer, _, inside = name.partition(".parametrizations.weight.")
+        if not inside:
+            state[name] = value
+        elif inside == "original":
+            state[f"{layer}.weight"] = layers[layer].weight.detach()
+    return state
+
+
+def load_network(model: nn.Module, path: str | Path) -> nn.Module:
+    """Read a file of :meth:`DeepCompression.save` into a plain ``model``, in place.
+
+    Returns:
+        ``model``, in evaluation mode.
+    Raises:
+        FileNotFoundError, ValueError: as :func:`fewbits.core.container.load`; the tensors are not those of the model.
+    """
+    restore(model, container.load(path), str(path))
+    return model.eval()

@@ -1,0 +1,211 @@
+"""Weights that share values: a codebook of single weights, and a codebook of short vectors of weights.
+
+Every other quantizer of the book has a grid that a formula gives. Here the levels are *found*, by clustering the
+weights (:mod:`fewbits.vector.clustering`), and then *learned*: the assignment is frozen, the codebook is a parameter,
+and the gradient of a centroid is the sum over the gradients of its members (han2015, Sec. 3), because that is what
+autograd makes of an indexed read. What is stored is the codebook, and for each weight its index in ``ceil(log2 k)``
+bits.
+
+Both quantizers belong to the tensor that they were made for: they keep its indices, and what comes in later counts only
+by its shape. So the latent weight gets no gradient, and quantizing twice changes nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from fewbits.core import packing
+from fewbits.core.checks import check_finite
+from fewbits.core.codes import Codes
+from fewbits.core.quantizer import Quantizer, weight_layers
+from fewbits.vector.clustering import assign, kmeans
+
+
+def index_bits(k: int) -> int:
+    """Bits of an index into a table of ``k`` entries, ``ceil(log2 k)``, but at least 1.
+
+    Raises:
+        ValueError: ``k`` < 1.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    return max((k - 1).bit_length(), 1)
+
+
+class SharedWeights(Quantizer):
+    """The weights of one tensor share a codebook of at most ``k`` values (han2015, Sec. 3).
+
+    Exact zeros are pruned weights: they stay zero and take part in nothing. If there are any, the codebook has 0 as its
+    first entry, which is not trained, and ``k - 1`` centroids.
+
+    Args:
+        x: any shape, floating point, finite: the tensor whose elements are clustered.
+        k: entries of the codebook, 0 included, 2 or more; fewer if ``x`` has fewer different values.
+        init: of :func:`fewbits.vector.clustering.kmeans`; linear is the paper's choice.
+        seed: of the random init.
+    Raises:
+        TypeError, ValueError: as :func:`fewbits.core.checks.check_finite`; ``k`` < 2; unknown ``init``.
+    """
+
+    def __init__(self, x: Tensor, k: int, init: str = "linear", seed: int = 0):
+        super().__init__()
+        check_finite(x)
+        if k < 2:
+            raise ValueError(f"k must be at least 2, got {k}")
+        device, x = x.device, x.detach().cpu()  # clustering is NumPy's and numba's work
+        alive = x != 0
+        self.zeros = int(not alive.all())  # entries of the codebook that stand for pruned weights: 0 or 1
+        codes = torch.zeros(x.shape, dtype=torch.int32)
+        centroids = x.new_empty(0)
+        if alive.any():
+            found = kmeans(x[alive], k - self.zeros, init, seed)
+            codes[alive] = (assign(x[alive], found) + self.zeros).int()
+            centroids = found.to(x.dtype)
+        self.centroids = nn.Parameter(centroids)
+        self.register_buffer("codes", codes)
+        self.to(device)
+
+    def codebook(self) -> Tensor:
+        """(at most k,): 0 first if there are pruned weights, then the centroids."""
+        return torch.cat([self.centroids.new_zeros(self.zeros), self.centroids])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The shared values, in the shape of ``x``, which must be that of the tensor that was clustered."""
+        _check_shape(x, self.codes.shape)
+        return self.codebook()[self.codes]
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Codes:
+        _check_shape(x, self.codes.shape)
+        levels = self.codebook()
+        return Codes(self.codes, index_bits(len(levels)), levels.new_ones(()), levels=levels.clone(), signed=False)
+
+    def extra_repr(self) -> str:
+        return f"{self.zeros + len(self.centroids)} values for {self.codes.numel()} weights"
+
+
+@dataclass(frozen=True)
+class VectorCodes:
+    """A tensor stored as indices into codebooks of sub-vectors: what :class:`ProductQuantizer` encodes to.
+
+    Attributes:
+        values: (rows, groups) integers.
+        bits: of one index.
+        codebooks: (1, k, d) if all groups share one, or (groups, k, d).
+        shape: of the tensor; a row of ``groups * d`` elements may end in filler, which is dropped.
+    """
+
+    values: Tensor
+    bits: int
+    codebooks: Tensor
+    shape: torch.Size
+
+    def decode(self) -> Tensor:
+        """The real tensor, in the dtype of the codebooks."""
+        return _look_up(self.codebooks, self.values, self.shape)
+
+    def packed(self) -> bytes:
+        """The indices alone as a bit stream, row by row."""
+        return packing.pack(self.values, self.bits)
+
+    @property
+    def nbits(self) -> int:
+        """Bits to store: the indices, and 32 for every number of the codebooks."""
+        return self.bits * self.values.numel() + 32 * self.codebooks.numel()
+
+
+class ProductQuantizer(Quantizer):
+    """Several weights share one index: a codebook of sub-vectors of ``d`` weights (product quantization).
+
+    The tensor is read as a matrix with one row per output (a convolution's filter is a row), and each row is cut into
+    sub-vectors of ``d`` neighbours; the last one is filled up with zeros. An index of ``ceil(log2 k)`` bits then stands
+    for d weights. Clustering is k-means in d dimensions, from k-means++ starts; the true optimum is out of reach here.
+
+    Args:
+        x: (outputs, ...) with at least two axes, floating point, finite.
+        d: weights per sub-vector, 1 or more.
+        k: entries of a codebook, 2 or more; fewer if there are fewer different sub-vectors.
+        shared: one codebook for all sub-vectors of the tensor, or else one for each position in the row, as product
+            quantization has it: closer, but its codebooks are as many times larger as a row has sub-vectors.
+        seed: of the start.
+    Raises:
+        TypeError, ValueError: as :func:`fewbits.core.checks.check_finite`; ``d`` < 1, ``k`` < 2, fewer than two axes.
+    """
+
+    def __init__(self, x: Tensor, d: int, k: int, shared: bool = True, seed: int = 0):
+        super().__init__()
+        check_finite(x)
+        if x.dim() < 2:
+            raise ValueError(f"x must have at least two axes, got shape {tuple(x.shape)}")
+        if d < 1 or k < 2:
+            raise ValueError(f"d must be at least 1 and k at least 2, got {d} and {k}")
+        rows = x.detach().cpu().flatten(1)
+        vectors = nn.functional.pad(rows, (0, -rows.shape[1] % d)).unflatten(1, (-1, d))  # (rows, groups, d)
+        groups = [vectors.flatten(0, 1)] if shared else list(vectors.unbind(1))
+        k = min(k, *(len(group.unique(dim=0)) for group in groups))
+        found = [_cluster_vectors(group, k, seed) for group in groups]
+        self.codebooks = nn.Parameter(torch.stack([codebook for codebook, _ in found]))
+        codes = found[0][1].view(len(rows), -1) if shared else torch.stack([index for _, index in found], dim=1)
+        self.register_buffer("codes", codes.int())
+        self.shape = x.shape
+        self.to(x.device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The shared values, in the shape of ``x``, which must be that of the tensor that was clustered."""
+        _check_shape(x, self.shape)
+        return _look_up(self.codebooks, self.codes, self.shape)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> VectorCodes:
+        _check_shape(x, self.shape)
+        bits = index_bits(self.codebooks.shape[1])
+        return VectorCodes(self.codes, bits, self.codebooks.detach().clone(), self.shape)
+
+    def extra_repr(self) -> str:
+        books, k, d = self.codebooks.shape
+        return f"{books} codebooks of {k} vectors of {d}"
+
+
+def share_weights(model: nn.Module, make: Callable[[str, Tensor], Quantizer]) -> nn.Module:
+    """Replace the weight of each linear and convolution layer by what ``make(name, weight)`` returns, in place.
+
+    Args:
+        make: of the layer's name and its weight (detached); gives a quantizer made for this weight.
+    Returns:
+        ``model``: ``layer.weight`` is the shared weight.
+    Raises:
+        ValueError: ``model`` has no such layer, or one is parametrized already.
+    """
+    layers = weight_layers(model)
+    if not layers:
+        raise ValueError("model has no linear or convolution layer")
+    taken = [name for name, layer in layers.items() if parametrize.is_parametrized(layer, "weight")]
+    if taken:
+        raise ValueError(f"the weights of {taken} are parametrized already")
+    for name, layer in layers.items():
+        parametrize.register_parametrization(layer, "weight", make(name, layer.weight.detach()))
+        # It has no gradient; without this an optimizer's weight decay would still be given it.
+        layer.parametrizations.weight.original.requires_grad_(False)
+    return model
+
+
+def _check_shape(x: Tensor, shape: torch.Size) -> None:
+    if x.shape != shape:
+        raise ValueError(f"x has shape {tuple(x.shape)}; this quantizer was made for {tuple(shape)}")
+
+
+def _look_up(codebooks: Tensor, codes: Tensor, shape: torch.Size) -> Tensor:
+    group = torch.arange(codes.shape[1], device=codes.device) if len(codebooks) > 1 else 0
+    rows = codebooks[group, codes.long()].flatten(1)
+    return rows[:, : shape[1:].numel()].reshape(shape)
+
+
+def _cluster_vectors(vectors: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Codebook (k, d) in the dtype of ``vectors``, and the index (n,) of each of the (n, d) ``vectors``."""
+    from sklearn.cluster import KMeans  # a slow import that the rest of the chapter does not need
+
+    result = KMeans(k, n_init=1, random_state=seed).fit(vectors.double().numpy())
+    return torch.from_numpy(result.cluster_centers_).to(vectors.dtype), torch.from_numpy(result.labels_).long()

@@ -1,0 +1,205 @@
+"""The interactive figures in a real browser: by keyboard, at two widths, in the dark, in print, without JavaScript."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from bs4 import BeautifulSoup
+from test_rendered_book import FAULTS, WIDTHS
+from tool_files import tool
+
+from fewbits import evidence
+from fewbits.uniform import UniformQuantizer
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDGETS = ROOT / "book" / "_static" / "widgets"
+NAMES = ("explorer", "inq-stepper", "adder", "bit-mixer")
+
+widget_pictures = tool("widget_pictures")
+
+
+@pytest.fixture
+def opened(browser, tmp_path) -> Iterator[Callable]:
+    """opened(name, width) -> (page, errors): a page with one widget, opened from disk; errors grows as they occur."""
+    contexts = []
+
+    def open_page(name: str, width: int = WIDTHS["desktop"], text: str | None = None, **options) -> tuple:
+        path = tmp_path / f"{name}.html"
+        path.write_text(text or widget_pictures.demo_page(name), "utf-8")
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page, errors = context.new_page(), []
+        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path.as_uri())
+        return page, errors
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def said(page) -> str:
+    return page.locator("output.fb-output").inner_text()
+
+
+# For each widget: what to focus, the keys to press there, and a word that the output must then have, but not before.
+KEYS = {
+    "explorer": [("slider", "bits", "ArrowRight", "5 bits"), ("combobox", "method", "ArrowDown", "Binary, 1 bit")],
+    "inq-stepper": [("button", "Next step", "Enter", "partition"), ("slider", "step", "ArrowRight", "freeze")],
+    "adder": [
+        ("checkbox", "sign bit", "Space", "Weight +1/4"),
+        ("button", "Add to the sum", "Enter", "The sum is −1.45"),
+        ("radio", "saturates", "Space", "the sum would be −2.9"),
+    ],
+    "bit-mixer": [
+        ("slider", "linear", "ArrowLeft", "(98"),
+        ("button", "4 bits for half the MACs", "Space", "(80.4 %)"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_key_changes_the_output(opened, name):
+    page, errors = opened(name)
+    page.wait_for_selector("figure.fb-on")
+    assert not page.locator("figure > img").is_visible()
+    for role, label, key, words in KEYS[name]:
+        assert words not in said(page)
+        page.get_by_role(role, name=label, exact=True).press(key)
+        assert words in said(page)
+    assert errors == []
+
+
+@pytest.mark.parametrize(("device", "theme"), [("desktop", "light"), ("phone", "dark")])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_widget_fits_its_page(opened, name, device, theme):
+    page, errors = opened(name, WIDTHS[device], widget_pictures.demo_page(name, theme))
+    page.wait_for_selector("figure.fb-on")
+    assert page.evaluate(FAULTS) == []
+    assert errors == []
+
+
+def test_the_sum_overflows(opened):
+    page, _ = opened("adder")
+    page.get_by_label("activation").fill("30000")
+    page.get_by_role("checkbox", name="e, bit of 8").press("Space")
+    page.get_by_role("checkbox", name="e, bit of 4").press("Space")
+    page.get_by_role("checkbox", name="e, bit of 2").press("Space")
+    page.get_by_role("button", name="Add to the sum").press("Enter")
+    assert "The sum is −30000." in said(page)
+    page.get_by_role("button", name="Add to the sum").press("Enter")
+    assert "The sum is 5536. Overflow: −60000 does not fit, so it wraps." in said(page)
+    page.get_by_label("activation").fill("")
+    assert said(page) == "The activation must be a number."
+    assert page.get_by_role("button", name="Add to the sum").is_disabled()
+
+
+def test_the_eight_weights_give_the_numbers_of_the_chapter(opened):
+    page, _ = opened("explorer")
+    page.get_by_role("combobox", name="weights").select_option("eight")
+    page.get_by_role("slider", name="bits").press("ArrowLeft")
+    weight = torch.tensor([0.9, -0.5, 0.3, -0.1, 0.2, -0.7, 0.05, 0.62], dtype=torch.float64)
+    error = (UniformQuantizer(3)(weight) - weight).square().mean().item()
+    assert f"Mean squared error {error:.3g}," in said(page)
+
+
+def test_the_picture_stays_without_javascript_and_in_print(opened):
+    page, _ = opened("explorer", java_script_enabled=False)
+    assert page.locator("figure > img").is_visible()
+    page, _ = opened("explorer")
+    page.wait_for_selector("figure.fb-on")
+    page.emulate_media(media="print")
+    assert page.locator("figure > img").is_visible()
+    assert not page.locator(".fb-live").is_visible()
+
+
+def test_nothing_moves_where_motion_is_reduced(opened):
+    page, _ = opened("inq-stepper", reduced_motion="reduce")
+    duration = "() => getComputedStyle(document.querySelector('.fb-dot')).transitionDuration"
+    page.wait_for_selector(".fb-dot")
+    assert page.evaluate(duration) == "0s"
+    page, _ = opened("inq-stepper", reduced_motion="no-preference")
+    page.wait_for_selector(".fb-dot")
+    assert page.evaluate(duration) != "0s"
+
+
+def test_a_widget_that_fails_leaves_the_picture(opened):
+    """Also shows that errors are noticed at all."""
+    text = widget_pictures.demo_page("explorer").replace("fb-explorer", "fb-unknown")
+    page, errors = opened("explorer", text=text)
+    page.wait_for_timeout(300)
+    assert page.locator("figure > img").is_visible()
+    assert len(errors) == 1
+    assert "names no widget" in errors[0]
+
+
+# --- The filter of the evidence page ---------------------------------------------------------------------------------
+
+CLAIMS = [
+    {"id": "inq/a", "statement": "MobileNet is good", "verdict": "reproduced"},
+    {"id": "inq/b", "statement": "MobileOne is better", "verdict": "cited", "reason": "not yet"},
+    {"id": "vector/size", "statement": "Files are small", "verdict": "not reproduced"},
+]
+
+
+def claims_page(ids: bool = True) -> str:
+    """A page with three claims in a table, as the book shows it."""
+    ours = {"value": 1.0, "scale": "full"}
+    claims = [claim if claim["verdict"] == "cited" else claim | {"ours": ours} for claim in CLAIMS]
+    table = evidence.table(claims, ids=ids)._repr_html_()
+    loader = (WIDGETS / "loader.js").as_uri()
+    return f'<!doctype html><title>claims</title><article><div>{table}</div></article><script src="{loader}"></script>'
+
+
+def shown(page) -> list[str]:
+    return [row.inner_text() for row in page.locator("tr:not([hidden]) .claim-id").all()]
+
+
+def test_claims_are_filtered_by_keyboard(opened):
+    page, errors = opened("claims", text=claims_page())
+    page.wait_for_selector(".fb-filter")
+    assert said(page) == "3 of 3 claims are shown."
+    page.get_by_role("checkbox", name="reproduced (1)", exact=True).press("Space")
+    assert shown(page) == ["inq/b", "vector/size"]
+    page.get_by_role("combobox", name="chapter").select_option("inq")
+    assert shown(page) == ["inq/b"]
+    assert said(page) == "1 of 3 claims are shown."
+    page.get_by_role("checkbox", name="reproduced (1)", exact=True).press("Space")
+    page.get_by_role("searchbox", name="words").fill("GOOD")
+    assert shown(page) == ["inq/a"]
+    assert errors == []
+
+
+def test_the_claims_of_a_chapter_have_no_filter(opened):
+    page, errors = opened("claims", text=claims_page(ids=False))
+    page.wait_for_timeout(300)
+    assert page.locator(".fb-filter").count() == 0
+    assert errors == []
+
+
+# --- In the book ------------------------------------------------------------------------------------------------------
+
+
+def widgets_of(text: str) -> list[str]:
+    """Names of the widgets in the text of a chapter."""
+    return [line.split("fb-")[-1].strip() for line in text.splitlines() if line.startswith(":figclass: fb-widget fb-")]
+
+
+def test_every_widget_is_in_one_chapter_with_its_picture():
+    found = [name for path in (ROOT / "book" / "text").glob("*.md") for name in widgets_of(path.read_text("utf-8"))]
+    assert sorted(found) == sorted(NAMES)
+    for name in found:
+        assert (WIDGETS / f"{name}.png").stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book" / "text").glob("*.md")), ids=lambda path: path.stem)
+def test_a_widget_of_the_text_is_in_the_built_page(path):
+    if not (page := ROOT / "_build" / "html" / "book" / f"{path.stem}.html").exists():
+        pytest.skip("the book is not built: make book")
+    names, soup = widgets_of(path.read_text("utf-8")), BeautifulSoup(page.read_text("utf-8"), "html.parser")
+    figures = [set(figure["class"]) for figure in soup.select("figure.fb-widget")]
+    assert len(figures) == len(names)
+    assert all(f"fb-{name}" in classes for name, classes in zip(names, figures, strict=True))
+    assert not names or soup.select_one('script[src*="widgets/loader.js"]')

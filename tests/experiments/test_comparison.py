@@ -1,0 +1,224 @@
+"""The experiments `binary` and `ternary`: one network, one recipe, many methods, each run recorded once."""
+
+from functools import partial
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from fewbits import evidence
+from fewbits.binary import latent_weights
+from fewbits.core.quantizer import encode_weights, weight_layers, weight_quantizers
+from fewbits.experiments import comparison
+from fewbits.experiments.binary import run as binary
+from fewbits.experiments.common import checkpoint_path
+from fewbits.experiments.comparison import TASKS, Task, chosen, difference, prepared, run_missing, train
+from fewbits.experiments.ternary import run as ternary
+from fewbits.nets import MLP
+from fewbits.training import correct, load_model
+
+EXPERIMENTS = {"binary": binary, "ternary": ternary}
+CHECKPOINTS = [("binary", name) for name in binary.KEPT] + [("ternary", name) for name in ternary.KEPT]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return prepared("mnist5k")
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """A task that takes a second, and an empty folder of results; counts the trainings."""
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    task = Task(partial(MLP, (784, 8, 8, 10), batch_norm=True), 1, "notebook")
+    monkeypatch.setitem(TASKS, "mnist5k", task)
+    trained = []
+
+    def counting(*arguments, **options):
+        trained.append(arguments[3])
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(comparison, "train", counting)
+    return trained
+
+
+# --- the recipe -------------------------------------------------------------------------------------------------------
+
+
+def test_pixels_lie_between_minus_1_and_1(digits):
+    assert digits.train_images.min() == -1
+    assert digits.train_images.max() == 1
+
+
+def test_only_what_is_missing_is_trained(tiny):
+    methods = {name: binary.METHODS[name] for name in ("float", "binaryconnect")}
+    kept = []
+    keep = lambda *what: kept.append(what[:2])  # noqa: E731
+    first = run_missing("binary_runs", methods, "mnist5k", [0], keep)
+    assert tiny == [0, 0]
+    assert kept == [("float", 0), ("binaryconnect", 0)]
+    second = run_missing("binary_runs", methods, "mnist5k", [0, 1])
+    assert tiny == [0, 0, 1, 1]
+    pd.testing.assert_frame_equal(second.iloc[:2], first, check_dtype=False, atol=1e-4)
+    assert len(evidence.rows("binary_runs")) == 4
+
+
+def test_an_interrupted_run_keeps_what_was_done(tiny, monkeypatch):
+    def fail(network):
+        raise KeyboardInterrupt
+
+    methods = {"float": binary.METHODS["float"], "fails": comparison.Method(fail)}
+    with pytest.raises(KeyboardInterrupt):
+        run_missing("binary_runs", methods, "mnist5k", [0])
+    assert evidence.rows("binary_runs").method.tolist() == ["float"]
+
+
+@pytest.mark.parametrize("module", EXPERIMENTS.values(), ids=EXPERIMENTS)
+def test_every_method_trains(module, tiny):
+    data = prepared("mnist5k")
+    for name, method in module.METHODS.items():
+        model = train(method, TASKS["mnist5k"], data, seed=0)
+        measured = comparison.measure(method, model, data)
+        assert 0 <= measured["accuracy"] <= 100, name
+        assert method.latent or measured["accuracy"] == measured["accuracy_quantized"]
+
+
+def test_latent_weights_are_tested_where_the_method_says_so(tiny):
+    data = prepared("mnist5k")
+    method = binary.METHODS["binaryconnect stochastic"]
+    model = train(method, TASKS["mnist5k"], data, seed=0)
+    measured = comparison.measure(method, model, data)
+    with latent_weights(model):
+        assert round(10 * measured["accuracy"]) == correct(model, data.test_images, data.test_labels)
+    assert round(10 * measured["accuracy_quantized"]) == correct(model, data.test_images, data.test_labels)
+
+
+def test_the_steps_from_binarynet_to_xnor_net_change_one_thing_each():
+    network = TASKS["mnist5k"].network
+    layers = {
+        name: weight_layers(binary.METHODS[name].build(network)) for name in binary.METHODS if name not in ("float",)
+    }
+    quantized = {name: [hasattr(layer, "parametrizations") for layer in of.values()] for name, of in layers.items()}
+    assert quantized["binarynet"] == [True] * 4
+    for name in ("binarynet, real ends", "xnor-net, no K", "xnor-net"):
+        assert quantized[name] == [False, True, True, False]
+    assert layers["xnor-net"]["4"].scale_input
+    assert not layers["xnor-net, no K"]["4"].scale_input
+    assert not layers["binarynet, real ends"]["4"].scale_input
+
+
+def test_the_printed_sign_turns_one_gradient_round():
+    gradients = {}
+    for name in ("ttq", "ttq, printed sign"):
+        torch.manual_seed(0)
+        model = ternary.METHODS[name].build(TASKS["mnist5k"].network)
+        model(torch.rand(4, 1, 28, 28)).square().sum().backward()
+        quantizer = next(iter(weight_quantizers(model)))[1]
+        gradients[name] = quantizer.w_p.grad.item(), quantizer.w_n.grad.item()
+    assert gradients["ttq"][0] == gradients["ttq, printed sign"][0]
+    assert gradients["ttq"][1] == -gradients["ttq, printed sign"][1] != 0
+
+
+def test_unknown_methods_are_refused():
+    assert list(chosen(binary.METHODS, ["bwn", "float"])) == ["float", "bwn"]
+    assert chosen(binary.METHODS, None) == binary.METHODS
+    with pytest.raises(ValueError, match="--methods: unknown"):
+        chosen(binary.METHODS, ["bnw"])
+
+
+def test_differences_are_taken_seed_by_seed():
+    rows = [("mnist", "a", 0, 90.0), ("mnist", "a", 1, 92.0), ("mnist", "b", 1, 91.5), ("mnist5k", "b", 0, 1.0)]
+    frame = pd.DataFrame(rows, columns=["data", "method", "seed", "accuracy"])
+    ours = difference(frame, "mnist", "a", "b")
+    assert ours == {"unit": "pt", "values": [0.5], "seeds": [1], "scale": "reduced"}
+    assert difference(frame, "mnist5k", "a", "b") is None
+
+
+# --- what is recorded -------------------------------------------------------------------------------------------------
+
+
+def made_claims(chapter: str, runs: pd.DataFrame) -> dict[str, dict]:
+    made = []
+    for name in runs.data.unique():
+        if chapter == "binary":
+            made += binary.make_claims(runs, name)
+        else:
+            made += ternary.make_claims(runs, evidence.rows("ternary_errors"), name)
+    return {claim["id"]: claim for claim in made}
+
+
+@pytest.mark.parametrize("chapter", EXPERIMENTS)
+def test_claims_follow_from_the_recorded_runs(chapter):
+    runs = evidence.rows(f"{chapter}_runs")
+    stored = {claim["id"]: claim for claim in evidence.load(chapter)}
+    made = made_claims(chapter, runs)
+    exact = {claim["id"]: claim for claim in binary.exact_claims()} if chapter == "binary" else {}
+    assert set(made | exact) == set(stored)
+    for name, claim in exact.items():
+        assert claim["ours"] == stored[name]["ours"]
+    for name, claim in made.items():
+        assert claim["ours"]["values"] == pytest.approx(stored[name]["ours"]["values"], abs=2e-4)
+        assert claim["ours"]["seeds"] == stored[name]["ours"]["seeds"]
+        assert claim["expect"] == stored[name]["expect"]
+
+
+def test_a_doctored_run_no_longer_gives_the_claims():
+    runs = evidence.rows("binary_runs")
+    runs.loc[runs.method == "binarynet", "accuracy"] += 1
+    stored = {claim["id"]: claim for claim in evidence.load("binary")}
+    assert made_claims("binary", runs)["binary/binarynet-gap"]["ours"]["values"] != pytest.approx(
+        stored["binary/binarynet-gap"]["ours"]["values"], abs=2e-4
+    )
+
+
+@pytest.mark.parametrize("chapter", EXPERIMENTS)
+def test_five_seeds_of_every_method_on_mnist5k(chapter):
+    runs = evidence.rows(f"{chapter}_runs").query("data == 'mnist5k'")
+    methods = EXPERIMENTS[chapter].METHODS | (ternary.THRESHOLDS if chapter == "ternary" else binary.WIDTHS)
+    assert runs.groupby("method").seed.nunique().to_dict() == dict.fromkeys(methods, 5)
+
+
+@pytest.mark.parametrize(("chapter", "name"), CHECKPOINTS)
+def test_the_kept_networks_are_those_of_the_table(chapter, name, digits):
+    method = EXPERIMENTS[chapter].METHODS[name]
+    path = checkpoint_path(f"{chapter}-{name.replace(' ', '-')}")
+    model = load_model(method.build(TASKS["mnist5k"].network), path)
+    runs = evidence.rows(f"{chapter}_runs").query("data == 'mnist5k' and method == @name and seed == 0")
+    count = correct(model, digits.test_images, digits.test_labels)
+    assert abs(count - 10 * runs.accuracy.item()) <= 1  # sums in another order may tip one image
+    assert path.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("chapter", "name", "bits", "scales"),
+    [
+        ("binary", "binaryconnect", 1, 0),
+        ("binary", "binarynet", 1, 0),
+        ("ternary", "bwn", 1, 3 * 128 + 10),
+        ("ternary", "twn", 2, 4),
+        ("ternary", "ttq", 2, 2 * 4),
+        ("ternary", "exact ternary", 2, 4),
+    ],
+)
+def test_size_on_disk_is_what_the_formula_says(chapter, name, bits, scales, tmp_path):
+    """1/32 or 1/16 of 32-bit floats, and 4 bytes a scale: written to a file and counted."""
+    path = checkpoint_path(f"{chapter}-{name.replace(' ', '-')}")
+    model = load_model(EXPERIMENTS[chapter].METHODS[name].build(TASKS["mnist5k"].network), path)
+    file = tmp_path / "weights.bin"
+    with file.open("wb") as stream:
+        for _, quantizer, latent in weight_quantizers(model):
+            codes = quantizer.encode(latent.detach())
+            stream.write(codes.packed())
+            for scale in stored_scales(name, quantizer, codes):
+                stream.write(scale.detach().numpy().tobytes())
+    weights = sum(codes.values.numel() for codes in encode_weights(model).values())
+    assert weights == 784 * 128 + 2 * 128 * 128 + 128 * 10
+    assert file.stat().st_size == 4 * weights * bits // 32 + 4 * scales
+
+
+def stored_scales(name: str, quantizer: nn.Module, codes) -> list[torch.Tensor]:
+    """The real numbers that the method's formula needs beside its codes."""
+    if name in ("binaryconnect", "binarynet"):
+        return []
+    return [quantizer.w_p, quantizer.w_n] if name == "ttq" else [codes.scale]

@@ -1,0 +1,73 @@
+"""The command line of the experiments, and the claims that an experiment makes of its numbers."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from fewbits import evidence
+from fewbits.experiments import __main__ as cli
+from fewbits.experiments.common import checkpoint_path, seeds
+from fewbits.experiments.uniform import run as uniform
+
+
+def test_every_experiment_module_is_offered():
+    assert {"uniform", "bn_folding", "noise"} <= set(cli.names())
+    assert "common" not in cli.names()
+
+
+@pytest.mark.parametrize(("arguments", "status"), [([], 2), (["--help"], 0), (["nonsense"], 2)])
+def test_help_and_errors_name_the_experiments(arguments, status, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == status
+    shown = capsys.readouterr()
+    assert "uniform" in shown.out + shown.err
+
+
+def test_the_command_is_recorded_as_typed(monkeypatch):
+    calls = []
+    monkeypatch.setattr(uniform, "run", lambda options, command: calls.append((options.seeds, command)))
+    cli.main(["uniform", "--seeds", "2"])
+    assert calls == [(2, "python -m fewbits.experiments uniform --seeds 2")]
+
+
+def test_at_least_one_seed():
+    assert list(seeds(2)) == [0, 1]
+    with pytest.raises(ValueError, match="number of seeds"):
+        seeds(0)
+
+
+def test_checkpoints_lie_in_the_data_folder():
+    assert checkpoint_path("uniform-mlp").is_file()
+    assert checkpoint_path("uniform-mlp").stat().st_size < 1_000_000
+
+
+def test_uniform_claims_follow_from_the_recorded_tables():
+    """The numbers on record are those that the recorded tables give: nobody edited one without the other."""
+    stored = {claim["id"]: claim for claim in evidence.load("uniform")}
+    ratios, mismatches = (
+        stored[f"uniform/{name}"]["ours"]["values"] for name in ("per-channel-error", "integer-equals-simulated")
+    )
+    made = uniform.make_claims(evidence.rows("uniform_bits"), evidence.rows("uniform_calibration"), ratios, mismatches)
+    assert {claim["id"] for claim in made} == set(stored)
+    for claim in made:
+        assert claim["ours"]["values"] == pytest.approx(stored[claim["id"]]["ours"]["values"])
+
+
+def test_a_doctored_table_no_longer_gives_the_claims():
+    stored = {claim["id"]: claim for claim in evidence.load("uniform")}
+    doctored = evidence.rows("uniform_bits")
+    doctored.loc[(doctored.method == "qat") & (doctored.bits == 2), "accuracy"] += 1.0
+    made = uniform.make_claims(doctored, evidence.rows("uniform_calibration"), [1.0], [0])
+    claim = next(claim for claim in made if claim["id"] == "uniform/qat-recovers")
+    assert claim["ours"]["values"] != pytest.approx(stored["uniform/qat-recovers"]["ours"]["values"])
+
+
+def test_results_are_plain_json_and_csv():
+    for path in evidence.results_dir().iterdir():
+        assert path.suffix in {".json", ".csv"}
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        else:
+            assert len(pd.read_csv(path))

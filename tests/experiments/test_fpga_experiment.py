@@ -1,0 +1,121 @@
+"""The experiment ``fpga``: what it measures on a few images, its claims, and its figures."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from quantized_networks import quantized
+
+from fewbits import evidence
+from fewbits.experiments.fpga import claims as fpga_claims
+from fewbits.experiments.fpga import run as fpga
+from fewbits.experiments.fpga_gates.run import about_resources
+from fewbits.experiments.inq.run import small_data, small_net
+from fewbits.mobileone import reparameterize
+from fewbits.plots import fpga as figures
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Tables of a small network and 40 images, in a folder of their own."""
+    folder = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEWBITS_RESULTS", str(folder))
+        patch.setattr(fpga, "FRACTIONS", (16, 4))
+        patch.setattr(fpga, "INTEGERS", (16, 2))
+        patch.setattr(fpga, "inq_network", lambda name, form: None)  # without the accuracy before INQ
+        torch.manual_seed(0)
+        model = quantized(reparameterize(small_net(0).eval()))
+        data = small_data()
+        fpga.measure("mobilenet", model, data, 40)
+        first = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+        patch.setattr(fpga, "ShiftAdderNet", None)  # nothing may be computed again
+        fpga.measure("mobilenet", model, data, 40)
+        assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == first
+        return {kind: evidence.rows(f"fpga_{kind}") for kind in ("accuracy", "census", "formats")}
+
+
+def test_tables_of_a_small_network(results):
+    accuracy = results["accuracy"].set_index("form")
+    assert accuracy.loc["inq"].differing == 0
+    assert (accuracy.images == 40).all()
+    assert len(results["census"]) == 8
+    formats = results["formats"]
+    assert len(formats) == 5  # Q16.16, Q16.4 and Q2.16 wrap, Q16.16 and Q2.16 saturate
+    both = formats[(formats.integer_bits == 16) & (formats.fraction_bits == 16)]
+    assert both.accuracy.nunique() == 1
+    assert both.accuracy.iloc[0] == accuracy.loc["Q16.16"].accuracy
+
+
+def test_claims_of_a_small_network(results):
+    claims = {claim["id"]: claim for claim in fpga_claims.network_claims("mobilenet", results)}
+    accuracy = results["accuracy"].set_index("form").accuracy
+    claim = claims["fpga/accuracy-fixed-vs-float-mobilenet"]
+    assert claim["ours"]["value"] == pytest.approx(accuracy["Q16.16"] - accuracy["inq"])
+    assert claims["fpga/overflow-mobilenet"]["ours"]["value"] == 0
+    assert claims["fpga/integer-bits-mobilenet"]["ours"]["value"] == results["census"].integer_bits.max()
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "bits"), [([60, 60, 60], 2), ([10, 60, 60], 8), ([60, 10, 60], 16), ([59.6, 59.4, 60], 16)]
+)
+def test_fewest_fraction_bits(accuracies, bits):
+    table = pd.DataFrame({"integer_bits": 16, "fraction_bits": [2, 8, 16], "overflow": "wrap", "accuracy": accuracies})
+    assert fpga_claims.fewest_fraction_bits(table) == bits
+
+
+def test_recorded_claims_follow_from_the_recorded_tables():
+    stored = {claim["id"]: claim for claim in evidence.load("fpga")}
+    kinds = ("accuracy", "formats", "census", "correlations", "speed")
+    made = fpga_claims.make_claims({kind: evidence.rows(f"fpga_{kind}") for kind in kinds})
+    assert {claim["id"] for claim in made} == {name for name, claim in stored.items() if not about_resources(claim)}
+    for claim in made:
+        assert claim["ours"]["value"] == pytest.approx(stored[claim["id"]]["ours"]["value"])
+
+
+def test_recorded_times_follow_from_the_model():
+    layers = fpga.layers_table()
+    assert layers.equals(evidence.rows("fpga_layers"))
+    assert np.allclose(fpga.correlations_table(layers).pearson, evidence.rows("fpga_correlations").pearson)
+
+
+# --- Figures ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_bits_of_a_shift_are_those_of_the_number():
+    axis = figures.shift_by_hand(-93, 2, True, 4, 4).axes[0]
+    bits = "".join(text.get_text() for text in axis.texts if text.get_text() in ("0", "1"))
+    assert bits == "10100011" + "11101000" + "11" + "00011000"
+    assert "24 / 16 = 1.5" in [text.get_text() for text in axis.texts]
+
+
+def test_the_element_has_a_wire_of_33_bits():
+    texts = [text.get_text() for text in figures.processing_element().axes[0].texts]
+    assert texts.count("33") == 1
+
+
+def test_lost_accuracy_is_drawn_downwards(results):
+    frame = results["formats"].assign(lost=3.0)
+    left, right = figures.accuracy_by_format({"net": frame}).axes
+    assert (left.lines[0].get_ydata() == -3).all()
+    assert sorted(right.lines[0].get_xdata()) == [2, 16]
+
+
+def test_bits_by_layer_and_times(results):
+    axis = figures.integer_bits_by_layer(results["census"]).axes[0]
+    assert axis.lines[0].get_ydata().tolist() == results["census"].integer_bits.tolist()
+    layers = evidence.rows("fpga_layers").query("network == 'ResNet-18'")
+    titles = [axes.get_title(loc="left") for axes in figures.time_on_processors(layers).axes]
+    found = evidence.rows("fpga_correlations").set_index(["network", "processor", "metric"]).pearson
+    assert f"shift-adder: r = {found['ResNet-18', 'shift-adder', 'macs_bits']:.2f}" in titles

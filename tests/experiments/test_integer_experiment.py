@@ -1,0 +1,191 @@
+"""The experiment ``integer``: its measures on small cases, resuming, and claims that follow from the tables."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from fewbits import evidence
+from fewbits.bn_folding import fold_model
+from fewbits.core.quantizer import weight_layers
+from fewbits.experiments.integer import folding, measures, speed
+from fewbits.experiments.integer import run as experiment
+from fewbits.experiments.integer.claims import PARTS, make_claims
+from fewbits.experiments.integer.networks import NETWORKS, half_size, residual_net, train_residual
+from fewbits.nets import MLP
+
+
+@pytest.fixture(scope="module")
+def data():
+    """300 training and 100 test images of 14 × 14 pixels."""
+    whole = half_size()
+    names = {"train_images": 300, "train_labels": 300, "test_images": 100, "test_labels": 100}
+    return dataclasses.replace(whole, **{name: getattr(whole, name)[:count] for name, count in names.items()})
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return MLP((196, 16, 10)).eval()
+
+
+def test_accuracies_count_and_compare(model, data):
+    row = measures.accuracies(model, data, (8, 8))
+    assert row["images"] == 100
+    assert row["elements"] == 1000
+    assert abs(row["simulated"] - row["integer"]) <= row["changed"]
+    assert row["low"] <= row["integer"] - row["simulated"] <= row["high"]
+    assert row["integer_bits"] == 8 * (196 * 16 + 16 * 10) + 26 * (32 + 32 + 8)
+    assert row["float_bits"] == 32 * (196 * 16 + 16 * 10 + 26)
+
+
+def test_bootstrap_brackets_a_known_difference():
+    first, second = torch.ones(1000, dtype=torch.bool), torch.ones(1000, dtype=torch.bool)
+    assert measures.bootstrap(first, second) == (0.0, 0.0)
+    second[:100] = False  # 10 points; the standard error is 100 · sqrt(0.1 · 0.9 / 1000) = 0.95 points
+    low, high = measures.bootstrap(first, second)
+    assert low == pytest.approx(10 - 1.96 * 0.95, abs=0.3)
+    assert high == pytest.approx(10 + 1.96 * 0.95, abs=0.3)
+
+
+def test_causes_of_a_network_with_all_steps(data):
+    torch.manual_seed(0)
+    rows = pd.DataFrame(measures.causes(_folded(residual_net()), data))
+    assert set(rows.kind) == {"Layer", "Add", "GlobalAverage"}
+    assert rows.query("cause == 'exact'").off.sum() == 0
+    assert rows.query("cause == 'real biases'").off.sum() > 0
+    assert rows.query("cause == 'ties: double'").off.sum() > 0
+    assert set(rows[rows.cause == "real biases"].kind) == {"Layer"}
+    assert rows.largest.max() == 1
+
+
+def _folded(network: nn.Module) -> nn.Module:
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.bias)
+    return fold_model(network.eval())
+
+
+def test_finer_biases_leave_fewer_differences(model, data):
+    off = [row["off"] for row in measures.biases(model, data, (3, 3))]
+    assert off[0] > 5 * off[2]
+
+
+def test_runtimes(model, data):
+    rows = pd.DataFrame(measures.runtimes(model, data.train_images, data.test_images)).set_index("form")
+    assert list(rows.index) == list(measures.RUNTIMES)
+    assert rows.largest["QOperator"] <= 1
+    assert rows.elements["QDQ"] == 1000
+
+
+def test_single_steps_are_within_one_unit(data):
+    torch.manual_seed(0)
+    rows = pd.DataFrame(measures.single_steps(MLP((196, 16, 10)), data.train_images, data.test_images))
+    assert rows.kind.tolist() == ["Layer"] * 2
+    assert rows.elements.tolist() == [1600, 1000]
+    assert rows.largest.max() <= 1
+
+
+def test_training_through_the_fold(data):
+    rows = pd.DataFrame(folding.measure(0, data))
+    assert set(rows.query("bits == 8").way) == {
+        f"per {what}{also}" for what in ("tensor", "channel") for also in ("", ", equalized")
+    }
+    assert set(folding.FREEZE) < set(rows.query("bits == 4").way)
+    assert rows.accuracy.between(0, 100).all()
+    torch.manual_seed(0)
+    merged = folding.trained_folded(folding.bn_folding.separable_net(), 0, data, 4, 1)
+    weights = [layer.weight.unique().numel() for layer in weight_layers(merged).values()]
+    assert max(weights[:-1]) <= 15 < weights[-1]  # the last layer has no BN
+
+
+def test_speed_measures_all_forms_in_turn(model, data):
+    rows = pd.DataFrame(speed.measure(model, data, seconds=0.01))
+    assert len(rows) == len(speed.BATCHES) * len(speed.FORMS)
+    assert (rows.query("form == 'float'").speedup == 1).all()
+    assert (rows.ms >= 0).all()
+
+
+def test_the_small_resnet_learns():
+    data = half_size()
+    model = train_residual(0, data, epochs=1)
+    with torch.no_grad():
+        right = model(data.test_images).argmax(1) == data.test_labels
+    assert 0.2 < right.float().mean() < 1  # chance is 0.1
+
+
+def test_rows_that_are_there_are_not_measured_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    calls = []
+
+    def measure():
+        calls.append(1)
+        return [{"off": 1}, {"off": 2}]
+
+    for _ in range(2):
+        experiment.missing("integer_test", {"network": "MLP", "seed": 0}, measure)
+    experiment.missing("integer_test", {"network": "MLP", "seed": 1}, measure)
+    assert len(calls) == 2
+    assert evidence.rows("integer_test").off.tolist() == [1, 2, 1, 2]
+
+
+def test_a_part_fills_its_tables(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    small = dataclasses.replace(NETWORKS["residual"], data=lambda: data, seeds=(0,))
+    monkeypatch.setattr(experiment, "NETWORKS", {"residual": small})
+    monkeypatch.setattr(experiment, "RUNTIME_NETWORKS", ())
+    monkeypatch.setattr(experiment, "single_steps", lambda: [{"step": "1", "largest": 0}])
+    experiment.measure_networks()
+    assert evidence.rows("integer_exactness").float64.between(0, 1e-12).all()
+    assert evidence.rows("integer_accuracy").weight_bits.tolist() == [8, 4]
+    assert evidence.rows("integer_biases").bias_fraction.tolist() == [0, 4, 8]
+    assert evidence.rows("integer_causes").query("cause == 'exact'").off.sum() == 0
+
+
+def test_every_network_is_there_and_answers():
+    for name, source in NETWORKS.items():
+        if name != "MobileNet":
+            with torch.no_grad():
+                assert source.model(source.seeds[-1])(source.data().test_images[:2]).shape == (2, 10)
+
+
+# --- Claims -----------------------------------------------------------------------------------------------------------
+
+
+def all_claims() -> list[dict]:
+    return [claim for part in PARTS for claim in make_claims(part)]
+
+
+def test_claims_follow_from_the_recorded_tables():
+    stored = {claim["id"]: claim for claim in evidence.load("integer")}
+    made = all_claims()
+    assert {claim["id"] for claim in made} == set(stored)
+    for claim in made:
+        ours, recorded = claim["ours"], stored[claim["id"]]["ours"]
+        assert ours.get("values", [ours.get("value")]) == pytest.approx(recorded.get("values", [recorded["value"]]))
+        assert claim["statement"] == stored[claim["id"]]["statement"]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "claim"),
+    [
+        ("integer_exactness", "float64", "integer/folding-exact"),
+        ("integer_accuracy", "integer", "integer/accuracy-gap"),
+        ("integer_causes", "off", "integer/simulation-exact"),
+        ("integer_runtimes", "largest", "integer/onnx-within-one"),
+        ("integer_steps", "largest", "integer/onnx-step-within-one"),
+        ("integer_folding", "accuracy", "integer/equalization-helps"),
+        ("integer_biases", "off", "integer/coarse-biases"),
+        ("integer_speed", "speedup", "integer/faster-dense"),
+    ],
+)
+def test_doctored_tables_give_other_claims(table, column, claim, tmp_path, monkeypatch):
+    before = {each["id"]: each for each in all_claims()}[claim]
+    frame = evidence.rows(table)
+    frame[column] = frame[column] * (frame.index + 1) + 1
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    evidence.write_rows(table, frame)
+    after = {each["id"]: each for each in all_claims()}[claim]
+    assert after["ours"] != before["ours"]

@@ -1,0 +1,248 @@
+"""The logarithmic experiment: ranges by brute force, quantizers where they belong, claims from tables by hand."""
+
+import itertools
+import math
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from fewbits.core.quantizer import weight_quantizers
+from fewbits.data import Dataset
+from fewbits.evidence import validate, verdict
+from fewbits.experiments.logarithmic import run as experiment
+from fewbits.experiments.logarithmic.claims import accumulation_claims, rounding_claims, training_claims
+from fewbits.logarithmic import LogQuantizer, QuantizeGradient, full_scale_of_least_error, full_scale_of_max
+from fewbits.nets import count_parameters
+from fewbits.plots import logarithmic as figures
+from fewbits.uniform import UniformQuantizer
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def images(count: int = 16) -> torch.Tensor:
+    return torch.rand(count, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+
+def tiny() -> Dataset:
+    labels = torch.arange(16) % 10
+    return Dataset("mnist5k", images(), labels, images(), labels, tuple("0123456789"))
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return experiment.network().eval()
+
+
+# --- ranges and placements -----------------------------------------------------------------------------------------
+
+
+def test_the_network_has_the_size_that_its_docstring_says(model):
+    assert f"{count_parameters(model):,} parameters" in experiment.network.__doc__
+    assert model(images()).shape == (16, 10)
+
+
+def test_linear_ranges_by_hand():
+    x = torch.tensor([0.0, 0.3, -0.9, 0.6])
+    low, high = experiment.linear_range(x, "linear", "max", 4, True)
+    assert (low.item(), high.item()) == pytest.approx((-0.9, 0.9))
+    low, high = experiment.linear_range(x.abs(), "linear 2^k", "max", 3, False)
+    assert (low.item(), high.item()) == (0, 0.875)  # full scale 1, steps of ⅛
+    low, high = experiment.linear_range(x, "linear 2^k", "max", 3, True)
+    assert (low.item(), high.item()) == (-0.75, 0.75)  # full scale 1, steps of ¼
+
+
+@pytest.mark.parametrize("method", ["linear", "linear 2^k"])
+@pytest.mark.parametrize("signed", [True, False])
+def test_the_best_linear_range_is_never_worse(method, signed):
+    x = torch.randn(500, generator=torch.Generator().manual_seed(1))
+    x = x if signed else x.relu()
+
+    def error(rule):
+        quantizer = UniformQuantizer(3, signed=signed)
+        quantizer.set_range(*experiment.linear_range(x, method, rule, 3, signed))
+        return (quantizer(x) - x).square().sum()
+
+    assert error("least error") < error("max")
+
+
+@pytest.mark.parametrize("method", experiment.METHODS)
+@pytest.mark.parametrize("weight_bits", [None, 4])
+def test_rounding_puts_quantizers_where_they_belong(model, method, weight_bits):
+    kind = UniformQuantizer if method.startswith("linear") else LogQuantizer
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    rounded = experiment.quantize_model(model, method, weight_bits, 3, images(), "least error")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    weights = [quantizer for _, quantizer, _ in weight_quantizers(rounded)]
+    activations = [m for m in rounded.modules() if isinstance(m, kind) and m not in weights]
+    assert len(weights) == (0 if weight_bits is None else 5)
+    assert len(activations) == 4
+    assert all(isinstance(q, kind) and q.signed and q.bits == 4 for q in weights)
+    assert all(not q.signed and q.bits == 3 for q in activations)
+    ranges = [q.fsr if kind is LogQuantizer else q.high for q in (*weights, *activations)]
+    assert all(not value.isnan() for value in ranges)
+
+
+def test_the_rule_reaches_weights_and_activations(model):
+    for rule, full_scale in (("max", full_scale_of_max), ("least error", full_scale_of_least_error)):
+        rounded = experiment.quantize_model(model, "log-sqrt2", 3, 3, images(), rule)
+        for _, quantizer, latent in weight_quantizers(rounded):
+            assert int(quantizer.fsr) == full_scale(latent, quantizer)
+        first = rounded[2][1]
+        seen = nn.Sequential(*rounded[:2], nn.ReLU())(images())
+        assert int(first.fsr) == full_scale(seen, first)
+
+
+def test_training_quantizes_the_error_behind_every_layer():
+    torch.manual_seed(0)
+    data = tiny()
+    trained = experiment.quantize_training(experiment.network(), "log2", 5, 5, None, data)
+    places = [m.quantizer for m in trained.modules() if isinstance(m, QuantizeGradient)]
+    assert len(places) == 5
+    assert all(q.fsr.isnan() for q in places)
+    seen = []
+    trained[3][1].register_full_backward_hook(lambda module, grad_input, grad_output: seen.extend(grad_input))
+    nn.functional.cross_entropy(trained(data.train_images), data.train_labels).backward()
+    assert ((seen[0] == 0) | (torch.frexp(seen[0]).mantissa.abs() == 0.5)).all()  # powers of two
+    plain = experiment.quantize_training(experiment.network(), "float", None, None, None, data)
+    assert [type(m) for m in plain] == [type(m) for m in experiment.network()]
+
+
+@pytest.mark.parametrize("method", ["linear", "log2"])
+def test_a_fixed_range_has_the_headroom_it_was_given(method):
+    def ranges(headroom):
+        torch.manual_seed(0)
+        model = experiment.quantize_training(experiment.network(), method, None, 5, headroom, tiny())
+        assert all(parameter.grad is None or (parameter.grad == 0).all() for parameter in model.parameters())
+        quantizers = [m.quantizer for m in model.modules() if isinstance(m, QuantizeGradient)]
+        return [q.fsr.item() if method == "log2" else math.log2(q.high) for q in quantizers]
+
+    assert [b - a for a, b in zip(ranges(0), ranges(3), strict=True)] == pytest.approx([3.0] * 5)
+
+
+def test_accumulation_errors_are_those_of_the_two_readings():
+    table = experiment.accumulation_errors(2, terms=(64, 1024), fraction_bits=(8, 30), rows=50)
+    assert len(table) == 2 * 2 * 2 * 2
+    by = table.set_index(["terms", "fraction_bits", "reading", "seed"])["mean"]
+    for seed in (0, 1):
+        # Small terms are shifted out of 8 bits, and long sums come out too small; more bits keep them.
+        assert by[1024, 8, "2^s", seed] < -15 < by[1024, 30, "2^s", seed] < 0
+        assert abs(by[1024, 30, "1 + fraction", seed]) < 2
+        assert abs(by[64, 8, "2^s", seed]) < 3
+    one = experiment.accumulation_errors(1, terms=[1], rows=50)
+    assert one["root mean square"].tolist() == [0] * 4
+
+
+# --- claims --------------------------------------------------------------------------------------------------------
+
+
+def bits_table(accuracy) -> pd.DataFrame:
+    cases = itertools.product(experiment.PLACEMENTS, experiment.RULES, experiment.METHODS, experiment.BITS)
+    rows = [(*case, seed, accuracy(*case, seed)) for case in cases for seed in (0, 1)]
+    rows += [("", "", "float", 32, seed, 90.0 + seed) for seed in (0, 1)]
+    return pd.DataFrame(rows, columns=["placement", "rule", "method", "bits", "seed", "accuracy"])
+
+
+def test_rounding_claims_by_hand():
+    def accuracy(placement, rule, method, bits, seed):
+        """Base √2 wins at 5 bits, ties at 4 and loses at 3; base 2 is 2 below linear, a full scale of 2^k 20 below."""
+        return 80.0 + seed + {"log2": -2, "linear 2^k": -20, "log-sqrt2": bits - 4}.get(method, 0)
+
+    claims = {claim["id"].split("/")[1]: claim for claim in rounding_claims(bits_table(accuracy), "notebook")}
+    for claim in claims.values():
+        validate(claim)
+    values = {name: claim["ours"]["values"] for name, claim in claims.items()}
+    assert values["activations-4-bit"] == [12, 12]
+    assert values["both-4-bit-base-sqrt2"] == [10, 10]
+    assert values["linear-beats-base-2"] == [2, 2]
+    assert values["base-sqrt2-beats-linear"] == [50, 50]
+    assert values["base-sqrt2-beats-linear-2k"] == [100, 100]
+    assert verdict(claims["activations-4-bit"]) == "not reproduced"
+    assert verdict(claims["linear-beats-base-2"]) == "trend only"  # five digits of notebook scale are no ImageNet
+
+
+def test_training_claims_by_hand():
+    accuracy = {
+        ("float", None, None, None): 97,
+        ("log2", 5, 5, None): 96,
+        ("linear", 5, 5, None): 40,
+        ("log2", None, 3, None): 70,
+        ("log2", None, 5, 6): 95.5,
+        ("linear", None, 5, 6): 60,
+    }
+    rows = [(*run, seed, accuracy.get(run, 90.0)) for run in experiment.TRAINING_RUNS for seed in (0, 1)]
+    columns = ["method", "bits", "gradient_bits", "headroom", "seed", "accuracy"]
+    claims = training_claims(pd.DataFrame(rows, columns=columns))
+    for claim in claims:
+        validate(claim)
+    means = {claim["id"].split("/")[1]: (claim["ours"]["values"][0], verdict(claim)) for claim in claims}
+    assert means == {
+        "training-5-bit": (1, "trend only"),
+        "training-log-beats-linear": (56, "trend only"),
+        "training-linear-fails": (40, "trend only"),
+        "gradients-4-bit": (0, "trend only"),
+        "gradients-3-bit": (27, "reproduced"),
+        "gradients-fixed-log": (1.5, "reproduced"),
+        "gradients-fixed-linear": (37, "reproduced"),
+    }
+
+
+def test_accumulation_claims_by_hand():
+    error = {"2^s": 6.0, "1 + fraction": 2.0}
+    cases = itertools.product((256, 1024), (8, 16), error, (0, 1))
+    rows = [(terms, bits, reading, seed, error[reading] * 16 / bits) for terms, bits, reading, seed in cases]
+    columns = ["terms", "fraction_bits", "reading", "seed", "root mean square"]
+    claims = accumulation_claims(pd.DataFrame(rows, columns=columns))
+    assert [claim["ours"]["values"] for claim in claims] == [[6, 6], [12, 12], [0.3333, 0.3333]]
+    assert {verdict(claim) for claim in claims} == {"reproduced"}
+
+
+# --- figures -------------------------------------------------------------------------------------------------------
+
+
+def test_the_log_staircase_shows_outputs_and_relative_errors():
+    quantizer = LogQuantizer(3, signed=False)
+    quantizer.set_full_scale(1)
+    figure = figures.log_staircase({"log2": quantizer}, 2**-10, 2.0)
+    output, error = figure.axes
+    drawn = output.lines[1].get_ydata()
+    assert set(drawn[~pd.isna(drawn)]) == {2.0**-k for k in range(7)}  # 0 is not drawn
+    relative = error.lines[1].get_ydata()
+    assert relative.min() == -100
+    assert relative.max() == pytest.approx(100 * (math.sqrt(2) - 1), abs=0.5)
+
+
+def test_the_octaves_are_shares_below_the_largest():
+    figure = figures.octaves({"x": torch.tensor([1.0, 0.4, -0.3, 0.0])}, {"linear": 4.9}, lowest=-4)
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert heights == pytest.approx([0, 0, 200 / 3, 100 / 3])
+    assert list(figure.axes[0].lines[0].get_xdata()) == [-4.9, 0]
+
+
+def test_accuracy_figures_have_a_line_for_each_method():
+    table = bits_table(lambda placement, rule, method, bits, seed: 85 + seed - 5 * (method == "log2"))
+    figure = figures.rounded_losses(table)
+    assert [axis.get_title("left") for axis in figure.axes] == [f"{p} rounded" for p in experiment.PLACEMENTS]
+    assert [len(axis.containers) for axis in figure.axes] == [4, 4]
+    losses = [list(container.lines[0].get_ydata()) for container in figure.axes[0].containers]
+    assert losses == [[5] * 3, [5] * 3, [10] * 3, [5] * 3]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["base 2: 10"] * 3  # off the axis, so written
+    rows = [(*run, seed, 90.0) for run in experiment.TRAINING_RUNS for seed in (0, 1)]
+    columns = ["method", "bits", "gradient_bits", "headroom", "seed", "accuracy"]
+    figure = figures.trained_accuracy(pd.DataFrame(rows, columns=columns))
+    assert [len(axis.containers) for axis in figure.axes] == [2, 2]
+    assert list(figure.axes[1].get_xticks()) == list(experiment.HEADROOM)
+
+
+def test_the_limit_is_drawn_in_every_panel():
+    ladder = {"linear": {3: 8.0, 4: 14.0}, "log2": {3: 9.0, 4: 13.0}}
+    figure = figures.signal_to_noise({"one": ladder, "two": ladder}, {"log2": 14.1})
+    assert [len(axis.lines) for axis in figure.axes] == [3, 3]
+    assert all(list(axis.lines[2].get_ydata()) == [14.1, 14.1] for axis in figure.axes)

@@ -1,0 +1,235 @@
+"""The map of methods: circuits compute what they are counted for, costs add up, runs resume, figures draw."""
+
+import dataclasses
+import functools
+import json
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tool_files import ROOT, tool
+
+from fewbits import evidence
+from fewbits.experiments.comparison import Task, prepared
+from fewbits.experiments.method_map import methods as map_methods
+from fewbits.experiments.method_map import run as method_map
+from fewbits.experiments.method_map.circuits import KINDS, UNITS, mean_cost, synthesize_unit
+from fewbits.experiments.method_map.methods import ENTRIES, Entry, every
+from fewbits.fpga.netlist import Netlist
+from fewbits.fpga.synthesis import synthesize
+from fewbits.nets import MLP
+from fewbits.plots import method_map as figures
+
+N, VECTORS = 4, 200
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+# --- Circuits ---------------------------------------------------------------------------------------------------------
+
+
+def expected_sum(kind: str, bits: int, exponents: int, x, codes, entries):
+    """By plain integers: (VECTORS,)."""
+    sign = np.where(codes >> (bits - 1) & 1, -1, 1)
+    if kind == "sign by sign":
+        return (x == codes).sum(1)
+    weights = {
+        "sign": lambda: 2 * codes - 1,
+        "ternary": lambda: np.where(codes & 1, np.where(codes & 2, -1, 1), 0),
+        "power of two": lambda: sign * np.array([0, *(2**e for e in range(exponents))])[codes & (2 ** (bits - 1) - 1)],
+        "integer": lambda: np.where(codes >= 2 ** (bits - 1), codes - 2**bits, codes),
+        "codebook": lambda: entries[codes],
+        "choice": lambda: codes,
+    }[kind]()
+    return (x * weights).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bits", "activation_bits"),
+    [
+        ("sign by sign", 1, 1),
+        ("sign", 1, 8),
+        ("ternary", 2, 8),
+        ("power of two", 5, 8),
+        ("power of two", 4, 8),
+        ("integer", 3, 8),
+        ("integer", 4, 4),
+        ("codebook", 2, 8),
+        ("choice", 1, 8),
+    ],
+)
+def test_the_netlist_that_is_counted_computes_the_sum(kind, bits, activation_bits):
+    exponents = {5: 8, 4: 7}.get(bits, 8)
+    parameters = {"N": N, "KIND": KINDS[kind], "W": bits, "A": activation_bits, "EXPONENTS": exponents}
+    netlist = Netlist(synthesize("few_bit_dot", parameters, dsp=False))
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2**activation_bits, (VECTORS, N))
+    x[0] = 2**activation_bits - 1  # the largest sum of either sign
+    codes = rng.integers(0, 2**bits, (VECTORS, N))
+    if kind == "power of two":  # what lies above the largest exponent is no code
+        codes = rng.integers(0, exponents + 1, (VECTORS, N)) + rng.integers(0, 2, (VECTORS, N)) * 2 ** (bits - 1)
+    if kind == "ternary":
+        codes[codes == 2] = 0
+    codes[0] = codes[0, 0]
+    entries = rng.integers(-128, 128, 2**bits)
+    cycles = 1 + 2 + 1  # one for the products, two for the tree of four
+    stimulus = {"x": x, "weights": codes, "entries": np.tile(entries & 255, (VECTORS, 1))}
+    found = netlist.run({name: np.tile(a, (cycles, 1, 1)) for name, a in stimulus.items()})["sum"][-1]
+    product = {"power of two": activation_bits + exponents, "integer": activation_bits + bits, "codebook": 16}
+    width = product.get(kind, activation_bits + 1) + 2
+    signed = found.astype(np.int64)
+    signed = np.where(signed >> (width - 1) & 1, signed - (1 << width), signed)
+    assert np.array_equal(signed, expected_sum(kind, bits, exponents, x, codes, entries))
+
+
+def test_units_have_names():
+    with pytest.raises(ValueError, match="unknown unit 'int9'"):
+        synthesize_unit("int9")
+
+
+def test_mean_cost_by_hand():
+    tables = {"a": 10.0, "b": 100.0}
+    # 30 products of 10 tables, 10 products of half 10 and half 100.
+    assert mean_cost([{"a": 1}, {"a": 0.5, "b": 0.5}], [30, 10], tables) == (300 + 550) / 40
+
+
+# --- Methods ----------------------------------------------------------------------------------------------------------
+
+
+def test_entries_name_known_units_and_styles():
+    from fewbits.plots import COLORS
+
+    for name, entry in ENTRIES.items():
+        assert entry.style in COLORS, name
+        for layer in entry.units or ():
+            assert set(layer) <= set(UNITS), name
+
+
+@pytest.mark.parametrize("name", list(ENTRIES))
+def test_every_method_trains_and_has_costs(name, monkeypatch, tmp_path):
+    monkeypatch.setattr(map_methods, "TASK", Task(small_network, 2, "notebook"))
+    monkeypatch.setattr(map_methods, "EPOCHS", 2)
+    entry, data = ENTRIES[name], small_data()
+    model = entry.train(data, 0).eval()
+    units = map_methods.units_of(entry, model)
+    assert len(units) == 4
+    assert all(set(layer) <= set(UNITS) for layer in units)
+    bits = map_methods.bits_per_weight(entry, model)
+    assert 1 <= bits <= 32
+    if entry.real_activations:
+        rounded = map_methods.round_activations(model, data.train_images)
+        hidden = torch.nn.Sequential(*rounded)[:-1](data.test_images)
+        assert all(len(hidden[:, unit].unique()) <= 256 for unit in range(hidden.shape[1]))
+        assert not torch.equal(rounded(data.test_images), model(data.test_images))
+
+
+def small_network(activation):
+    return MLP((784, 6, 6, 6, 10), activation, batch_norm=True)
+
+
+@functools.cache
+def small_data():
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.rand(256, 1, 28, 28, generator=generator), torch.arange(256) % 10
+    whole = prepared("mnist5k")
+    return dataclasses.replace(
+        whole, train_images=images, train_labels=labels, test_images=images[:50], test_labels=labels[:50]
+    )
+
+
+# --- Experiment -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_recorded_is_not_run_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(method_map, "prepared", lambda name: small_data())
+    calls = []
+
+    def train(data, seed):
+        calls.append(seed)
+        return small_network(torch.nn.ReLU)
+
+    entries = {"a": Entry("float", train, every("float × float"), False)}
+    method_map.train_missing(entries, [0])
+    table = method_map.train_missing(entries, [0, 1])
+    assert calls == [0, 1]
+    assert table["seed"].tolist() == [0, 1]
+    assert table["bits_per_weight"].tolist() == [32, 32]
+
+
+def recorded_runs(seeds=(0, 1)):
+    circuits = pd.DataFrame({"unit": list(UNITS), "LUT": [32.0 * (i + 1) for i in range(len(UNITS))]})
+    rows = [
+        {"data": "mnist5k", "method": name, "seed": seed, "accuracy": 95.0 + seed - i / 10, "bits_per_weight": i + 1.0}
+        | {"units": json.dumps([*(entry.units or every("3 bits × 8 bits")), {"sign × sign": 1}])}
+        for i, (name, entry) in enumerate(ENTRIES.items())
+        for seed in seeds
+    ]
+    return method_map.summary(pd.DataFrame(rows), circuits)
+
+
+def test_claims_by_hand():
+    claims = {claim["id"].split("/")[1]: claim for claim in method_map.make_claims(recorded_runs())}
+    json.dumps(list(claims.values()))
+    names = list(ENTRIES)
+    worst = names.index("shared, 16 values")  # the last of the seven, so the least accurate here
+    assert claims["three-bits-and-more"]["ours"]["values"] == pytest.approx([worst / 10] * 2)
+    place = {name: i + 1 for i, name in enumerate(UNITS)}
+    work = method_map.macs()
+
+    def cost(unit):
+        return (place[unit] * sum(work[:3]) + place["sign × sign"] * work[3]) / sum(work)
+
+    expected = cost("ternary × 8 bits") / cost("8 bits × 8 bits")
+    assert claims["ternary-against-8-bits"]["ours"]["value"] == pytest.approx(expected, abs=0.005)
+
+
+def test_the_record_is_complete():
+    runs = evidence.rows("method_map_runs")
+    assert set(runs["method"]) == set(ENTRIES)
+    assert (runs.groupby("method")["seed"].nunique() >= 3).all()
+    assert set(evidence.rows("method_map_units")["unit"]) == set(UNITS)
+
+
+# --- Figures ----------------------------------------------------------------------------------------------------------
+
+
+def words_of(figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
+
+
+def test_figures_name_every_method():
+    frame, styles = recorded_runs(), {name: entry.style for name, entry in ENTRIES.items()}
+    for figure in (figures.bits_accuracy_tables(frame, styles), figures.cost_and_accuracy(frame, styles, {})):
+        assert all(name in words_of(figure) for name in ENTRIES)
+
+
+def test_best_of_leaves_out_what_is_beaten():
+    means = pd.DataFrame({"luts": [1.0, 2.0, 2.0, 3.0], "accuracy": [80, 90, 85, 88]}, index=list("abcd"))
+    assert figures.best_of(means) == ["a", "b"]
+
+
+# --- The picture of README.md -----------------------------------------------------------------------------------------
+
+
+def test_the_picture_of_the_readme_is_the_notebook_s_figure():
+    readme_figure = tool("readme_figure")
+    stored = readme_figure.stored_figure(readme_figure.NOTEBOOK, readme_figure.FIGURE)
+    assert readme_figure.PICTURE.read_bytes() == stored, "run tools/readme_figure.py"
+    assert readme_figure.PICTURE.relative_to(ROOT).as_posix() in (ROOT / "README.md").read_text()
+
+
+def test_a_notebook_without_the_figure_is_named():
+    readme_figure = tool("readme_figure")
+    with pytest.raises(LookupError, match=r"method_map.ipynb has no picture 'fig-none': refresh the notebook"):
+        readme_figure.stored_figure(readme_figure.NOTEBOOK, "fig-none")

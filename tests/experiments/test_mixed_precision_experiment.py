@@ -1,0 +1,219 @@
+"""The experiment on mixed precision: costs by loops, equal accuracy by hand, claims from recorded tables, figures."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fewbits import evidence
+from fewbits.core.macs import LayerWork, layer_work
+from fewbits.core.quantizer import weight_quantizers
+from fewbits.data import Dataset
+from fewbits.experiments.common import checkpoint_path
+from fewbits.experiments.mixed_precision import run as experiment
+from fewbits.experiments.mixed_precision import training
+from fewbits.fpga.latency import Processor
+from fewbits.mixed_precision import DistributionQuantizer, LearnedBits, filter_bits
+from fewbits.plots import mixed_precision as figures
+from fewbits.training import correct, load_model
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    return evidence.rows("mixed_precision_runs")
+
+
+def tiny() -> Dataset:
+    images = torch.rand(32, *training.IMAGE_SHAPE, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(32) % 10
+    return Dataset("mnist5k", images, labels, images, labels, tuple("0123456789"))
+
+
+# --- the recipe ------------------------------------------------------------------------------------------------------
+
+
+def test_the_network_is_what_its_docstring_says():
+    works = layer_work(training.network(), training.IMAGE_SHAPE)
+    weights, macs = sum(work.weights for work in works), sum(work.macs for work in works)
+    assert f"{weights:,} weights, {macs:,} MACs" in training.network.__doc__
+
+
+def test_every_method_trains_and_keeps_to_its_grid():
+    data = tiny()
+    float_model = training.train_float(data, seed=0, epochs=1)
+    for name, method in training.METHODS.items():
+        setting = method.settings[0]
+        model = training.train_quantized(float_model, method, setting, data, seed=0, epochs=1)
+        row, bits = training.measure(model, data), filter_bits(model)
+        quantizers = [quantizer for _, quantizer, _ in weight_quantizers(model)]
+        assert len(quantizers) == 7
+        assert 0 <= row["accuracy"] <= 100
+        if name in ("fixed", "post-training"):
+            assert row["bits_per_mac"] == setting
+        if name == "uhlich":
+            assert all(len(set(layer)) == 1 for layer in bits.values())
+        assert (name == "sasaki") == isinstance(quantizers[0], DistributionQuantizer)
+        assert (name != "sasaki" and name != "post-training") == isinstance(quantizers[0], LearnedBits)
+    before = [p.clone() for p in float_model.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(before, float_model.parameters(), strict=True))
+
+
+def test_bits_stay_when_the_grids_have_stopped():
+    course = training._cosine(training.LEARNING)
+    assert course(0) == 1
+    assert course(training.LEARNING / 2) == pytest.approx(0.5)
+    assert course(training.LEARNING) == course(0.9) == 0
+
+
+def test_costs_are_means_over_filters_weights_and_macs():
+    works = [LayerWork("a", "conv", 2, 9 * 16, 9, 16), LayerWork("b", "linear", 3, 5, 5, 1)]
+    bits = {"a": [2, 4], "b": [8, 8, 5]}
+    free = Processor(lanes=1, columns=1, load_bits=None, store_bits=None, fill=0, setup=0)
+    costs = training.costs_of(bits, works, free)
+    assert costs["bits_per_filter"] == 27 / 5
+    assert costs["bits_per_weight"] == pytest.approx((9 * 6 + 5 * 21) / (18 + 15))
+    assert costs["bits_per_mac"] == pytest.approx((144 * 6 + 5 * 21) / (288 + 15))
+    assert costs["cycles"] == 144 * 6 + 5 * 21  # without overheads one bit of one MAC is one cycle
+
+
+# --- equal accuracy --------------------------------------------------------------------------------------------------
+
+
+def table(**accuracies) -> pd.DataFrame:
+    """Rows of seed 0; the setting is the place in the list, and a cost of 100 or 1 a setting, from 1."""
+    rows = []
+    for method, values in accuracies.items():
+        for place, value in enumerate(values, start=1):
+            costs = {"bits_per_filter": place, "bits_per_weight": place, "bits_per_mac": place, "cycles": 100 * place}
+            rows.append({"method": method, "setting": place, "seed": 0, "accuracy": value} | costs)
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("values", "cycles"),
+    [
+        ([90, 94, 96], 250),  # 95 lies half way between the second and the third
+        ([95, 96, 97], 100),  # all are good enough: the cheapest
+        ([90, 96, 94, 96], 100 + 100 * 5 / 5),  # 96 and 94 count as 95 both
+        ([90, 91, 95], 300),
+    ],
+)
+def test_equal_accuracy_by_hand(values, cycles):
+    frame = table(float=[96], nakata=values)
+    assert experiment.at_equal_accuracy(frame, "nakata", 0, below=1.0)["cycles"] == pytest.approx(cycles)
+
+
+def test_a_method_that_never_gets_there_has_no_cost():
+    frame = table(float=[96], nakata=[90, 94.9], fixed=[96])
+    assert experiment.at_equal_accuracy(frame, "nakata", 0) is None
+    assert experiment.compared(frame, "fixed", "fixed").cycles_x.tolist() == [100]
+    assert experiment.compared(frame, "nakata", "fixed").empty
+
+
+# --- what is recorded ------------------------------------------------------------------------------------------------
+
+
+def test_claims_follow_from_the_recorded_tables(frame):
+    stored = {claim["id"]: claim for claim in evidence.load("mixed_precision")}
+    made = experiment.make_claims(frame)
+    assert {claim["id"] for claim in made} == {name for name in stored if not name.endswith("-cifar100")}
+    for claim in made:
+        assert claim["ours"]["values"] == pytest.approx(stored[claim["id"]]["ours"]["values"])
+        assert claim["expect"] == stored[claim["id"]]["expect"]
+
+
+def test_a_doctored_table_no_longer_gives_the_claims(frame):
+    doctored = frame.copy()
+    doctored.loc[doctored.method == "nakata", ["cycles", "bits_per_mac"]] *= 0.5
+    first, again = (experiment.make_claims(f) for f in (frame, doctored))
+    assert first[0]["ours"]["values"] != again[0]["ours"]["values"]
+    assert first[1]["ours"]["values"] != again[1]["ours"]["values"]
+
+
+def test_recorded_costs_are_those_of_the_recorded_bits(frame):
+    works = layer_work(training.network(), training.IMAGE_SHAPE)
+    bits = evidence.rows("mixed_precision_bits")
+    found = bits.groupby(["method", "setting", "seed"])
+    assert len(found) == len(frame[frame.method != "float"])
+    for (method, setting, seed), rows in found:
+        by_layer = {layer: [int(b) for b in text.split()] for layer, text in zip(rows.layer, rows.bits, strict=True)}
+        costs = training.costs_of(by_layer, works)
+        (row,) = frame[(frame.method == method) & (frame.setting == setting) & (frame.seed == seed)].itertuples()
+        for name, value in costs.items():
+            assert getattr(row, name) == pytest.approx(value, abs=1e-4)
+
+
+@pytest.mark.parametrize(("method", "setting"), [("float", 32), *experiment.KEPT])
+def test_the_kept_networks_have_the_recorded_accuracy(frame, method, setting):
+    model, data = training.network(), training.prepared()
+    if method != "float":
+        model = training.quantized(model, training.METHODS[method], setting)
+    load_model(model, checkpoint_path(f"mixed-precision-{method.replace(' ', '-')}"))
+    (row,) = frame[(frame.method == method) & (frame.setting == setting) & (frame.seed == 0)].itertuples()
+    count = correct(model.double(), data.test_images.double(), data.test_labels)
+    assert abs(count - 10 * row.accuracy) <= 1  # one image may hang on the last digit of float32
+
+
+# --- figures ---------------------------------------------------------------------------------------------------------
+
+
+def labelled(figure):
+    return all(axes.get_xlabel() or axes.get_ylabel() for axes in figure.axes)
+
+
+def test_the_front_shows_every_method_with_its_interval(frame):
+    figure = figures.front(frame, "cycles", "cycles of an image")
+    axes = figure.axes[0]
+    assert labelled(figure)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [label for _, label in figures.NAMES.values()]
+    rows = frame[(frame.method == "fixed") & (frame.setting == 2)]
+    mean, half = evidence.interval(list(rows.accuracy))
+    bars = axes.containers[0]
+    assert bars.lines[0].get_xydata()[0] == pytest.approx([rows.cycles.mean(), mean])
+    assert bars.lines[1][0].get_ydata()[0] == pytest.approx(mean - half)
+
+
+def test_each_filter_is_a_cell_labelled_with_its_bits():
+    figure = figures.bits_of_filters({"one": {"a": [2, 5], "b": [3]}, "two": {"a": [4, 4], "b": [8]}})
+    texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert texts == [["5", "2", "3"], ["4", "4", "8"]]
+    assert labelled(figure)
+
+
+def test_the_scatter_names_the_correlation_of_its_points():
+    layers = pd.DataFrame({"bits": [8, 8, 16], "weight_bits_total": [1e6, 2e6, 3e6], "macs_bits": [3e9, 1e9, 2e9]})
+    layers["cycles"] = layers.macs_bits * 2
+    figure = figures.size_and_work(layers)
+    expected = np.corrcoef(layers.weight_bits_total, layers.cycles)[0, 1]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [f"r = {expected:.2f}", "r = 1.00"]
+    assert labelled(figure)
+
+
+def test_the_other_figures_draw():
+    works = layer_work(training.network(), training.IMAGE_SHAPE)
+    assert labelled(figures.weights_and_macs(works))
+    assert labelled(figures.sensitivity({2: {"a": 0.5, "b": 0.3}, 3: {"a": 0.2, "b": 0.1}}, 0.1))
+    quantizers = {rule: LearnedBits(power_of_two=False, rule=rule).double() for rule in ("paper", "released")}
+    for quantizer in quantizers.values():
+        quantizer.step_size.data.fill_(0.5)
+        quantizer.q_max.data.fill_(1.6)
+    figure = figures.step_gradients(quantizers)
+    assert labelled(figure)
+    paper, released = (line.get_ydata() for line in figure.axes[1].lines[:2])
+    assert paper[0] == 0
+    assert released[-1] == pytest.approx(3 - 3.2)
+    weight = torch.randn(100, generator=torch.Generator().manual_seed(0))
+    assert labelled(figures.distribution_steps({"normal": (weight, 0.5, 4)}))
+
+
+def test_the_data_are_what_the_network_takes():
+    data = training.prepared()
+    assert data.train_images.shape == (4000, *training.IMAGE_SHAPE)
+    assert (data.train_images.min(), data.train_images.max()) == (-1, 1)

@@ -1,0 +1,254 @@
+"""The experiment ``vector`` on a tiny network: it resumes, its claims follow from its tables; and its figures."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import lzma
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from fewbits import evidence
+from fewbits.core import container
+from fewbits.data import Dataset
+from fewbits.experiments.vector import claims, mobilenet, training
+from fewbits.experiments.vector import run as experiment
+from fewbits.mobileone import MobileNetV1, reparameterize
+from fewbits.plots import vector as figures
+from fewbits.plots.theme import COLORS, MARKERS
+from fewbits.training import save_model
+from fewbits.vector import optimal_centroids
+
+TABLES = ("vector_runs", "vector_inits", "vector_streams", "vector_sizes")
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A network of 12-10-4 on random images, and results in a folder of their own."""
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(experiment, "checkpoint_path", lambda name: tmp_path / f"{name}.safetensors")
+    monkeypatch.setitem(training.NETWORKS, "lenet-300-100", lambda: nn.Sequential(nn.Linear(12, 10), nn.Linear(10, 4)))
+    monkeypatch.setitem(training.KEEP, "lenet-300-100", {"0": 0.5, "1": 0.5})
+    recipe = training.Recipe(train=1, retrain=1, fine_tune=1, soft=2, soft_batch=16, tau=0.1, inits=True)
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.randn(64, 12, generator=generator), torch.randint(4, (64,), generator=generator)
+    for name in ("mnist", "mnist5k"):
+        monkeypatch.setitem(training.RECIPES, (name, "lenet-300-100"), recipe)
+    return lambda name: Dataset(name, images, labels, images[:20], labels[:20], tuple("0123"))
+
+
+def test_every_phase_is_recorded_once_and_makes_claims(tiny, tmp_path):
+    data = tiny("mnist")
+    for seed in (0, 1):
+        experiment.run_missing(data, "lenet-300-100", seed)
+    before = {table: evidence.rows(table) for table in TABLES}
+    runs = before["vector_runs"]
+    assert runs[runs.seed == 0].stage.tolist() == [
+        "float", "pruned", "shared", "fine-tuned", "huffman", "trained", "argmax",
+    ]  # fmt: skip
+    # Wherever something is recorded, nothing is run again.
+    experiment.run_missing(data, "lenet-300-100", 0)
+    assert all(evidence.rows(table).equals(frame) for table, frame in before.items())
+    made = claims.make_claims(*before.values())
+    stored = evidence.record("vector", made, command="test", wall_s=0)
+    assert {claim["id"].removeprefix("vector/") for claim in stored} == {
+        "index-bits", "deep-lenet-300-100", "deep-lenet-300-100-error", "soft-lenet-300-100",
+        "soft-lenet-300-100-error", "linear-init-best", "least-error-before-tuning", "least-error-after-tuning",
+        "huffman-rule", "huffman-above-entropy", "file-beats-xz",
+    }  # fmt: skip
+    assert not list(tmp_path.glob("*.fewbits"))
+
+
+def test_the_chapters_files_hold_the_recorded_networks(tiny, tmp_path):
+    experiment.run_missing(tiny("mnist5k"), "lenet-300-100", 0)
+    runs = evidence.rows("vector_runs").set_index("stage")
+    for name, stage in (("pruned", "pruned"), ("deep", "huffman"), ("soft", "argmax")):
+        path = tmp_path / f"vector-lenet-300-100-{name}.fewbits"
+        assert path.stat().st_size == runs.bytes[stage]
+        model = training.NETWORKS["lenet-300-100"]()
+        model.load_state_dict(container.load(path))
+        assert training.percent(model, tiny("mnist5k")) == runs.accuracy[stage]
+    assert evidence.rows("vector_mixture").step.nunique() == experiment.SNAPSHOTS + 1
+
+
+def frames():
+    """Tables as the experiment writes them, with numbers that are easy to follow."""
+    runs = [
+        {"data": "mnist", "network": "lenet-300-100", "seed": seed, "method": method, "stage": stage}
+        | {"accuracy": accuracy + (seed - 0.5) / 100, "bytes": size}
+        for seed in (0, 1)
+        for method, stage, accuracy, size in (
+            ("float", "float", 98.3, 1_066_440),
+            ("deep compression", "pruned", 98.4, 100_000),
+            ("deep compression", "shared", 98.4, 33_000),
+            ("deep compression", "huffman", 98.35, 26_661),
+            ("soft weight-sharing", "argmax", 97.3, 13_330),
+        )
+    ]
+    inits = [
+        {"data": "mnist", "seed": seed, "init": init, "bits": bits}
+        | {"error": (3 - gain) / 2**bits, "before": 90 + gain, "after": 95 + gain + bits}
+        for seed in (0, 1)
+        for bits in (2, 3, 4, 5)
+        for init, gain in (("linear", 2), ("density", 1), ("random", 0), ("optimal", 1.5))
+    ]
+    streams = [
+        {"data": "mnist", "seed": seed, "symbols": n, "entropy": h, "huffman": length}
+        for seed in (0, 1)
+        for n, h, length in ((1000, 4.0, 4.02), (100, 2.0, 2.5))
+    ]
+    sizes = [
+        {"data": "mnist", "network": "lenet-300-100", "seed": seed, "method": "deep compression"}
+        | {"xz of indices": 29_327.1}
+        for seed in (0, 1)
+    ]
+    return [pd.DataFrame(rows) for rows in (runs, inits, streams, sizes)]
+
+
+def values(*tables):
+    made = {claim["id"].removeprefix("vector/"): claim["ours"] for claim in claims.make_claims(*tables)}
+    return {name: ours.get("values", ours.get("value")) for name, ours in made.items()}
+
+
+def test_claims_by_hand():
+    found = values(*frames())
+    assert found["deep-lenet-300-100"] == pytest.approx([40.0, 40.0], abs=1e-3)
+    assert found["soft-lenet-300-100"] == pytest.approx([80.0, 80.0], abs=0.01)
+    assert found["deep-lenet-300-100-error"] == pytest.approx([-0.05, -0.05])
+    assert found["soft-lenet-300-100-error"] == pytest.approx([1.0, 1.0])
+    assert found["linear-init-best"] == pytest.approx([1.0, 1.0])
+    assert found["least-error-before-tuning"] == pytest.approx([-0.5, -0.5])
+    assert found["huffman-rule"] == [0, 0]
+    assert found["huffman-above-entropy"] == pytest.approx([100 * 70 / 4200] * 2, abs=1e-3)
+    assert found["file-beats-xz"] == pytest.approx([1.1, 1.1])
+    assert found["index-bits"] == 0
+
+
+def test_doctored_tables_change_the_claims():
+    runs, inits, streams, sizes = frames()
+    streams.loc[0, "huffman"] = 5.0
+    inits.loc[inits.init == "density", "after"] += 3
+    found = values(runs, inits, streams, sizes)
+    assert found["huffman-rule"] == [1, 0]
+    assert found["linear-init-best"] == pytest.approx([-2.0, -2.0])
+
+
+def test_other_data_make_no_claims_about_mnist():
+    tables = frames()
+    for table in tables:
+        table["data"] = "mnist5k"
+    assert set(values(*tables)) == {"index-bits"}
+
+
+def test_recorded_claims_follow_from_the_recorded_tables():
+    stored = {claim["id"]: claim for claim in evidence.load("vector")}
+    made = claims.make_claims(*(evidence.rows(table) for table in TABLES))
+    assert {claim["id"] for claim in made} == set(stored)
+    for claim in made:
+        known = stored[claim["id"]]["ours"]
+        assert known.get("values", known["value"]) == pytest.approx(
+            claim["ours"].get("values", claim["ours"].get("value"))
+        )
+
+
+def test_other_sizes_by_hand():
+    weight = torch.tensor([[0.0, 1.0], [1.0, 1.0]]).repeat(1, 500)
+    state = {"w": weight, "b": torch.arange(3.0)}
+    sizes = training.other_sizes(state)
+    entropy = 2000 * -(0.25 * np.log2(0.25) + 0.75 * np.log2(0.75)) / 8
+    assert sizes["entropy"] == pytest.approx(entropy + 8 + 12, abs=0.1)
+    raw = weight.numpy().tobytes() + state["b"].numpy().tobytes()
+    assert sizes["xz of floats"] == len(lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME))
+    assert training.zeros(state) == 25
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def test_every_init_has_a_style_of_its_own():
+    styles = list(figures.INIT_STYLES.values())
+    assert set(figures.INIT_STYLES) == {"linear", "density", "random", "optimal"}
+    assert len({(COLORS[s], MARKERS[s]) for s in styles}) == 4
+
+
+def test_clusters_show_every_number_and_centroid():
+    x = torch.tensor([-1.0, 0.0, 0.5, 2.0])
+    figure = figures.clusters(x, {"best": optimal_centroids(x, 2), "one": optimal_centroids(x, 1)})
+    axes = figure.axes[0]
+    ticks = [line for line in axes.lines if line.get_marker() == "|"]
+    assert sorted(v for line in ticks for v in line.get_xdata()) == sorted(x.tolist() * 2)
+    assert sum(line.get_marker() == "v" for line in axes.lines) == 3
+    assert "squared error 4.69" in " ".join(text.get_text() for text in axes.texts)
+
+
+def test_bars_are_the_mean_bytes():
+    figure = figures.bytes_by_stage(frames()[0], {"lenet-300-100": "LeNet"})
+    axes = figure.axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [1_066_440, 100_000, 33_000, 26_661, 13_330]
+    assert axes.texts[3].get_text() == "27 kB, 40×, error 1.65 %"
+
+
+def test_inits_are_drawn_in_three_panels():
+    figure = figures.inits_by_bits(frames()[1])
+    assert [len(axes.containers) for axes in figure.axes] == [4, 4, 4]
+    ratios = [container[0].get_ydata()[0] for container in figure.axes[0].containers]
+    assert ratios == pytest.approx([1 / 1.5, 2 / 1.5, 3 / 1.5, 1.0])
+    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
+
+
+def test_a_mixture_is_drawn_step_by_step():
+    mixture = pd.DataFrame(
+        [
+            {"step": step, "component": j, "mixing": 0.5, "mean": (j - 1) / 10 if j else 0.0, "std": 0.01}
+            for step in (0, 10, 20)
+            for j in range(4)
+        ]
+    )
+    histogram = pd.DataFrame([{"step": s, "left": k / 10, "count": 5} for s in (0, 10, 20) for k in range(-5, 5)])
+    figure = figures.mixture_in_training(mixture, histogram)
+    shown = [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]
+    assert shown == ["step 0", "step 10", "step 20"]
+
+
+# --- the network of the INQ paper -------------------------------------------------------------------------------------
+
+
+def test_without_the_checkpoint_nothing_is_written(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(mobilenet, "checkpoint_path", lambda name: tmp_path / f"{name}.safetensors")
+    mobilenet.compress_mobilenet()
+    assert "no inq-mobilenet-float.safetensors" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_network_of_the_paper_is_compressed_without_training(tiny, tmp_path, monkeypatch):
+    path = tmp_path / "inq-mobilenet-float.safetensors"
+    save_model(reparameterize(MobileNetV1().eval()), path)
+    images = torch.randn(20, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    data = Dataset("cifar100", images, torch.arange(20), images, torch.arange(20), ())
+    monkeypatch.setattr(mobilenet, "checkpoint_path", lambda name: path)
+    monkeypatch.setattr(mobilenet, "cifar100", lambda device: data)
+    monkeypatch.setattr(mobilenet, "BITS", (3, 4))
+    mobilenet.compress_mobilenet()
+    table = evidence.rows("vector_mobilenet").set_index(["keep", "bits"]).bytes
+    assert table[1.0, 32] > 4 * 159_236
+    assert table[0.7, 3] < table[1.0, 3] < table[1.0, 4] < table[1.0, 32] / 6
+
+
+def test_compressing_after_training_leaves_the_network_alone(tiny):
+    torch.manual_seed(0)
+    data, model = tiny("mnist"), training.NETWORKS["lenet-300-100"]()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    row = mobilenet.shared(model, data, 0.5, 8)
+    assert row["bytes"] < training.size(model, "plain")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

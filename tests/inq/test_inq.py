@@ -1,0 +1,908 @@
+"""INQ: its codebook against exact rational arithmetic, its schedule against every optimizer, resuming bit for bit."""
+
+import copy
+import math
+import os
+import shutil
+from fractions import Fraction
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import BAD_BITS, BAD_FLOATS, BAD_VALUES, DTYPES, floats, same_bits, tensors
+from torch import nn
+
+from fewbits import evidence
+from fewbits.core.packing import unpack
+from fewbits.core.powers import nearest_power
+from fewbits.data import Dataset
+from fewbits.experiments import __main__ as cli
+from fewbits.experiments.common import checkpoint_path
+from fewbits.experiments.inq import cifar100 as full_scale
+from fewbits.experiments.inq import claims as records
+from fewbits.experiments.inq import layers as by_layer
+from fewbits.experiments.inq import run as experiment
+from fewbits.experiments.inq import training
+from fewbits.inq import (
+    ALEXNET,
+    GOOGLENET,
+    Inq,
+    InqQuantizer,
+    halving,
+    largest_exponent,
+    least_error_exponent,
+    lowest_exponent,
+)
+from fewbits.mobileone import MobileNetV1, reparameterize
+from fewbits.plots import inq as figures
+from fewbits.training import fit, load_model, load_state, save_state
+
+BITS = st.integers(2, 7)
+MODERATE = st.floats(-8, 8, width=32).filter(lambda value: value == 0 or abs(value) > 1e-30)
+
+
+def codebook(n1: int, bits: int) -> list[Fraction]:
+    """All codewords, as the paper writes them: 0 and ±2^n for n = n2 … n1."""
+    n2 = n1 + 1 - 2 ** (bits - 1) // 2
+    powers = [Fraction(2) ** n for n in range(n2, n1 + 1)]
+    return [-p for p in reversed(powers)] + [Fraction(0)] + powers
+
+
+def nearest(value: float, n1: int, bits: int) -> Fraction:
+    """By trying all codewords; of two that are equally near, the one farther from 0."""
+    exact = Fraction(value)
+    return min(codebook(n1, bits), key=lambda word: (abs(word - exact), -abs(word)))
+
+
+# --- Codebook --------------------------------------------------------------------------------------------------------
+
+
+def test_five_bits_are_seventeen_codewords():
+    quantizer = InqQuantizer(5)
+    weights = torch.linspace(-1, 1, 10_001)
+    assert len(quantizer(weights).unique()) == 17 == len(codebook(0, 5))
+    assert sorted(quantizer.encode(weights).values.unique().tolist()) == [*range(9), *range(17, 25)]
+    assert lowest_exponent(0, 5) == -7
+
+
+def test_codes_by_hand():
+    # max 0.9: 4·0.9/3 = 1.2, so n1 = 0 and at 3 bits n2 = -1. Borders: 0.25, 0.75.
+    x = torch.tensor([0.9, 0.75, -0.74, 0.25, -0.25, 0.24, -0.1, 0.0])
+    codes = InqQuantizer(3).encode(x)
+    assert codes.decode().tolist() == [1, 1, -0.5, 0.5, -0.5, 0, 0, 0]
+    # Sign in bit 2, e in bits 1 and 0; zero has the field 0 whatever its sign.
+    assert codes.values.tolist() == [0b010, 0b010, 0b101, 0b001, 0b101, 0b000, 0b000, 0b000]
+    assert codes.scale.item() == 0.5
+    assert codes.packed() == bytes([0b01_010_010, 0b0_101_001_1, 0b000_000_00])
+    assert codes.nbits == 8 * 3 + 32
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_forward_is_the_nearest_codeword_and_equals_the_stored_one(dtype):
+    @given(tensors(dtype, largest=1e30), BITS)
+    def check(x, bits):
+        quantizer = InqQuantizer(bits)
+        y, codes = quantizer(x), quantizer.encode(x)
+        assert y.dtype == dtype
+        assert same_bits(y, codes.decode())
+        assert same_bits(y, y + 0.0)  # no -0.0
+        assert same_bits(quantizer(x.contiguous()), y)
+        assert torch.equal(quantizer(y), y)
+        assert torch.equal(unpack(codes.packed(), bits, x.numel()), codes.values.flatten().int())
+        assert len(codes.packed()) == math.ceil(x.numel() * bits / 8)
+        n1 = largest_exponent(x, bits)
+        assert [Fraction(v) for v in y.flatten().tolist()] == [nearest(v, n1, bits) for v in x.flatten().tolist()]
+
+    check()
+
+
+@given(tensors(elements=MODERATE), st.integers(-6, 6), BITS)
+def test_a_given_n1_clips_what_is_larger(x, n1, bits):
+    y = InqQuantizer(bits, n1)(x)
+    assert [Fraction(v) for v in y.flatten().tolist()] == [nearest(v, n1, bits) for v in x.flatten().tolist()]
+
+
+@given(st.integers(-6, 0), st.booleans())
+def test_ties_go_away_from_zero(exponent, down):
+    border = torch.tensor(1.5 * 2.0 ** (exponent - 1))
+    x = torch.nextafter(border, torch.tensor(0.0)) if down else border
+    assert InqQuantizer(5, 0)(x).item() == 2.0 ** (exponent - down)
+    assert InqQuantizer(5, 0)(-x).item() == -(2.0 ** (exponent - down))
+
+
+def test_the_lowest_border_is_half_of_the_lowest_codeword():
+    below = math.nextafter(2.0**-8, 0)
+    assert InqQuantizer(5, 0)(torch.tensor([2.0**-8, below], dtype=torch.float64)).tolist() == [2.0**-7, 0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_largest_exponent_is_the_formula(dtype):
+    @given(floats(dtype, 1e30).filter(lambda value: abs(value) > 1e-30))
+    def check(value):
+        n1 = largest_exponent(torch.tensor([value, value / 2], dtype=dtype), 5)
+        # n1 = ⌊log2(4 s / 3)⌋ without a logarithm: 2^n1 <= 4 s / 3 < 2^(n1 + 1)
+        assert Fraction(2) ** n1 <= Fraction(4) * abs(Fraction(value)) / 3 < Fraction(2) ** (n1 + 1)
+        assert 2.0**n1 == nearest_power(torch.tensor(abs(value), dtype=torch.float64)).item()
+
+    check()
+
+
+def test_extreme_magnitudes_stay_in_the_range_of_normal_numbers():
+    largest, tiny = torch.finfo(torch.float32).max, torch.finfo(torch.float32).tiny
+    assert InqQuantizer(5)(torch.tensor([largest, -largest])).tolist() == [2.0**127, -(2.0**127)]
+    assert largest_exponent(torch.tensor([tiny]), 5) == -126 + 7
+    assert InqQuantizer(5)(torch.tensor([tiny, tiny / 2, tiny / 4])).tolist() == [tiny, tiny, 0]
+    assert InqQuantizer(5)(torch.tensor([1e-45])).tolist() == [0]
+    with pytest.raises(ValueError, match=r"n1 must lie between -119 and 127 .* got 128"):
+        InqQuantizer(5, 128)(torch.ones(1))
+    with pytest.raises(ValueError, match="n1 must lie between"):
+        InqQuantizer(5, -120)(torch.ones(1))
+
+
+def test_all_zero_one_element_half_precision_and_gradient():
+    assert same_bits(InqQuantizer()(-torch.zeros(2, 3)), torch.zeros(2, 3))
+    assert InqQuantizer()(torch.tensor(-3.0)).item() == -4
+    half = torch.randn(3, 5).half()
+    assert same_bits(InqQuantizer()(half), InqQuantizer()(half.float()))
+    x = torch.randn(4, 6, requires_grad=True)
+    grad = torch.randn(4, 6)
+    InqQuantizer()(x).backward(grad)
+    assert torch.equal(x.grad, grad)
+
+
+@pytest.mark.parametrize(("x", "error", "message"), [*BAD_FLOATS.values(), *BAD_VALUES.values()])
+def test_bad_weights_are_refused(x, error, message):
+    for function in (InqQuantizer(), InqQuantizer().encode, lambda x: largest_exponent(x, 5)):
+        with pytest.raises(error, match=message):
+            function(x)
+
+
+@pytest.mark.parametrize(("bits", "error"), [*BAD_BITS.values(), (1, ValueError), (8, ValueError)])
+def test_bad_bits_and_exponents_are_refused(bits, error):
+    with pytest.raises(error, match="bits must"):
+        InqQuantizer(bits)
+    with pytest.raises(TypeError, match="n1 must be an int"):
+        InqQuantizer(5, 0.5)
+
+
+@given(tensors(shape=(7,), elements=MODERATE), st.integers(2, 5))
+def test_no_exponent_near_by_has_a_smaller_error(x, bits):
+    def error(n1):
+        return (InqQuantizer(bits, n1)(x.double()) - x.double()).square().sum().item()
+
+    best, paper = least_error_exponent(x, bits), largest_exponent(x, bits)
+    assert paper - 3 <= best <= paper
+    assert error(best) == min(error(n1) for n1 in range(paper - 3, paper + 3))
+
+
+def test_at_two_bits_the_paper_s_exponent_is_not_the_best_for_normal_weights():
+    x = torch.randn(2000, generator=torch.Generator().manual_seed(0))
+    assert least_error_exponent(x, 2) < largest_exponent(x, 2)
+
+
+def test_schedules():
+    assert halving(4) == (0.5, 0.75, 0.875, 1.0)
+    assert halving(1) == (1.0,)
+    for schedule in (halving(6), ALEXNET, GOOGLENET):
+        assert list(schedule) == sorted(set(schedule))
+        assert schedule[-1] == 1
+    with pytest.raises(ValueError, match="stages"):
+        halving(0)
+
+
+# --- Schedule --------------------------------------------------------------------------------------------------------
+
+
+def network(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 8, 3, groups=2), nn.Flatten(), nn.Linear(32, 3)
+    )
+
+
+def problem():
+    generator = torch.Generator().manual_seed(7)
+    return torch.randn(48, 1, 6, 6, generator=generator), torch.randint(3, (48,), generator=generator)
+
+
+def values(inq: Inq) -> list[torch.Tensor]:
+    return [getattr(layer, kind).detach().clone() for layer, kind, _ in inq.parts.values()]
+
+
+def test_the_largest_are_frozen_first_by_hand():
+    layer = nn.Linear(4, 1, bias=False)
+    layer.weight.data = torch.tensor([[0.3, -0.9, 0.05, 0.6]])  # n1 = 0
+    inq = Inq(layer)
+    inq.step(0.5)
+    assert layer.weight.tolist()[0] == pytest.approx([0.3, -1, 0.05, 0.5])
+    assert inq.share == 0.5
+    with torch.no_grad():
+        layer.parametrizations.weight.original += 0.2  # as an optimizer may
+    assert layer.weight.tolist()[0] == pytest.approx([0.5, -1, 0.25, 0.5])
+    inq.step(0.75)
+    assert layer.weight.tolist()[0] == pytest.approx([0.5, -1, 0.25, 0.5])
+    inq.step(1.0)
+    assert inq.encode()["weight"].values.tolist() == [[7, 24, 6, 7]]
+    assert inq.finish() is layer
+    assert dict(layer.named_parameters()).keys() == {"weight"}
+    assert layer.weight.tolist() == [[0.5, -1, 0.25, 0.5]]
+
+
+def test_equal_magnitudes_are_taken_in_order():
+    layer = nn.Linear(6, 1, bias=False)
+    layer.weight.data = torch.tensor([[0.7, -0.7, 0.7, -0.7, 0.7, 0.7]])
+    inq = Inq(layer)
+    inq.step(0.5)
+    assert inq.parts["weight"][2].frozen.tolist() == [[True] * 3 + [False] * 3]
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=4), st.sampled_from(["magnitude", "random"]))
+def test_steps_are_nested_and_have_the_stated_size(fractions, partition):
+    model = network()
+    before = [layer.weight.detach().clone() for layer in (model[0], model[3], model[5])]
+    inq = Inq(model, biases=True, partition=partition)
+    masks = [torch.zeros_like(part.frozen) for _, _, part in inq.parts.values()]
+    for fraction in sorted(fractions):
+        inq.step(fraction)
+        for index, (layer, kind, part) in enumerate(inq.parts.values()):
+            assert part.frozen.sum() == round(fraction * part.frozen.numel())
+            assert (masks[index] <= part.frozen).all()
+            masks[index] = part.frozen.clone()
+            weight = getattr(layer, kind)
+            assert torch.equal(weight, torch.where(part.frozen, weight, part(weight)))
+    for weight, name in zip(before, ("0.weight", "3.weight", "5.weight"), strict=True):
+        frozen = inq.parts[name][2].frozen
+        if partition == "magnitude" and frozen.any() and not frozen.all():
+            assert weight.abs()[frozen].min() >= weight.abs()[~frozen].max()
+
+
+def test_the_random_partition_depends_on_the_seed_only():
+    masks = []
+    for seed in (0, 0, 1):
+        inq = Inq(network(), partition="random", seed=seed)
+        inq.step(0.5)
+        masks.append(inq.parts["5.weight"][2].frozen)
+    assert torch.equal(masks[0], masks[1])
+    assert not torch.equal(masks[0], masks[2])
+
+
+OPTIMIZERS = {
+    "SGD": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
+    "Adam": lambda p: torch.optim.Adam(p, 0.05, weight_decay=0.1),
+    "AdamW": lambda p: torch.optim.AdamW(p, 0.05, weight_decay=0.5),
+    "RMSprop": lambda p: torch.optim.RMSprop(p, 0.01, momentum=0.9, weight_decay=0.1),
+    "Rprop": lambda p: torch.optim.Rprop(p, 0.05),
+    "LBFGS": lambda p: torch.optim.LBFGS(p, 0.1, line_search_fn="strong_wolfe"),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_frozen_weight_never_changes_and_the_others_do(name):
+    images, labels = problem()
+    model = network()
+    optimizer = OPTIMIZERS[name](list(model.parameters()))  # made before, and kept: it has momentum of all weights
+
+    def closure():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(images), labels)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    inq = Inq(model, biases=True)
+    for fraction in halving(3):
+        inq.step(fraction)
+        before, masks = values(inq), [part.frozen.clone() for _, _, part in inq.parts.values()]
+        for _ in range(3):
+            optimizer.step(closure)
+        for old, new, mask in zip(before, values(inq), masks, strict=True):
+            assert same_bits(old[mask], new[mask])
+            if 1 < mask.sum() < mask.numel():
+                assert (old[~mask] != new[~mask]).any()
+        for layer, kind, part in inq.parts.values():
+            assert not layer.parametrizations[kind].original.grad[part.frozen].any()
+    latents = [layer.parametrizations[kind].original for layer, kind, _ in inq.parts.values()]
+    if name in ("SGD", "Adam", "AdamW"):  # what would have happened without the parametrization
+        assert any((latent != value).any() for latent, value in zip(latents, values(inq), strict=True))
+
+
+def test_n1_is_that_of_the_start_and_larger_weights_are_clipped():
+    layer = nn.Linear(4, 1, bias=False)
+    layer.weight.data = torch.tensor([[0.9, 0.1, 0.1, 0.1]])
+    inq = Inq(layer)
+    inq.step(0.25)
+    with torch.no_grad():
+        layer.parametrizations.weight.original[0, 1:] = torch.tensor([7.0, -1.6, 1.49])
+    assert inq.outgrown() == {"weight": 2}
+    inq.step(1.0)
+    assert layer.weight.tolist() == [[1, 1, -1, 1]]
+    assert InqQuantizer()(torch.tensor([7.0, -1.6])).tolist() == [8, -2]  # what a later n1 would make of them
+
+
+def test_a_choice_of_n1_is_used_for_each_tensor():
+    model = network()
+    inq = Inq(model, 3, biases=True, choose_n1=lambda tensor, bits: tensor.dim())
+    inq.step(1.0)
+    scales = {name: codes.scale.item() for name, codes in inq.encode().items()}
+    assert scales == {name: 2.0 ** (part[2].frozen.dim() - 1) for name, part in inq.parts.items()}
+    assert int(inq.parts["0.weight"][2].n1) == 4
+
+
+def test_encode_is_what_the_finished_network_holds():
+    model = network()
+    inq = Inq(model, biases=True)
+    inq.step(1.0)
+    codes = inq.encode()
+    x = problem()[0]
+    logits = model(x)
+    inq.finish()
+    assert torch.equal(model(x), logits)
+    held = dict(model.named_parameters())
+    assert codes.keys() == {f"{layer}.{kind}" for layer in (0, 3, 5) for kind in ("weight", "bias")}
+    for name, code in codes.items():
+        assert same_bits(code.decode(), held[name])
+        assert code.nbits == 5 * held[name].numel() + 32
+    assert model.state_dict().keys() == network().state_dict().keys()
+    with pytest.raises(ValueError, match="cannot finish: the schedule is finished"):
+        inq.finish()
+
+
+def test_channels_last_freezes_the_same_weights():
+    plain, other = Inq(network()), Inq(network().to(memory_format=torch.channels_last))
+    for inq in (plain, other):
+        inq.step(0.5)
+    for a, b in zip(values(plain), values(other), strict=True):
+        assert same_bits(a, b)
+
+
+# --- Resuming --------------------------------------------------------------------------------------------------------
+
+
+def run_inq(folder=None, minutes=None, upto=99):
+    """INQ with training; with a folder and minutes=0, only one epoch of the first stage that is not complete."""
+    images, labels = problem()
+    model = network()
+    inq = Inq(model, biases=True, partition="random")
+    for stage, fraction in enumerate(halving(3)[:upto]):
+        inq.step(fraction)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=0.01)
+        checkpoint = None if folder is None else folder / f"stage-{stage}"
+        arguments = {"epochs": 3, "optimizer": optimizer, "batch_size": 16, "checkpoint": checkpoint}
+        if len(fit(model, images, labels, minutes=minutes, **arguments)) < 3:
+            return None
+    return model
+
+
+def test_an_interrupted_run_ends_with_the_same_bits(tmp_path):
+    expected = run_inq()
+    calls = 0
+    while (resumed := run_inq(tmp_path, minutes=0)) is None:
+        calls += 1
+    assert calls == 6  # two interruptions in each of three stages
+    for (name, a), b in zip(expected.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert same_bits(a, b), name
+
+
+@pytest.mark.parametrize("part", ["frozen", "fixed", "original"])
+def test_the_comparison_notices_each_part_of_the_state(tmp_path, part):
+    expected = run_inq().state_dict()
+    run_inq(tmp_path, minutes=0)
+    state = load_state(tmp_path / "stage-0")
+    path = "5.parametrizations.weight." + ("original" if part == "original" else f"0.{part}")
+    tensor = state["model"][path]
+    state["model"][path] = ~tensor if part == "frozen" else tensor + 0.25
+    save_state(tmp_path / "stage-0", state)
+    while (resumed := run_inq(tmp_path, minutes=0)) is None:
+        pass
+    assert any(not same_bits(a, b) for a, b in zip(expected.values(), resumed.state_dict().values(), strict=True))
+
+
+# --- Refusals --------------------------------------------------------------------------------------------------------
+
+
+def test_bad_schedules_are_refused_and_change_nothing():
+    model = network()
+    inq = Inq(model)
+    for fraction in (0, -0.5, 1.01, math.nan):
+        with pytest.raises(ValueError, match=r"fraction must lie in \(0, 1\]"):
+            inq.step(fraction)
+    inq.step(0.5)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=r"fraction 0.4 is less than what is frozen of 0\.weight already"):
+        inq.step(0.4)
+    inq.step(0.5)  # again: nothing to do
+    model[5].parametrizations.weight.original.data[0, 0] = math.nan
+    if not inq.parts["5.weight"][2].frozen[0, 0]:
+        with pytest.raises(ValueError, match=r"5\.weight holds NaN or Inf"):
+            inq.step(1.0)
+    for name, value in model.state_dict().items():
+        assert name.endswith("original") or torch.equal(value, before[name])
+    for verb in ("encode", "finish"):
+        with pytest.raises(ValueError, match=rf"cannot {verb}: 50\.\d% of the parameters are frozen"):
+            getattr(inq, verb)()
+
+
+def test_bad_models_are_refused():
+    with pytest.raises(ValueError, match="no linear or convolution layer"):
+        Inq(nn.Sequential(nn.ReLU()))
+    with pytest.raises(ValueError, match="partition must be 'magnitude' or 'random', got 'small'"):
+        Inq(network(), partition="small")
+    with pytest.raises(TypeError, match=r"0\.weight must be float32 or float64, got torch.float16"):
+        Inq(network().half())
+    model = network()
+    Inq(model)
+    with pytest.raises(ValueError, match="parameters of '0' are parametrized already"):
+        Inq(model)
+    tied = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    tied[1].weight = tied[0].weight
+    with pytest.raises(ValueError, match="several layers share"):
+        Inq(tied)
+    broken = network()
+    broken[3].bias.data[0] = math.inf
+    Inq(copy.deepcopy(broken))  # the bias is none of its business
+    with pytest.raises(ValueError, match=r"3\.bias holds NaN or Inf"):
+        Inq(broken, biases=True)
+    assert not hasattr(broken[0], "parametrizations")
+
+
+# --- Figures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.mark.usefixtures("close_figures")
+def test_figures_show_what_they_are_given():
+    weights = torch.tensor([[0.5, -0.3], [0.25, 0.0]])
+    frozen = torch.tensor([[True, False], [True, True]])
+    panel = figures.partition([("before", weights, ~frozen & frozen), ("after", weights, frozen)]).axes
+    assert [text.get_text() for text in panel[0].texts] == ["0.50", "-0.30", "0.25", "0.00"]
+    assert [text.get_text() for text in panel[1].texts] == ["$2^{-1}$", "-0.30", "$2^{-2}$", "0"]
+    panel = figures.weights_by_stage([("a", weights.flatten(), frozen.flatten())]).axes[0]
+    assert "75% frozen" in panel.get_title(loc="left")
+    assert sorted(line[1][0] for line in panel.collections[0].get_segments()) == [0, 0.25, 0.5]
+    panel = figures.signal_to_noise({"normal": {2: 5.0, 3: 9.0}}).axes[0]
+    assert panel.lines[0].get_xydata().tolist() == [[2, 5], [3, 9]]
+    stages = pd.DataFrame(
+        {"s": "x", "fraction": [0.5, 1.0] * 2, "frozen": [1.0, 2, 3, 4], "trained": [5, None, 7, None]}
+    )
+    panel = figures.accuracy_by_stage(stages, "s").axes[0]
+    assert panel.lines[0].get_xydata().tolist() == [[1, 2], [2, 6], [3, 3]]
+    panel = figures.accuracy_by_stage(stages, "s", start=8.0).axes[0]
+    assert panel.lines[0].get_xydata().tolist() == [[0, 8], [1, 2], [2, 6], [3, 3]]
+    ticks = [label.get_text() for label in panel.get_xticklabels()]
+    assert ticks == ["float", "freeze 50 %", "train", "freeze 100 %"]
+    panel = figures.scores({"float": [1.0, 3.0], "INQ": [2.0]}, {"INQ": 2.5}).axes[0]
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["float", "INQ"]
+    assert panel.lines[0].get_xdata().tolist() == [1, 3]
+    for number in plt.get_fignums():
+        for axis in plt.figure(number).axes:
+            assert not axis.axison or axis.get_xlabel()
+
+
+def test_powers_of_two_are_written_as_such():
+    assert [figures.power_label(v) for v in (0.0, 1.0, -0.125, 4)] == ["0", "$2^{0}$", "$-2^{-3}$", "$2^{2}$"]
+
+
+# --- Records ---------------------------------------------------------------------------------------------------------
+
+
+def cifar_table(accuracies: dict) -> pd.DataFrame:
+    """Rows as the experiment writes them, from accuracies by (network, form), one a seed."""
+    return pd.DataFrame(
+        {"network": network, "branches": 4 * (network == "mobileone"), "seed": seed, "form": form}
+        | {"variant": "plain", "inq_seed": seed, "accuracy": value}
+        for (network, form), values in accuracies.items()
+        for seed, value in enumerate(values)
+    )
+
+
+def verdicts(claims: list[dict]) -> dict[str, str]:
+    for claim in claims:
+        evidence.validate(claim)
+    return {claim["id"]: evidence.verdict(claim) for claim in claims}
+
+
+def test_the_paper_s_own_numbers_reproduce_the_paper():
+    table = cifar_table({key: [value - 0.01, value, value + 0.01] for key, value in records.PAPER.items()})
+    claims = records.cifar_claims(table)
+    assert len(claims) == 8
+    drops = {claim["id"]: claim["ours"]["values"][0] for claim in claims if "drop" in claim["id"]}
+    assert drops == {"inq/mobilenet-drop": 4.38, "inq/mobileone-drop": 1.13, "inq/mobileone-drop-smaller": 3.25}
+    for claim in claims:
+        values = claim["ours"]["values"]
+        assert sum(values) / len(values) == pytest.approx(claim["paper"]["value"])
+    assert set(verdicts(claims).values()) == {"reproduced"}
+
+
+def test_other_numbers_do_not():
+    accuracies = {key: [value - 2.0, value - 2.1] for key, value in records.PAPER.items()}
+    accuracies["mobileone", "inq"] = [50.0, 50.0]
+    found = verdicts(records.cifar_claims(cifar_table(accuracies)))
+    assert set(found.values()) - {"reproduced"} == {"not reproduced"}
+    assert found["inq/a"] == found["inq/mobileone-drop"] == found["inq/mobileone-drop-smaller"] == "not reproduced"
+    # Rows that are missing make no claims, and other variants are other experiments.
+    part = cifar_table({("mobilenet", "float"): [63.0]})
+    assert set(verdicts(records.cifar_claims(part))) == {"inq/a"}
+    part["variant"] = "distilled"
+    assert records.cifar_claims(part) == []
+
+
+def test_several_runs_of_inq_from_one_float_network():
+    table = cifar_table({key: [50.0] for key in records.PAPER})
+    again = table[table.form == "inq"].assign(inq_seed=1, accuracy=[48.0, 49.0])  # from float network 0
+    claims = {claim["id"]: claim for claim in records.cifar_claims(pd.concat([table, again]))}
+    assert claims["inq/a"]["ours"]["values"] == [50.0]
+    assert claims["inq/c"]["ours"]["values"] == [50.0, 48.0]
+    assert claims["inq/c"]["ours"]["seeds"] == [0, 1]
+    assert claims["inq/mobilenet-drop"]["ours"]["values"] == [0.0, 2.0]
+    assert claims["inq/mobileone-drop-smaller"]["ours"]["values"] == [0.0, 1.0]
+    assert claims["inq/proposed-beats-mobilenet-float"]["ours"]["values"] == [0.0, -1.0]
+    # A run from the float network of its own seed counts in place of that.
+    own = cifar_table({key: [50.0, 60.0] for key in records.PAPER})
+    claims = {claim["id"]: claim for claim in records.cifar_claims(pd.concat([own, again]))}
+    assert claims["inq/c"]["ours"]["values"] == [50.0, 60.0]
+    assert claims["inq/mobilenet-drop"]["ours"]["values"] == [0.0, 0.0]
+
+
+def test_claims_on_alignment_by_hand():
+    table = cifar_table({key: [66.0] for key in records.PAPER})
+    assert records.aligned_claims(table) == []
+    plain = table[(table.network == "mobileone") & (table.form == "inq")]
+    aligned = [plain.assign(variant="aligned", inq_seed=seed, accuracy=63.0 + seed) for seed in (0, 1)]
+    drop, gain = records.aligned_claims(pd.concat([table, *aligned]))
+    assert (drop["ours"]["values"], drop["ours"]["seeds"]) == ([3.0, 2.0], [0, 1])
+    assert (gain["ours"]["values"], gain["ours"]["seeds"]) == ([-3.0], [0])  # only seed 0 has both
+    assert set(verdicts([drop, gain]).values()) == {"not reproduced"}
+    better = [rows.assign(accuracy=67.0) for rows in aligned]
+    others = [better[0].assign(network="mobilenet", branches=0), better[0].assign(variant="aligned+distilled")]
+    claims = records.aligned_claims(pd.concat([table, *better, *others]))
+    assert [claim["id"].removeprefix("inq/") for claim in claims] == [
+        "mobileone-drop-aligned",
+        "alignment-pays",
+        "alignment-pays-mobilenet",
+        "teacher-pays",
+    ]
+    assert [claim["ours"]["values"] for claim in claims] == [[-1.0, -1.0], [1.0], [1.0], [0.0]]
+    assert list(verdicts(claims).values()) == ["reproduced", *["trend only"] * 3]  # one seed is a trend at most
+    assert records.cifar_claims(pd.concat([table, *better, *others])) == records.cifar_claims(table)
+
+
+def test_the_sizes_are_the_paper_s():
+    claims = records.size_claims()
+    assert [claim["ours"]["value"] for claim in claims] == [159_236, 5_095_552, 796_180]
+    assert set(verdicts(claims).values()) == {"reproduced"}
+
+
+def test_what_has_not_been_run_is_cited():
+    nothing = cifar_table({}).reindex(columns=[*records.CIFAR_KEYS, "accuracy"])
+    claims = records.cited_claims(nothing)
+    assert set(verdicts(claims).values()) == {"cited"}
+    assert [claim["paper"]["value"] for claim in claims] == [62.92, 64.32, 58.54, 63.19]
+    part = cifar_table({("mobilenet", "float"): [63.0], ("mobileone", "inq"): [63.0]})
+    assert set(verdicts(records.cited_claims(part))) == {"inq/b", "inq/c"}
+    assert records.cited_claims(cifar_table({key: [1.0] for key in records.PAPER})) == []
+
+
+@pytest.mark.skipif(not (evidence.results_dir() / "inq.json").exists(), reason="not recorded")
+def test_claims_follow_from_the_recorded_tables():
+    stored = {claim["id"]: claim for claim in evidence.load("inq")}
+    full = records.recorded_cifar100()
+    made = records.size_claims() + records.small_claims(evidence.rows("inq_small"))
+    made += records.cifar_claims(full) + records.aligned_claims(full) + records.cited_claims(full)
+    assert {claim["id"] for claim in made} == set(stored)
+    for claim in made:
+        assert ("ours" in claim) == ("ours" in stored[claim["id"]])
+        words = ("statement", "paper")
+        assert [claim.get(key) for key in words] == [stored[claim["id"]].get(key) for key in words]
+        for key in ("value", "values"):
+            if key in claim.get("ours", {}):
+                assert claim["ours"][key] == pytest.approx(stored[claim["id"]]["ours"][key])
+
+
+def stored_networks() -> list[tuple[str, str, int, float]]:
+    """Network, form, seed and accuracy of the rows of the table whose network is in ``data/checkpoints``."""
+    rows = records.recorded_cifar100().query("variant == 'plain' and seed == inq_seed and branches in (0, 4)")
+    rows = rows.query("form == 'float' or seed == 0")
+    return list(rows[["network", "form", "seed", "accuracy"]].itertuples(index=False, name=None))
+
+
+@pytest.mark.parametrize(("network", "form", "seed", "expected"), stored_networks())
+def test_a_frozen_network_has_the_recorded_accuracy(network, form, seed, expected):
+    path = checkpoint_path(full_scale.checkpoint_name(network, form, seed))
+    model = load_model(reparameterize(MobileNetV1().eval()), path)
+    if not os.environ.get("FEWBITS_DATA"):
+        pytest.skip("needs CIFAR-100 in FEWBITS_DATA")
+    data = full_scale.cifar100(torch.device("cpu"))
+    predicted = full_scale.predict(model, data.test_images)
+    assert 100 * (predicted == data.test_labels).double().mean().item() == pytest.approx(expected, abs=1e-9)
+    if form == "inq":
+        assert training.on_grid(model, 5, biases=True) == 1
+
+
+def test_the_frozen_check_counts_what_changed(monkeypatch):
+    """The record 'none changed' comes from a count that would see a change."""
+    torch.manual_seed(0)
+    images, labels = problem()
+    data = Dataset("test", images, labels, images, labels, ("a", "b", "c"))
+    trainer = training.Trainer(data, seed=0, batch_size=16)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 3)).eval()
+    assert training.apply_inq(model, trainer, 1).changed == 0
+    # Freezing that forgets what was frozen before, as in an implementation that keeps no mask.
+    step = Inq.step
+
+    def forgetful(self, fraction):
+        for _, _, part in self.parts.values():
+            part.frozen.zero_()
+        step(self, fraction)
+
+    monkeypatch.setattr(Inq, "step", forgetful)
+    assert training.apply_inq(model, trainer, 3, lr=1.0).changed > 0
+
+
+def test_distillation_asks_the_teacher_in_training_only():
+    model, teacher = nn.Linear(4, 3), nn.Linear(4, 3)
+    loss = training.Distillation(model, teacher, temperature=2.0)
+    x, labels = torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1])
+    value = loss(model.train()(x), labels)
+    soft = -((teacher(x) / 2).softmax(1) * (model(x) / 2).log_softmax(1)).sum(1).mean() * 4
+    assert value.item() == pytest.approx((F.cross_entropy(model(x), labels) + soft).item() / 2, rel=1e-5)
+    answer = loss.answer
+    model.eval()(torch.randn(5, 4))
+    assert loss.answer is answer
+    loss.remove()
+    model.train()(torch.randn(5, 4))
+    assert loss.answer is answer
+
+
+TINY_RUN = ["inq", "--network", "mobilenet", "--epochs", "4", "--inq-epochs", "1", "--batch-size", "20"]
+
+
+@pytest.fixture
+def tiny_cifar(tmp_path, monkeypatch):
+    """20 random images in place of CIFAR-100; results, states and checkpoints go to ``tmp_path``."""
+    torch.manual_seed(0)
+    images, labels = torch.randn(20, 3, 32, 32), torch.arange(20)
+    data = Dataset("test", images, labels, images, labels, tuple(map(str, range(100))))
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(full_scale, "ROOT", tmp_path)
+    monkeypatch.setattr(full_scale, "cifar100", lambda device, images: data)
+    monkeypatch.setattr(full_scale, "checkpoint_path", lambda name: tmp_path / f"{name}.safetensors")
+
+
+def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path, tiny_cifar):
+    """The runner from end to end."""
+    variants = ["plain", "aligned+distilled", "unquantized"]
+    cli.main([*TINY_RUN, "--variants", *variants])
+    cli.main([*TINY_RUN, "--variants", "plain", "--inq-seed", "1", "--resume"])
+    commands = {claim["id"]: claim["provenance"]["command"] for claim in evidence.load("inq")}
+    assert ("--inq-seed" in commands["inq/a"], "--inq-seed" in commands["inq/c"]) == (False, True)  # a has nothing new
+    rows = evidence.rows("inq_cifar100").set_index(["form", "variant", "inq_seed"])
+    epochs = {("float", "plain", 0): 4, ("float", "unquantized", 0): 1, ("inq", variants[1], 0): 3}
+    assert rows.epochs.to_dict() == epochs | {("inq", "plain", 0): 3, ("inq", "plain", 1): 3}
+    assert set(rows.bits["float"]) == {5_095_552}
+    assert set(rows.bits["inq"]) == {796_180}
+    assert (rows.changed["inq"] == 0).all()
+    assert rows.changed["float"].isna().all()
+    assert len(evidence.rows("inq_cifar100_stages")) == 3 * 4
+    answers = evidence.rows("inq_predictions")
+    columns = {f"mobilenet-0-inq-{name}" for name in ("plain-0", "plain-0-1", f"{variants[1]}-0")}
+    columns |= {f"mobilenet-0-float-{name}" for name in ("plain-0", "unquantized-0")}
+    assert set(answers) == columns | {"label"}
+    assert 100 * (answers["mobilenet-0-inq-plain-0-1"] == answers.label).mean() == rows.accuracy["inq", "plain", 1]
+    assert {"inq/a", "inq/c", "inq/mobilenet-drop"} <= {c["id"] for c in evidence.load("inq") if "ours" in c}
+    assert {path.stem for path in tmp_path.glob("*.safetensors")} == {"inq-mobilenet-float", "inq-mobilenet-inq"}
+
+
+def test_inq_starts_from_a_stored_network(tmp_path, tiny_cifar):
+    keys = ["form", "variant"]
+    cli.main([*TINY_RUN, "--seed", "3", "--variants"])
+    assert evidence.rows("inq_cifar100")[keys].values.tolist() == [["float", "plain"]]
+    assert [path.stem for path in tmp_path.glob("*.safetensors")] == ["inq-mobilenet-float-3"]
+    cli.main([*TINY_RUN, "--seed", "3", "--resume"])  # from the state of the training
+    rows, answers = evidence.rows("inq_cifar100"), evidence.rows("inq_predictions")
+    shutil.rmtree(tmp_path / "data")
+    for name in ("inq_cifar100", "inq_predictions"):
+        (tmp_path / f"{name}.csv").unlink()
+    cli.main([*TINY_RUN, "--seed", "3", "--pretrained"])
+    again = rows.query("form == 'inq'").reset_index(drop=True)
+    # The counts are integers where no float network, which has none, is in the table.
+    pd.testing.assert_frame_equal(evidence.rows("inq_cifar100"), again, check_dtype=False)
+    column = "mobilenet-0-inq-plain-3"
+    assert evidence.rows("inq_predictions")[column].tolist() == answers[column].tolist()
+    with pytest.raises(FileNotFoundError, match=r"inq-mobilenet-float-4\.safetensors"):
+        cli.main([*TINY_RUN, "--seed", "4", "--pretrained"])
+    with pytest.raises(SystemExit, match="--branches 2: the stored networks have 4"):
+        cli.main([*TINY_RUN, "--network", "mobileone", "--branches", "2", "--pretrained"])
+    with pytest.raises(SystemExit, match="no --variants: there is nothing to run"):
+        cli.main([*TINY_RUN, "--pretrained", "--variants"])
+
+
+def test_an_unknown_variant_is_refused():
+    with pytest.raises(ValueError, match=r"variant 'long\+distilled': unknown \['long'\]; there are plain, aligned"):
+        training.apply_inq(nn.Linear(2, 2), None, 1, variant="long+distilled")
+    with pytest.raises(ValueError, match=r"unknown \['plain'\]"):  # nothing and something at once
+        cli.main(["inq", "--network", "mobilenet", "--variants", "unquantized", "plain+distilled"])
+
+
+def test_a_run_that_has_a_state_asks_for_resume(tmp_path, monkeypatch):
+    monkeypatch.setattr(full_scale, "ROOT", tmp_path)
+    folder = tmp_path / "data" / "runs" / "inq-mobileone-2-7"
+    folder.mkdir(parents=True)
+    (folder / "float.safetensors").touch()
+    with pytest.raises(SystemExit, match=r"data/runs/inq-mobileone-2-7 holds the state .* --resume"):
+        cli.main(["inq", "--network", "mobileone", "--branches", "2", "--seed", "7"])
+
+
+def test_rows_of_the_same_run_are_replaced(tmp_path, monkeypatch):
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    records.merge_rows("inq_x", pd.DataFrame({"seed": [1, 0], "accuracy": [1.0, 2.0]}), ["seed"])
+    table = records.merge_rows("inq_x", pd.DataFrame({"seed": [1], "accuracy": [3.0]}), ["seed"])
+    assert table.to_dict("list") == {"seed": [0, 1], "accuracy": [2.0, 3.0]}
+    full_scale.write_predictions({"b": torch.tensor([1, 2])}, torch.tensor([1, 1]))
+    full_scale.write_predictions({"a": torch.tensor([0, 2]), "b": torch.tensor([2, 2])}, torch.tensor([1, 1]))
+    assert evidence.rows("inq_predictions").to_dict("list") == {"label": [1, 1], "a": [0, 2], "b": [2, 2]}
+
+
+def small_table(changed: int = 0) -> pd.DataFrame:
+    """Rows of the small runs in which every claim holds, and all seeds agree."""
+    accuracies = {records.STANDARD: 97.0, records.BN_KEPT: 97.0, "one shot": 40.0, "random": 60.0}
+    accuracies |= {"folded then rounded": 30.0, records.LEAST_ERROR: 97.0}
+    rows = [
+        {"network": "MobileNet", "seed": seed, "setting": setting, "bits": bits, "accuracy": value, "changed": changed}
+        for seed in range(3)
+        for setting, value in accuracies.items()
+        for bits in (5, 3)
+    ]
+    for seed in range(3):
+        for network in ("MobileNet", "MobileOne k=4"):
+            rows.append({"network": network, "seed": seed, "setting": "float", "bits": 32, "accuracy": 97.0})
+        rows.append(rows[-1] | {"setting": records.STANDARD, "bits": 5, "accuracy": 97.5, "changed": changed})
+        rows.append({"network": "MobileNet", "seed": seed, "setting": "INQ then folded", "bits": 5, "on_grid": 0.02})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def tiny_runs(tmp_path, monkeypatch):
+    """The experiment without training: one row a network, seed and setting. Gives the list of networks trained."""
+    trained = []
+
+    def train(branches, trainer):
+        trained.append((branches, trainer.seed))
+        return nn.Linear(1, 1)
+
+    def compare(model, trainer, everything):
+        for setting in (records.STANDARD, "random"):
+            row = {"setting": setting, "bits": 5, "accuracy": 10.0 * trainer.seed}
+            yield row, [{"stage": 1, "fraction": 1.0, "frozen": 1.0}], model
+
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(experiment, "checkpoint_path", lambda name: tmp_path / f"{name}.safetensors")
+    monkeypatch.setattr(experiment, "NETWORKS", {"MobileNet": 0, "MobileOne k=2": 2})
+    monkeypatch.setattr(experiment, "small_data", lambda: None)
+    monkeypatch.setattr(experiment, "train_small", train)
+    monkeypatch.setattr(experiment, "compare", compare)
+    return trained
+
+
+def test_an_interrupted_experiment_keeps_its_rows(tiny_runs, monkeypatch, tmp_path):
+    train = experiment.train_small
+
+    def stopped(branches, trainer):
+        if trainer.seed == 1:
+            raise KeyboardInterrupt
+        return train(branches, trainer)
+
+    monkeypatch.setattr(experiment, "train_small", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.measure_missing([0, 1])
+    assert len(evidence.rows("inq_small")) == len(evidence.rows("inq_small_stages")) == 4
+    monkeypatch.setattr(experiment, "train_small", train)
+    table = experiment.measure_missing([0, 1])
+    assert tiny_runs == [(0, 0), (2, 0), (0, 1), (2, 1)]  # seed 0 once
+    assert len(table) == len(evidence.rows("inq_small_stages")) == 8
+    assert not table.duplicated(records.KEYS).any()
+    assert {path.name for path in tmp_path.glob("*.safetensors")} == {
+        "inq-small.safetensors",
+        "inq-small-5-bit.safetensors",
+    }
+
+
+@pytest.mark.usefixtures("tiny_runs")
+def test_rows_of_another_process_are_kept(monkeypatch):
+    compare = experiment.compare
+
+    def interrupted(model, trainer, everything):
+        yield from compare(model, trainer, everything)
+        monkeypatch.setattr(experiment, "compare", compare)
+        experiment.measure_missing([7])  # what another process does in the meantime
+
+    monkeypatch.setattr(experiment, "compare", interrupted)
+    table = experiment.measure_missing([3])
+    assert set(zip(table.network, table.seed, strict=True)) == {
+        (network, seed) for network in experiment.NETWORKS for seed in (3, 7)
+    }
+
+
+@pytest.mark.skipif(not (evidence.results_dir() / "inq_small.csv").exists(), reason="not recorded")
+def test_the_frozen_small_networks_have_the_recorded_accuracy():
+    rows = evidence.rows("inq_small").query("network == 'MobileNet' and seed == 0").set_index(["setting", "bits"])
+    data = experiment.small_data()
+    model = load_model(experiment.small_net(0), checkpoint_path("inq-small")).eval()
+    one_image = 100 / len(data.test_labels) + 1e-9  # may fall differently in float32 on another CPU
+    assert training.percent(reparameterize(model), data) == pytest.approx(rows.accuracy["float", 32], abs=one_image)
+    model = load_model(reparameterize(experiment.small_net(0).eval()), checkpoint_path("inq-small-5-bit")).eval()
+    assert training.percent(model, data) == pytest.approx(rows.accuracy[records.STANDARD, 5], abs=one_image)
+    assert training.on_grid(model, 5, biases=True) == 1
+
+
+def test_claims_of_the_small_runs_follow_from_their_rows():
+    found = verdicts(records.small_claims(small_table()))
+    exact = {f"inq/{name}" for name in ("frozen-stay", "folding-after-leaves-grid", "folding-after-costs")}
+    exact.add("inq/least-error-pays")
+    assert {name for name, verdict in found.items() if verdict == "reproduced"} == exact
+    assert set(found.values()) == {"reproduced", "trend only"}  # mnist5k is not what the paper measured on
+    assert verdicts(records.small_claims(small_table(changed=1)))["inq/frozen-stay"] == "not reproduced"
+    worse = small_table()
+    worse.loc[worse.setting == records.STANDARD, "accuracy"] = 20.0
+    worse.loc[worse.setting == records.LEAST_ERROR, "accuracy"] = 10.0
+    worse.loc[worse.network == "MobileOne k=4", "accuracy"] = [97.0, 10.0] * 3  # float, INQ
+    found = verdicts(records.small_claims(worse))
+    wrong = {"folding-after-costs", "retraining-pays", "magnitude-beats-random", "least-error-pays"}
+    wrong.add("mobileone-drop-smaller-digits")
+    assert {name for name, verdict in found.items() if verdict == "not reproduced"} == {f"inq/{w}" for w in wrong}
+
+
+def test_layers_are_rounded_one_at_a_time():
+    torch.manual_seed(0)
+    model = MobileNetV1(widths=(4, 6), depths=(1, 1))
+    images = torch.randn(200, 3, 8, 8)
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.momentum = 1.0
+    model(images)  # normalized, so that the images get many answers
+    model = reparameterize(model.eval())
+    with torch.no_grad():
+        labels = model(images).argmax(1)  # so the model itself is right on all
+    before = copy.deepcopy(model.state_dict())
+    data = Dataset("test", images, labels, images, labels, ("a",) * 100)
+    everything, *rows = by_layer.layer_rows(model, data)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert [row["kind"] for row in rows] == ["full", *["depthwise", "pointwise"] * 2, "linear"]
+    # The same by other means: every parameter of all layers, and then of one, on its codebook.
+
+    def inq_at_once(part):
+        with torch.no_grad():
+            for parameter in part.parameters():
+                parameter.copy_(InqQuantizer(5)(parameter))
+        return part
+
+    def wrong(network):
+        return 100 * (network(images).argmax(1) != labels).double().mean().item()
+
+    assert everything["drop"] == pytest.approx(wrong(inq_at_once(copy.deepcopy(model))))
+    changed = copy.deepcopy(model)
+    changed.features[0] = inq_at_once(nn.Sequential(changed.features[0]))[0]
+    assert rows[0]["drop"] == pytest.approx(wrong(changed))
+    assert 0 < rows[0]["drop"] < 100
+    weight, rounded = model.features[0].weight.double(), changed.features[0].weight.double()
+    assert rows[0]["error"] == pytest.approx(
+        ((weight - rounded) ** 2).sum().item() / (weight**2).sum().item(), abs=1e-6
+    )
+    assert rows[0]["zeros"] == pytest.approx((rounded == 0).double().mean().item(), abs=1e-6)
+    form = by_layer.form_row(model, data)
+    assert form["float"] == 100
+    assert 100 - form["all"] == pytest.approx(everything["drop"])
+    assert form["all"] < form["largest"] < 100
+    assert form["error"] == pytest.approx(sum(row["error"] for row in rows) / len(rows))
+    assert form["zeros"] == pytest.approx(sum(row["zeros"] for row in rows) / len(rows))

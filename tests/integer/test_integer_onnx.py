@@ -1,0 +1,161 @@
+"""Integer networks in ONNX Runtime: element by element, both forms, and what separates its arithmetic from ours."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx.reference import ReferenceEvaluator
+from torch import nn
+
+from fewbits.bn_folding import fold_model
+from fewbits.integer.conversion import to_integers
+from fewbits.integer.onnx_export import run, session, to_onnx
+from fewbits.integer.preparation import prepare
+from fewbits.mobileone import MobileNetV1, reparameterize
+from fewbits.nets import MLP, LeNet5, ResNet18, VGGSmall
+from fewbits.uniform import UniformQuantizer
+
+FORMS = ("qoperator", "qdq")
+NETWORKS = {
+    "MLP": (lambda: MLP((49, 32, 10), batch_norm=True), (1, 7, 7)),
+    "VGG-small": (lambda: VGGSmall(1, 16, 10, (8, 8, 8, 8, 8, 8)), (1, 16, 16)),
+    "LeNet-5": (LeNet5, (1, 28, 28)),
+    "MobileNet": (lambda: reparameterize(MobileNetV1(widths=(8, 16), depths=(1, 2)).eval()), (3, 16, 16)),
+    "ResNet-18": (lambda: ResNet18(3, 10, "imagenet"), (3, 32, 32)),
+}
+
+
+def converted(name: str, bits: int = 8, count: int = 24):
+    make, shape = NETWORKS[name]
+    torch.manual_seed(0)
+    images = torch.rand(count, *shape) - 0.3
+    network = to_integers(prepare(fold_model(make().eval()), images, bits, bits), images[:1], "even")
+    return network, network.grids["input"].encode(images)
+
+
+def differences(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    assert ours.dtype == theirs.dtype
+    return (ours.int() - theirs.int()).abs()
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["MLP", "VGG-small", "LeNet-5", "MobileNet"])
+def test_the_output_is_within_one_unit(name, form, bits):
+    network, codes = converted(name, bits)
+    ours, theirs = network(codes), run(session(to_onnx(network, form)), codes)
+    assert differences(ours, theirs).max() <= 1
+    assert differences(ours, theirs).float().mean() < 0.01
+    assert ours.unique().numel() > 15
+
+
+def test_resnet_has_few_differences():
+    """18 layers deep, a difference of one early on is a larger one at the end; few there are all the same."""
+    network, codes = converted("ResNet-18", count=4)
+    for form in FORMS:
+        off = differences(network(codes), run(session(to_onnx(network, form)), codes))
+        assert off.max() <= 4
+        assert off.float().mean() < 0.3
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_layer_on_ten_thousand_inputs(form):
+    """Random codes through one layer: never more than one unit apart, and hardly ever one."""
+    torch.manual_seed(0)
+    images = torch.randn(500, 32)
+    prepared = prepare(nn.Sequential(nn.Linear(32, 16)), images)
+    network = to_integers(prepared, images[:1], "even")
+    codes = torch.randint(0, 256, (10_000, 32), dtype=torch.uint8)
+    off = differences(network(codes), run(session(to_onnx(network, form)), codes))
+    assert off.max() <= 1
+    assert off.float().mean() < 1e-3
+
+
+def test_the_comparison_notices_a_shifted_multiplier():
+    network, codes = converted("MLP")
+    theirs = run(session(to_onnx(network, "qoperator")), codes)
+    list(network.steps.values())[-1].output.multiplier.sub_(2**25)  # 1 to 3 parts in a hundred
+    assert differences(network(codes), theirs).max() > 1
+
+
+def test_a_product_in_float32_is_the_whole_difference():
+    """What ONNX Runtime computes, redone in numpy: the sum as float32, times a float32 factor, rounded to even."""
+    torch.manual_seed(0)
+    images = torch.randn(500, 32)
+    network = to_integers(prepare(nn.Sequential(nn.Linear(32, 16)), images), images[:1], "even")
+    codes = torch.randint(0, 256, (10_000, 32), dtype=torch.uint8)
+    theirs = run(session(to_onnx(network, "qoperator")), codes).numpy()
+    (name, step), grid = next(iter(network.layers().items())), network.output_grid
+    scale = np.float32(network.grids["input"].scale) * network.weight_scales[name].float().numpy()
+    product = step.accumulate(codes).numpy().astype(np.float32) * (scale / np.float32(grid.scale))
+    expected = np.clip(np.rint(product) + grid.zero_point, 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(theirs, expected)
+
+
+def test_fine_biases_are_refused():
+    images = torch.rand(8, 4)
+    network = to_integers(prepare(nn.Sequential(nn.Linear(4, 2)), images), images[:1], bias_fraction=4)
+    with pytest.raises(ValueError, match="bias_fraction=0"):
+        to_onnx(network, "qdq")
+
+
+def test_forms_and_operators():
+    network, _ = converted("ResNet-18", count=2)
+    kinds = {form: [node.op_type for node in to_onnx(network, form).graph.node] for form in FORMS}
+    assert kinds["qoperator"].count("QLinearConv") == 20
+    assert kinds["qoperator"].count("QLinearAdd") == 8
+    assert {"QGemm", "QLinearGlobalAveragePool", "MaxPool"} <= set(kinds["qoperator"])
+    assert "DequantizeLinear" not in kinds["qoperator"]
+    assert kinds["qdq"].count("Conv") == 20
+    for form in FORMS:
+        onnx.checker.check_model(to_onnx(network, form))
+    with pytest.raises(ValueError, match="form must be one of"):
+        to_onnx(network, "half")
+
+
+def test_the_float_form_is_the_network_without_quantizers():
+    network, codes = converted("VGG-small")
+    real = network.grids["input"].decode(codes).float()
+    result = run(session(to_onnx(network, "float")), real)
+    off = (result - network.output_grid.decode(network(codes))).abs().max() / network.output_grid.scale
+    assert 0.5 < off < 12  # in steps of the output: near, and not rounded
+
+
+def test_qdq_unfused_is_the_simulation():
+    network, codes = converted("LeNet-5")
+    fused, simulated = (run(session(to_onnx(network, "qdq"), fuse), codes) for fuse in (True, False))
+    assert differences(fused, simulated).max() <= 1
+
+
+def test_qdq_means_the_same_to_another_runtime():
+    """The reference evaluator of ONNX, in numpy and float32, on the network without ONNX Runtime's own operators."""
+    network, codes = converted("MobileNet", count=4)
+    evaluator = ReferenceEvaluator(to_onnx(network, "qdq"))
+    (theirs,) = evaluator.run(None, {"input": codes.numpy()})
+    assert differences(network(codes), torch.from_numpy(theirs)).max() <= 1
+
+
+def test_int8_activations_and_a_narrow_range():
+    torch.manual_seed(0)
+    model = nn.Sequential(UniformQuantizer(8), nn.Linear(8, 8), UniformQuantizer(6), nn.Linear(8, 4))
+    images = torch.randn(64, 8)
+    network = to_integers(prepare(model, images), images[:1], "even")
+    codes = network.grids["input"].encode(2 * images)
+    assert codes.dtype == torch.int8
+    assert network.trace(codes)["1"].abs().max() == 31
+    assert differences(network(codes), run(session(to_onnx(network, "qdq")), codes)).max() <= 1
+    with pytest.raises(ValueError, match="uint8 codes throughout"):
+        to_onnx(network, "qoperator")
+
+
+def test_sixteen_bits_are_too_few_for_two_products():
+    """2 · 255 · 127 exceeds 2**15. With ``exact`` the runtime avoids such sums on any CPU; without it, on some it clips
+    (no VNNI), on others it does not: so only the exact mode is asserted."""
+    images = torch.ones(4, 64)
+    model = nn.Sequential(nn.Linear(64, 2))
+    nn.init.constant_(model[0].weight, 1.0)
+    network = to_integers(prepare(model, images), images[:1], "even")
+    codes = network.grids["input"].encode(images)
+    assert codes.unique().tolist() == [255]
+    assert network.steps["0"].weight.unique().tolist() == [127]
+    assert torch.equal(run(session(to_onnx(network, "qoperator")), codes), network(codes))

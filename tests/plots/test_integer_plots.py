@@ -1,0 +1,119 @@
+"""Figures of the chapters on integers and on folding: what they draw is what they are given."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.colors import to_hex
+
+from fewbits.evidence import interval
+from fewbits.plots import bn_folding as folding
+from fewbits.plots import integer
+from fewbits.plots.theme import COLORS
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def points(axis) -> list[tuple[float, float]]:
+    """All marked points of an axis, lines across it left out."""
+    return [tuple(point) for line in axis.lines if line.get_marker() != "None" for point in line.get_xydata()]
+
+
+def test_tie_rules_show_errors_and_fill_the_ties():
+    x = [1, 2, 3, -2]
+    figure = integer.tie_rules(x, 4, {"upward": [0, 1, 1, 0], "even": [0, 0, 1, 0]})
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["upward", "even"]
+    upward, even = figure.axes
+    assert sorted(points(upward)) == [(-0.5, 0.5), (0.25, -0.25), (0.5, 0.5), (0.75, 0.25)]
+    assert sorted(points(even)) == [(-0.5, 0.5), (0.25, -0.25), (0.5, -0.5), (0.75, 0.25)]
+    _, between, ties = upward.lines
+    assert between.get_markerfacecolor() == "white"
+    assert ties.get_markerfacecolor() != "white"
+    assert sorted(ties.get_xdata()) == [-0.5, 0.5]
+
+
+def test_causes_add_up_steps_and_tell_none_from_few():
+    rows = [("MLP", "ties", 1, 1000), ("MLP", "ties", 3, 3000), ("MLP", "sum", 0, 10)]
+    rows += [("dense", "ties", 0, 10), ("dense", "sum", 5, 100_000)]
+    frame = pd.DataFrame(rows, columns=["network", "cause", "off", "elements"])
+    axis = integer.causes(frame).axes[0]
+    rows = [label.get_text() for label in axis.get_yticklabels()]
+    assert rows == ["sum", "ties"]  # the cause that matters more comes last
+    drawn = {line.get_label(): line.get_xdata().tolist() for line in axis.lines}
+    assert drawn == {"MLP": [0.05, 1000.0], "dense": [50.0, 0.05]}
+    assert axis.get_xticklabels()[0].get_text() == "none"
+
+
+def test_ways_show_seeds_mean_and_interval():
+    frame = pd.DataFrame({"way": ["a", "a", "a", "b"], "seed": [0, 1, 2, 0], "accuracy": [97.0, 99.0, 98.0, 50.0]})
+    axis = integer.ways(frame).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+    seeds = [line for line in axis.lines if line.get_marker() == "o"]
+    assert seeds[0].get_xydata().tolist() == [[97, 0], [99, 0], [98, 0]]
+    bars, _ = axis.containers[0].lines[2][0], axis.containers[1]
+    (low, _), (high, _) = bars.get_segments()[0]
+    mean, half = interval([97.0, 99.0, 98.0])
+    assert low == pytest.approx(mean - half)
+    assert high == 100 < mean + half  # an interval does not leave what can be
+
+
+def test_speed_has_a_panel_a_batch_and_a_dot_a_repeat():
+    rows = [
+        ("MLP", batch, form, speedup * batch)
+        for batch in (1, 32)
+        for form, speedup in (("float", 1.0), ("simulated", 0.5), ("simulated", 0.6), ("integer", 1.5))
+    ]
+    figure = integer.speed(pd.DataFrame(rows, columns=["network", "batch", "form", "speedup"]))
+    for axis, batch in zip(figure.axes, (1, 32), strict=True):
+        assert axis.get_title(loc="left") == f"batch of {batch}"
+        assert sorted(y for _, y in points(axis)) == pytest.approx([0.5 * batch, 0.6 * batch, 1.5 * batch])
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["simulated", "integer", "integer, 16-bit sums"]
+
+
+def test_channel_ranges_are_relative_to_the_widest_of_the_layer():
+    networks = {"net": ([torch.tensor([1.0, 4.0])], [torch.tensor([0.5, 0.25])])}
+    axis = folding.channel_ranges_by_layer(networks, bits=4).axes[0]
+    unfolded, folded, threshold = axis.lines
+    assert unfolded.get_ydata().tolist() == [0.25, 1.0]
+    assert folded.get_ydata().tolist() == [1.0, 0.5]
+    assert max(unfolded.get_xdata()) < 1 < min(folded.get_xdata())
+    assert threshold.get_ydata() == pytest.approx([1 / 14] * 2)  # half a step of -7 ... 7
+
+
+def test_accuracy_by_bits_shows_means_by_form_and_granularity():
+    rows = [
+        ("net", form, scales, bits, seed, 50 + bits + seed - 10 * (form == "folded") - 20 * (scales == "per tensor"))
+        for form in ("unfolded", "folded")
+        for scales in ("per channel", "per tensor")
+        for bits in (4, 8)
+        for seed in (0, 1, 2)
+    ]
+    rows += [("net", "unfolded", "float", 32, seed, 70.0 + seed) for seed in (0, 1, 2)]
+    frame = pd.DataFrame(rows, columns=["network", "form", "scales", "bits", "seed", "accuracy"])
+    figure = folding.folded_accuracy_by_bits(frame)
+    (axis,) = figure.axes
+    assert axis.lines[0].get_ydata() == pytest.approx([71.0] * 2)  # float
+    drawn = {}
+    for container in axis.containers:
+        line = container.lines[0]
+        look = "hollow" if line.get_markerfacecolor() == "white" else "filled"
+        drawn[to_hex(line.get_color()), look] = line.get_ydata().tolist()
+    channel, tensor = to_hex(COLORS["ptq"]), to_hex(COLORS["ptq per tensor"])
+    assert drawn == {
+        (channel, "hollow"): [55.0, 59.0],
+        (channel, "filled"): [45.0, 49.0],
+        (tensor, "hollow"): [35.0, 39.0],
+        (tensor, "filled"): [25.0, 29.0],
+    }
+    assert np.allclose([tick for tick in axis.get_xticks() if tick], [4, 8])
+    assert len(figure.legends[0].get_texts()) == 5
