@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from fewbits.core.channels import per_channel
 from fewbits.core.checks import check_float
 from fewbits.core.powers import ap2
 
@@ -60,20 +61,19 @@ class ShiftBatchNorm(nn.Module):
         if check_float(x).dim() not in (2, 3, 4) or x.shape[1] != self.num_features:
             raise ValueError(f"x must be (N, {self.num_features}, ...) with 2 to 4 axes, got {tuple(x.shape)}")
         axes = [axis for axis in range(x.dim()) if axis != 1]
-        shape = (-1, *[1] * (x.dim() - 2))  # of one number per channel
         if self.training:
             if x.numel() == self.num_features:
                 raise ValueError(f"x must have more than one value per channel in train mode, got {tuple(x.shape)}")
             mean = x.mean(axes)
-            centered = x - mean.reshape(shape)
+            centered = x - per_channel(mean, x.dim(), 1)
             variance = (centered * ap2(centered)).mean(axes)
             with torch.no_grad():
                 self.running_mean += self.momentum * (mean - self.running_mean)
                 self.running_var += self.momentum * (variance - self.running_var)
         else:
-            centered, variance = x - self.running_mean.reshape(shape), self.running_var
-        normalized = centered * ap2(torch.rsqrt(variance + self.eps)).reshape(shape)
-        return normalized * ap2(self.weight).reshape(shape) + self.bias.reshape(shape)
+            centered, variance = x - per_channel(self.running_mean, x.dim(), 1), self.running_var
+        normalized = centered * per_channel(ap2(torch.rsqrt(variance + self.eps)), x.dim(), 1)
+        return normalized * per_channel(ap2(self.weight), x.dim(), 1) + per_channel(self.bias, x.dim(), 1)
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"

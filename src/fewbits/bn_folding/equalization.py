@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from fewbits.bn_folding.folding import channel_ranges
+from fewbits.core.channels import per_channel
 from fewbits.core.quantizer import LAYERS, weight_layers
 
 _TRANSPARENT = (nn.ReLU, nn.Identity, nn.MaxPool2d, nn.Dropout)  # f(s x) = s f(x) for s > 0, channel by channel
@@ -72,9 +73,9 @@ def _equalize_pair(first: nn.Module, second: nn.Module) -> float:
     """Equalize two layers in place; returns the largest |log s|."""
     r1, r2 = channel_ranges(first.weight), input_ranges(second)
     factor = torch.where((r1 > 0) & (r2 > 0), (r1 / r2).sqrt(), 1.0)
-    tail = [1] * (first.weight.dim() - 1)
-    first.weight /= factor.reshape(-1, *tail)
+    dims = first.weight.dim()
+    first.weight /= per_channel(factor, dims)
     if first.bias is not None:
         first.bias /= factor
-    second.weight *= factor.reshape(-1, *tail) if is_depthwise(second) else factor.reshape(1, -1, *tail[1:])
+    second.weight *= per_channel(factor, dims, 0 if is_depthwise(second) else 1)
     return float(factor.log().abs().max())

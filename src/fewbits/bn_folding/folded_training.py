@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from fewbits.bn_folding.folding import BATCH_NORMS
+from fewbits.core.channels import per_channel
 from fewbits.core.quantizer import Quantizer
 
 
@@ -41,7 +42,7 @@ class FoldedLayer(nn.Module):
         """Weight ``c w``, before the quantizer, and bias ``c b + d``."""
         c = self.bn.weight / torch.sqrt(variance + self.bn.eps)
         bias = mean.new_zeros(()) if self.layer.bias is None else self.layer.bias
-        weight = self.layer.weight * c.reshape(-1, *[1] * (self.layer.weight.dim() - 1))
+        weight = self.layer.weight * per_channel(c, self.layer.weight.dim())
         return weight, self.bn.bias + c * (bias - mean)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
+from fewbits.core.channels import per_channel
 from fewbits.core.quantizer import LAYERS
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -59,8 +60,7 @@ def fold_batch_norm(layer: nn.Module, bn: nn.Module) -> nn.Module:
         raise ValueError(f"layer has {layer.weight.shape[0]} output channels, bn has {bn.num_features}")
     scale, shift = bn_scale_shift(bn)
     folded = copy.deepcopy(layer)
-    per_output = (-1, *[1] * (layer.weight.dim() - 1))
-    weight = layer.weight.detach() * scale.reshape(per_output)
+    weight = layer.weight.detach() * per_channel(scale, layer.weight.dim())
     bias = shift if layer.bias is None else layer.bias.detach() * scale + shift
     folded.weight = nn.Parameter(weight.to(layer.weight))
     folded.bias = nn.Parameter(bias.to(layer.weight))

@@ -18,6 +18,19 @@ def channel_rows(x: Tensor, channel_axis: int | None) -> Tensor:
     return x.reshape(1, -1) if channel_axis is None else x.movedim(channel_axis, 0).reshape(x.shape[channel_axis], -1)
 
 
+def per_channel(values: Tensor, dims: int, channel_axis: int = 0) -> Tensor:
+    """One number for each channel, shaped so that it broadcasts over a tensor of ``dims`` axes.
+
+    Args:
+        values: (C,).
+        dims: axes of the tensor.
+        channel_axis: which of them counts the channels.
+    Returns:
+        (C, 1, …) for axis 0, (1, C, 1, …) for axis 1; a view.
+    """
+    return values.reshape([-1 if axis == channel_axis % dims else 1 for axis in range(dims)])
+
+
 def mean_magnitude(x: Tensor, channel_axis: int | None) -> Tensor:
     """Mean of ``|x|`` over the tensor or over each channel, accumulated in float64.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from fewbits.core.hooks import watching
 from fewbits.core.modes import evaluating
 
 
@@ -76,30 +77,23 @@ def layer_work(model: nn.Module, input_shape: Sequence[int]) -> list[LayerWork]:
     dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
     image = torch.zeros(1, *input_shape, dtype=dtype, device=parameter.device)
     works: list[LayerWork] = []
-    hooks = [
-        module.register_forward_hook(_recorder(name, module, works))
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
-    ]
-    try:
-        with evaluating(model), torch.no_grad():
-            model(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    layers = {layer: name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+
+    def record(layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        works.append(_work(layers[layer], layer, output))
+
+    with watching(layers, record), evaluating(model), torch.no_grad():
+        model(image)
     if not works:
         raise ValueError("model calls no nn.Conv2d and no nn.Linear")
     return works
 
 
-def _recorder(name: str, layer: nn.Conv2d | nn.Linear, works: list[LayerWork]):
-    def record(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        if isinstance(layer, nn.Conv2d):
-            kind, filters = "conv", layer.out_channels
-            weights = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
-        else:
-            kind, filters, weights = "linear", layer.out_features, layer.in_features
-        positions = output.numel() // filters
-        works.append(LayerWork(name, kind, filters, weights * positions, weights, positions))
-
-    return record
+def _work(name: str, layer: nn.Module, output: Tensor) -> LayerWork:
+    if isinstance(layer, nn.Conv2d):
+        kind, filters = "conv", layer.out_channels
+        weights = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
+    else:
+        kind, filters, weights = "linear", layer.out_features, layer.in_features
+    positions = output.numel() // filters
+    return LayerWork(name, kind, filters, weights * positions, weights, positions)

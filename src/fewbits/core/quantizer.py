@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from fewbits.core.codes import Codes
+from fewbits.core.hooks import watching
+from fewbits.core.modes import evaluating
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
@@ -116,19 +118,11 @@ def observe_activations(
         reached.append(quantizer)
         return hook(quantizer, inputs, output)
 
-    hooks = [
-        module.register_forward_hook(counting)
-        for name, module in model.named_modules()
-        if isinstance(module, kind) and "parametrizations" not in name
+    places = [
+        module for name, module in model.named_modules() if isinstance(module, kind) and "parametrizations" not in name
     ]
-    training = {module: module.training for module in model.modules()}
-    try:
-        model.eval()(images)
-    finally:
-        for module, mode in training.items():
-            module.training = mode
-        for handle in hooks:
-            handle.remove()
+    with watching(places, counting), evaluating(model):
+        model(images)
     if not reached:
         raise ValueError("model has no activation quantizer to calibrate")
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
+from fewbits.core.channels import per_channel
 from fewbits.core.checks import check_bits
 from fewbits.core.quantizer import LAYERS
 from fewbits.integer.network import IntegerNetwork
@@ -151,8 +152,7 @@ class _Walk:
         faint = (bias.double().abs() > _BIAS_LIMIT * unit) | ((codes == 0).flatten(1).all(1) & (bias != 0))
         if faint.any():
             wider = torch.where(faint, bias.double().abs() * steps / (_BIAS_LIMIT * grid.scale), weight_scale)
-            shape = (-1, *[1] * (codes.dim() - 1))
-            codes = torch.round(codes * (weight_scale / wider).reshape(shape)).to(torch.int8)
+            codes = torch.round(codes * per_channel(weight_scale / wider, codes.dim())).to(torch.int8)
             weight_scale, unit = wider, wider * grid.scale / steps
         self.weight_scales[name] = weight_scale
         whole_bias = torch.round(bias.double() / unit).to(torch.int32)
@@ -211,7 +211,7 @@ def decoded(model: nn.Module, network: IntegerNetwork) -> nn.Module:
             layer = nn.Linear(shape[1], shape[0])
         else:
             layer = nn.Conv2d(shape[1] * step.geometry["groups"], shape[0], shape[2:], **step.geometry)
-        layer.weight = nn.Parameter(step.weight * weight_scale.reshape(-1, *[1] * (len(shape) - 1)))
+        layer.weight = nn.Parameter(step.weight * per_channel(weight_scale, len(shape)))
         unit = weight_scale * network.grids[network.inputs[name][0]].scale / 2.0**step.bias_fraction
         layer.bias = nn.Parameter(step.bias * unit)
         model.set_submodule(name, layer)

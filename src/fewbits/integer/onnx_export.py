@@ -19,6 +19,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
+from fewbits.core.channels import per_channel
 from fewbits.integer.network import IntegerNetwork
 from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Step
 
@@ -199,7 +200,7 @@ class _Float(_Qdq):
 
     def parameters(self, name: str, step: Layer, source: str) -> tuple[str, str]:
         scale = self.network.weight_scales[name]
-        weight = step.weight * scale.reshape(-1, *[1] * (step.weight.dim() - 1))
+        weight = step.weight * per_channel(scale, step.weight.dim())
         return self.constant(weight.float()), self.constant(
             (step.bias * scale * self.network.grids[source].scale).float()
         )

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fewbits.core.channels import per_channel
 from fewbits.integer.requantization import requantize, shift_product
 
 _INT32 = 2**31
@@ -60,8 +61,10 @@ class Requantizer:
     rounding: str
 
     def __call__(self, total: Tensor) -> Tensor:
-        per_channel = (-1, *[1] * (total.dim() - 2)) if self.multiplier.dim() else ()
-        scaled = requantize(total, self.multiplier.reshape(per_channel), self.shift.reshape(per_channel), self.rounding)
+        multiplier, shift = self.multiplier, self.shift
+        if multiplier.dim():
+            multiplier, shift = (per_channel(values, total.dim(), 1) for values in (multiplier, shift))
+        scaled = requantize(total, multiplier, shift, self.rounding)
         return self.saturate(scaled)
 
     def saturate(self, scaled: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fewbits.bn_folding import equalizable_pairs, is_depthwise
+from fewbits.core.hooks import watching
 from fewbits.core.quantizer import weight_layers
 
 
@@ -68,9 +69,7 @@ def seen_ranges(
             lowest, highest = torch.minimum(lowest, found[layer][0]), torch.maximum(highest, found[layer][1])
         found[layer] = lowest, highest
 
-    hooks = [layer.register_forward_pre_hook(watch) for layer in layers]
-    for batch in images.split(batch_size):
-        model(batch)
-    for hook in hooks:
-        hook.remove()
+    with watching(layers, watch, before=True):
+        for batch in images.split(batch_size):
+            model(batch)
     return [found[layer] for layer in layers]

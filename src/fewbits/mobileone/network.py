@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fewbits.core.channels import per_channel
 from fewbits.mobileone.moments import depthwise_moments, patch_moments
 
 
@@ -131,7 +132,7 @@ class ConvBranches(nn.Module):
         kernel, bias = 0, 0
         for weight, norm in self._kernels():
             scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            kernel = kernel + weight * scale.reshape(-1, 1, 1, 1)
+            kernel = kernel + weight * per_channel(scale, 4)
             bias = bias + norm.bias - scale * norm.running_mean
         convolution.weight.copy_(kernel)
         convolution.bias.copy_(bias)

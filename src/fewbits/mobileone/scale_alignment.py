@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from fewbits.bn_folding import equalizable_pairs, is_depthwise
+from fewbits.core.channels import per_channel
+from fewbits.core.hooks import watching
 from fewbits.core.powers import nearest_power
 from fewbits.core.quantizer import weight_layers
 from fewbits.mobileone.moments import patch_moments
@@ -46,11 +48,11 @@ def align_scales(model: nn.Module, images: Tensor, candidates: int = 64) -> nn.M
         mean, moment = seen_moments(model, first, images)
         costs = torch.stack([rounding_cost(first, mean, moment, factor.item()) for factor in factors])
         best = factors[costs.argmin(0)].to(first.weight)
-        tail = [1] * (first.weight.dim() - 1)
-        first.weight *= best.reshape(-1, *tail)
+        dims = first.weight.dim()
+        first.weight *= per_channel(best, dims)
         if first.bias is not None:
             first.bias *= best
-        second.weight /= best.reshape(-1, *tail) if is_depthwise(second) else best.reshape(1, -1, *tail[1:])
+        second.weight /= per_channel(best, dims, 0 if is_depthwise(second) else 1)
     return model
 
 
@@ -84,10 +86,9 @@ def seen_moments(model: nn.Module, layer: nn.Module, images: Tensor) -> tuple[Te
         plain = layer.dilation == (1, 1) and (layer.groups == 1 or is_depthwise(layer))
         if not plain or layer.padding != (kernel // 2, kernel // 2):
             raise ValueError(f"moments of what {layer} sees are not supported")
-    seen = []
-    hook = layer.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
-    model(images)
-    hook.remove()
+    seen: list[Tensor] = []
+    with watching([layer], lambda layer, inputs: seen.append(inputs[0]), before=True):
+        model(images)
     x = seen[0].double()
     x = x[:, :, None, None] if x.dim() == 2 else x
     parts = x.split(1, dim=1) if is_depthwise(layer) else [x]

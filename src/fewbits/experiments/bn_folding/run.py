@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from fewbits import evidence
 from fewbits.bn_folding import BATCH_NORMS, bn_scale_shift, channel_ranges, fold_model
+from fewbits.core.channels import per_channel
+from fewbits.core.hooks import watching
 from fewbits.core.quantizer import LAYERS, quantize_weights, weight_layers
 from fewbits.data import load
 from fewbits.experiments.common import checkpoint_path, seeds
@@ -133,11 +135,11 @@ def codes_changed(model: nn.Module) -> int:
     norms = [module for module in model.modules() if isinstance(module, BATCH_NORMS)]
     changed = 0
     for (name, layer), bn in zip(layers.items(), norms, strict=False):  # the last layer has no BN
-        sign = bn_scale_shift(bn)[0].sign().reshape(-1, 1, 1, 1)
+        sign = bn_scale_shift(bn)[0].sign()
         for bits in BITS:
             quantizer = UniformQuantizer(bits, channel_axis=0)
             before, after = (quantizer.encode(each.weight.detach()).values for each in (layer, folded[name]))
-            changed += int((after != before * sign).sum())
+            changed += int((after != before * per_channel(sign, before.dim())).sum())
     return changed
 
 
@@ -211,10 +213,8 @@ def operations(model: nn.Module, image: Tensor) -> dict[str, int]:
         elif isinstance(module, BATCH_NORMS):
             counts["bn_macs"] += output.numel()
 
-    hooks = [module.register_forward_hook(count) for module in model.modules()]
-    model.eval()(image)
-    for hook in hooks:
-        hook.remove()
+    with watching(model.modules(), count):
+        model.eval()(image)
     return counts
 
 

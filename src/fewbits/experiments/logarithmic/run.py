@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from fewbits import evidence, logarithmic, uniform
+from fewbits.core.hooks import watching
 from fewbits.core.quantizer import Quantizer, quantize_activations, quantize_weights, weight_quantizers
 from fewbits.data import load
 from fewbits.experiments.common import checkpoint_path, seeds
@@ -152,11 +153,9 @@ def fix_gradient_ranges(model: nn.Module, headroom: int, images: Tensor, labels:
         return inputs[0]  # unquantized, so that no layer's range depends on another's rounding
 
     places = [module.quantizer for module in model.modules() if isinstance(module, QuantizeGradient)]
-    hooks = [quantizer.register_forward_hook(fix) for quantizer in places]
-    nn.functional.cross_entropy(model(images), labels).backward()
+    with watching(places, fix):
+        nn.functional.cross_entropy(model(images), labels).backward()
     model.zero_grad()
-    for hook in hooks:
-        hook.remove()
 
 
 def train(model: nn.Module, seed: int, data, epochs: int, lr: float = 0.05) -> list[dict]:
