@@ -16,8 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fewbits import data
-from fewbits.data import Dataset, load, normalize, random_crop_flip
+from fewbits.data import Dataset, datasets, load, normalize, random_crop_flip
 from fewbits.data.download import fetch
 
 RNG = np.random.default_rng(0)
@@ -29,7 +28,7 @@ def neither_real_data_nor_network(monkeypatch, request):
     if "real_root" in request.fixturenames:
         return
     monkeypatch.delenv("FEWBITS_DATA", raising=False)
-    monkeypatch.setattr(data, "fetch", lambda url, *_: pytest.fail(f"would download {url}"))
+    monkeypatch.setattr(datasets, "fetch", lambda url, *_: pytest.fail(f"would download {url}"))
 
 
 @pytest.fixture(scope="session")
@@ -456,7 +455,7 @@ def test_what_is_nowhere_is_downloaded_with_a_pinned_checksum(tmp_path, monkeypa
         asked.append((url, known_hash, folder))
         return tmp_path / "cache" / url.rsplit("/", 1)[-1]
 
-    monkeypatch.setattr(data, "fetch", fake)
+    monkeypatch.setattr(datasets, "fetch", fake)
     (tmp_path / "empty").mkdir()
     loaded = load(name, tmp_path / "empty" if root_given else None)
     assert np.array_equal(loaded.test_images.numpy(), images[10:].astype(np.float32) / np.float32(255))

@@ -76,7 +76,7 @@ def test_settings_take_effect_and_initial_weights_do_not_depend_on_them():
     code = "; ".join(f"print(_checksum(latent_weights(_same_start('{method}', 0))))" for method in noise.QUANTIZERS)
     here = [noise._checksum(latent_weights(noise._same_start(method, 0))) for method in noise.QUANTIZERS]
     plain = {"ATEN_CPU_CAPABILITY": "default"}
-    call = f"from fewbits.experiments.noise import _checksum, _same_start; {code}; probe()"
+    call = f"from fewbits.experiments.noise.run import _checksum, _same_start; {code}; probe()"
     lines = noise._python(call, 1, plain).splitlines()
     assert lines[:3] == here
     assert lines[-2] == "ATEN DEFAULT"

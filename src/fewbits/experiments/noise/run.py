@@ -254,7 +254,7 @@ def _python(call: str, threads: int, environment: dict[str, str]) -> str:
     """Standard output of a new interpreter that calls a function of this module in the given environment."""
     inherited = {key: value for key, value in os.environ.items() if key not in _OLDEST}
     inherited["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait do not spin: no difference but time on a busy machine
-    code = f"import torch; torch.set_num_threads({threads}); from fewbits.experiments.noise import *; {call}"
+    code = f"import torch; torch.set_num_threads({threads}); from fewbits.experiments.noise.run import *; {call}"
     done = subprocess.run(
         [sys.executable, "-c", code], env=inherited | environment, stdout=subprocess.PIPE, text=True, check=True
     )
