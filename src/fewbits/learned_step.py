@@ -1,4 +1,4 @@
-"""Learned step size: the step of an even grid is a parameter, trained with the weights (LSQ, Esser et al. 2020)."""
+"""Learned step size: the step of an even grid is a parameter, trained with the weights (LSQ, esser2020)."""
 
 import math
 
@@ -16,7 +16,7 @@ LEAST_STEP = 2.0**-20
 
 
 class LSQ(Quantizer):
-    """Even grid ``s * round(clip(v / s, -Q_N, Q_P))`` with one learned step s per tensor (esser2020, Eq. 1 and 2).
+    """Even grid ``s * round(clip(v / s, -Q_N, Q_P))`` with one learned step s per tensor.
 
     Weights are signed, with Q_N = 2^(b-1) and Q_P = Q_N - 1. Activations are not, with Q_N = 0 and Q_P = 2^b - 1, and
     negative inputs become 0. Ties go to the even integer. With g the gradient of the output:
@@ -38,6 +38,8 @@ class LSQ(Quantizer):
         scale_gradient: False leaves the gradient scale out.
     Raises:
         TypeError, ValueError: ``bits`` is no integer or out of range.
+    Source: esser2020 Eq. 1; esser2020 Eq. 2; esser2020 Eq. 3; esser2020 Eq. 5; esser2020 Sec. 2.1 (start);
+        esser2020 Sec. 2.2 (factor of the gradient); book eq-lsq; book eq-lsq-scale
     """
 
     def __init__(self, bits: int, signed: bool = True, scale_gradient: bool = True):
@@ -52,13 +54,13 @@ class LSQ(Quantizer):
     def fit(self, x: Tensor) -> None:
         """Set the step to where ``x`` starts it."""
         mean = mean_magnitude(working_precision(check_float(x)), None).to(self.step_size)
-        self.step_size.copy_(symmetric_scale(2 * math.sqrt(self.q_max) * mean, self.q_max))
+        self.step_size.copy_(symmetric_scale(2 * math.sqrt(self.q_max) * mean, self.q_max))  # esser2020 Sec. 2.1
         self.started.fill_(True)
 
     def gradient_scale(self, x: Tensor) -> float:
         """``1 / sqrt(N * Q_P)``: what the gradient of the step is multiplied with for an input like ``x``."""
         batch = 1 if self.signed or x.dim() == 0 else len(x)
-        return 1 / math.sqrt(x.numel() // batch * self.q_max)
+        return 1 / math.sqrt(x.numel() // batch * self.q_max)  # esser2020 Sec. 2.2
 
     def _codes(self, x: Tensor, step: Tensor) -> Tensor:
         """Integers in the dtype of ``x``, with a straight-through gradient."""
@@ -66,6 +68,7 @@ class LSQ(Quantizer):
             raise ValueError(
                 f"step_size must be positive and finite, got {step.item()}; call keep_positive in training"
             )
+        # esser2020 Eq. 1; autograd turns this line into esser2020 Eq. 3 and esser2020 Eq. 5
         return round_ste((x / step).clamp(self.q_min, self.q_max))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,6 +80,7 @@ class LSQ(Quantizer):
             factor = self.gradient_scale(x)
             step = round_backward(step, lambda gradient: factor * gradient)
         step = step.to(x.dtype)
+        # esser2020 Eq. 2
         return self._codes(x, step) * step + 0.0  # + 0.0: integers have one zero
 
     @torch.no_grad()
@@ -93,7 +97,10 @@ class LSQ(Quantizer):
 
 @torch.no_grad()
 def keep_positive(model: nn.Module) -> None:
-    """Bring every learned step of ``model`` up to at least 2^-20: ``after_step`` of :func:`fewbits.training.fit`."""
+    """Bring every learned step of ``model`` up to at least 2^-20: ``after_step`` of :func:`fewbits.training.fit`.
+
+    Source: own (guard)
+    """
     for module in model.modules():
         if isinstance(module, LSQ):
             module.step_size.clamp_(min=LEAST_STEP)

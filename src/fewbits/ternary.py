@@ -1,7 +1,7 @@
 """Ternary weights: -1, 0 and +1 times a scale. Which weights become zero?
 
 TWN (li2016) answers with a fixed share of the mean magnitude, TTQ (zhu2016) with a fixed share of the largest magnitude
-and learns one scale for each sign, and Yin et al. (yin2016) compute the answer of least squared error. In all three a
+and learns one scale for each sign, and yin2016 computes the answer of least squared error. In all three a
 real latent weight is trained through a straight-through gradient; codes take 2 bits.
 
 A weight exactly on the threshold becomes 0. NaN and ±Inf, empty tensors and other than floating point dtypes are
@@ -27,8 +27,6 @@ from fewbits.core.ste import straight_through
 def threshold_ternary(x: Tensor, threshold: Tensor, channel_axis: int | None = None) -> tuple[Tensor, Tensor]:
     """Codes ``sign(x) * (|x| > threshold)`` and their least squares scale, the mean of the surviving magnitudes.
 
-    li2016, Eq. 3 and 5.
-
     Args:
         x: any shape, finite.
         threshold: >= 0, () or one per channel, broadcastable to ``x``.
@@ -38,18 +36,19 @@ def threshold_ternary(x: Tensor, threshold: Tensor, channel_axis: int | None = N
         scale: dtype of ``x``, () or broadcastable to it; 0 where nothing survives.
     Raises:
         TypeError, ValueError: as :func:`fewbits.core.channels.mean_magnitude`.
+    Source: li2016 Eq. 3; li2016 Eq. 5; book eq-ternary
     """
     check_finite(x)
-    survives = x.abs() > threshold
+    survives = x.abs() > threshold  # li2016 Eq. 3
     rows = channel_rows(survives, channel_axis)
     magnitudes = channel_rows(x.abs(), channel_axis).double()
-    scale = ((magnitudes * rows).sum(1) / rows.sum(1).clamp(min=1)).to(x.dtype)
+    scale = ((magnitudes * rows).sum(1) / rows.sum(1).clamp(min=1)).to(x.dtype)  # li2016 Eq. 5
     check_finite(scale, "the scale of x")
     return (x.sign() * survives).to(torch.int8), scale.reshape(check_channel_axis(x, channel_axis))
 
 
 class TWN(Quantizer):
-    """Ternary weights with threshold ``ratio * mean|w|`` (li2016, Eq. 6); the gradient passes unchanged.
+    """Ternary weights with threshold ``ratio * mean|w|``; the gradient passes unchanged.
 
     All zero gives scale 0 and zeros.
 
@@ -58,6 +57,7 @@ class TWN(Quantizer):
         channel_axis: one threshold and scale for each index of this axis, or None for one of each (the paper).
     Raises:
         ValueError: ``ratio`` is negative or NaN.
+    Source: li2016 Eq. 6 (its approximate solution, in the text after it); book eq-ternary
     """
 
     def __init__(self, ratio: float = 0.7, channel_axis: int | None = None):
@@ -68,6 +68,7 @@ class TWN(Quantizer):
 
     def codes_and_scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes and scale as in :func:`threshold_ternary`."""
+        # li2016 Eq. 6
         return threshold_ternary(x, self.ratio * mean_magnitude(x, self.channel_axis), self.channel_axis)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,6 +91,7 @@ def optimal_ratio(distribution) -> float:
     Args:
         distribution: of **|w|**, a frozen continuous distribution of ``scipy.stats``: ``halfnorm()`` for normal
             weights gives 0.767…, ``uniform()`` exactly 2/3, ``expon()`` (Laplace weights) exactly 1.
+    Source: own (the optimum of li2016 Eq. 6 for a distribution); book eq-ternary-optimum
     """
 
     def gap(threshold: float) -> float:
@@ -106,17 +108,17 @@ class _TrainedTernary(Function):
     def forward(ctx, x, w_p, w_n, threshold):
         positive, negative = x > threshold, x < -threshold
         ctx.save_for_backward(positive, negative, w_p, w_n)
-        return torch.where(positive, w_p, torch.where(negative, -w_n, 0.0))
+        return torch.where(positive, w_p, torch.where(negative, -w_n, 0.0))  # zhu2016 Eq. 6
 
     @staticmethod
     def backward(ctx, grad):
         positive, negative, w_p, w_n = ctx.saved_tensors
-        latent = grad * torch.where(positive, w_p, torch.where(negative, w_n, 1.0))
-        return latent, (grad * positive).sum(), -(grad * negative).sum(), None
+        latent = grad * torch.where(positive, w_p, torch.where(negative, w_n, 1.0))  # zhu2016 Eq. 8
+        return latent, (grad * positive).sum(), -(grad * negative).sum(), None  # zhu2016 Eq. 7
 
 
 class TTQ(Quantizer):
-    """Weights -W_n, 0 and +W_p with learned W_p and W_n (zhu2016, Sec. 4); one pair per tensor, as in the paper.
+    """Weights -W_n, 0 and +W_p with learned W_p and W_n; one pair per tensor, as in the paper.
 
     The paper first divides the weights by their largest magnitude and then compares with ``threshold``; comparing with
     ``threshold * max|w|`` is the same without the division. With g the gradient of the output:
@@ -132,6 +134,8 @@ class TTQ(Quantizer):
         threshold: t, in [0, 1); the paper uses 0.05.
     Raises:
         ValueError: ``threshold`` is out of range.
+    Source: zhu2016 Eq. 6; zhu2016 Eq. 7 (with the missing minus sign); zhu2016 Eq. 8; zhu2016 Eq. 9; own (fit_scales);
+        book eq-ternary-ttq
     """
 
     def __init__(self, threshold: float = 0.05):
@@ -143,7 +147,7 @@ class TTQ(Quantizer):
         self.w_n = nn.Parameter(torch.ones(()))
 
     def _absolute_threshold(self, x: Tensor) -> Tensor:
-        return self.threshold * check_finite(x).detach().abs().max()
+        return self.threshold * check_finite(x).detach().abs().max()  # zhu2016 Eq. 9
 
     @torch.no_grad()
     def fit_scales(self, x: Tensor) -> None:
@@ -176,7 +180,7 @@ class TTQ(Quantizer):
 
 
 def exact_ternary(x: Tensor, channel_axis: int | None = None, power_of_two: bool = False) -> tuple[Tensor, Tensor]:
-    """Ternary approximation ``scale * codes`` of least squared error (yin2016, Sec. 2), in O(n log n).
+    """Ternary approximation ``scale * codes`` of least squared error, in O(n log n).
 
     Whatever the scale, the k non-zero codes belong to the k largest magnitudes. Let S_k be their sum. A scale s then
     leaves the error ``|x|² - 2 s S_k + k s²``; its minimum ``|x|² - S_k²/k`` lies at ``s = S_k / k``. So one sort and
@@ -192,6 +196,7 @@ def exact_ternary(x: Tensor, channel_axis: int | None = None, power_of_two: bool
         scale: dtype of ``x``, () or broadcastable to it; 0 only where all weights are 0.
     Raises:
         TypeError, ValueError: ``x`` is not floating point, is empty, holds NaN or Inf, or its scale overflows.
+    Source: yin2016 Sec. 2; li2016 Eq. 6 (the problem); own (powers of two); book eq-ternary-error
     """
     rows = channel_rows(check_finite(x).abs(), channel_axis).double()
     # Sums and squares of magnitudes below 2 neither overflow nor vanish; dividing by a power of two is exact.
@@ -201,7 +206,7 @@ def exact_ternary(x: Tensor, channel_axis: int | None = None, power_of_two: bool
     count = torch.arange(1, magnitude.shape[1] + 1, dtype=torch.float64, device=x.device)
     total = magnitude.cumsum(1)
     scale = nearest_power(total / count) if power_of_two else total / count
-    best = (scale * (2 * total - count * scale)).argmax(1, keepdim=True)
+    best = (scale * (2 * total - count * scale)).argmax(1, keepdim=True)  # yin2016 Sec. 2; li2016 Eq. 6
     scale = (unit * scale.gather(1, best)).squeeze(1).to(x.dtype).reshape(check_channel_axis(x, channel_axis))
     # At the optimum every weight has its nearest code, so half the scale is the threshold.
     codes = (x.sign() * (x.abs() > check_finite(scale, "the scale of x") / 2)).to(torch.int8)
@@ -216,13 +221,14 @@ def _descending(rows: Tensor) -> Tensor:
 
 
 class ExactTernary(Quantizer):
-    """Ternary weights of least squared error by :func:`exact_ternary` (yin2016); the gradient passes unchanged.
+    """Ternary weights of least squared error by :func:`exact_ternary`; the gradient passes unchanged.
 
     All zero gives scale 0 and zeros.
 
     Args:
         channel_axis: one scale for each index of this axis, or None for one scale.
         power_of_two: allow only powers of two as scales, so that scaling is a shift.
+    Source: yin2016 Sec. 2
     """
 
     def __init__(self, channel_axis: int | None = None, power_of_two: bool = False):

@@ -21,21 +21,27 @@ from fewbits.core.ste import sign_ste, straight_through
 
 
 def sign_codes(x: Tensor, scale: Tensor) -> Codes:
-    """The sign of ``x`` in one bit per element, 1 for +1, with a scale, () or broadcastable to ``x``."""
+    """The sign of ``x`` in one bit per element, 1 for +1, with a scale, () or broadcastable to ``x``.
+
+    Source: courbariaux2015 Eq. 1
+    """
     levels = torch.tensor([-1, 1], dtype=torch.int8, device=x.device)
-    return Codes((x >= 0).to(torch.uint8), 1, scale.detach(), levels=levels, signed=False)
+    return Codes((x >= 0).to(torch.uint8), 1, scale.detach(), levels=levels, signed=False)  # courbariaux2015 Eq. 1
 
 
 # --- BinaryConnect -------------------------------------------------------------------------------------------------
 
 
 def probability_of_plus(x: Tensor) -> Tensor:
-    """Hard sigmoid ``clip((x + 1) / 2, 0, 1)``: chance of +1 in stochastic binarization (courbariaux2015, Eq. 3)."""
-    return ((x + 1) / 2).clamp(0, 1)
+    """Hard sigmoid ``clip((x + 1) / 2, 0, 1)``: chance of +1 in stochastic binarization.
+
+    Source: courbariaux2015 Eq. 3; book eq-binary-connect
+    """
+    return ((x + 1) / 2).clamp(0, 1)  # courbariaux2015 Eq. 3
 
 
 class BinaryConnect(Quantizer):
-    """Weights of -1 and +1 without a scale (courbariaux2015, Sec. 2.2 and 2.3); also BinaryNet's weights.
+    """Weights of -1 and +1 without a scale; also BinaryNet's weights.
 
     Deterministic: the sign. Stochastic: +1 with :func:`probability_of_plus`, drawn anew at each call from torch's
     global generator, in train mode only; in eval mode, and in ``encode``, the sign. The gradient goes to the latent
@@ -47,6 +53,7 @@ class BinaryConnect(Quantizer):
 
     Args:
         stochastic: draw the sign in train mode.
+    Source: courbariaux2015 Eq. 1; courbariaux2015 Eq. 2; courbariaux2015 Alg. 1; book eq-binary-connect
     """
 
     def __init__(self, stochastic: bool = False):
@@ -56,8 +63,8 @@ class BinaryConnect(Quantizer):
     def forward(self, x: Tensor) -> Tensor:
         check_finite(x)
         if not (self.stochastic and self.training):
-            return sign_ste(x, window=None)
-        plus = torch.rand_like(x) < probability_of_plus(x.detach())
+            return sign_ste(x, window=None)  # courbariaux2015 Eq. 1
+        plus = torch.rand_like(x) < probability_of_plus(x.detach())  # courbariaux2015 Eq. 2
         return straight_through(x, torch.where(plus, 1.0, -1.0).to(x.dtype))
 
     def encode(self, x: Tensor) -> Codes:
@@ -69,20 +76,24 @@ class BinaryConnect(Quantizer):
 
 @torch.no_grad()
 def clip_latent(model: nn.Module) -> None:
-    """Clip every latent weight of ``model`` to [-1, 1], in place: call it after each step (courbariaux2015, Sec. 2.4).
+    """Clip every latent weight of ``model`` to [-1, 1], in place: call it after each step.
 
     Beyond ±1 a latent weight has no more influence, but would need ever more steps to come back and change its sign.
+
+    Source: courbariaux2015 Sec. 2.4; courbariaux2015 Alg. 1
     """
     for _, _, latent in weight_quantizers(model):
-        latent.clamp_(-1, 1)
+        latent.clamp_(-1, 1)  # courbariaux2015 Sec. 2.4
 
 
 @contextmanager
 def latent_weights(model: nn.Module) -> Iterator[None]:
     """Within this context the layers of ``model`` use their latent weights instead of the quantized ones.
 
-    This is how courbariaux2015 (Sec. 2.6, method 2) tests a network that was trained stochastically. Its weights then
+    This is how courbariaux2015 tests a network that was trained stochastically (its second method). Its weights then
     take 32 bits again: what the noise has bought is a regularized real network.
+
+    Source: courbariaux2015 Sec. 2.6
     """
     quantizers = [quantizer for _, quantizer, _ in weight_quantizers(model)]
     for quantizer in quantizers:
@@ -99,12 +110,13 @@ def glorot_coefficient(weight: Tensor) -> float:
 
     Args:
         weight: (out, in, ...) of a linear layer or a convolution.
+    Source: courbariaux2015 Sec. 2.5 (the constant from the released code)
     """
-    return (1.5 / sum(nn.init._calculate_fan_in_and_fan_out(weight))) ** 0.5
+    return (1.5 / sum(nn.init._calculate_fan_in_and_fan_out(weight))) ** 0.5  # courbariaux2015 Sec. 2.5
 
 
 def glorot_groups(model: nn.Module, lr: float, power: int = 1) -> list[dict]:
-    """Parameter groups that scale the learning rate of each latent weight by its layer (courbariaux2015, Sec. 2.5).
+    """Parameter groups that scale the learning rate of each latent weight by its layer.
 
     A latent weight lives on [-1, 1] whatever the size of its layer, so in units of a normal weight it is
     ``1 / glorot_coefficient`` times too large, and so must its steps be. The paper's text says that rates are scaled
@@ -116,6 +128,7 @@ def glorot_groups(model: nn.Module, lr: float, power: int = 1) -> list[dict]:
         power: 1 for optimizers that normalize the gradient (Adam, AdaMax), 2 for SGD, as in the paper.
     Returns:
         One group for all other parameters, then one per latent weight, for any ``torch.optim`` optimizer.
+    Source: courbariaux2015 Sec. 2.5
     """
     latents = [latent for _, _, latent in weight_quantizers(model)]
     chosen = {id(latent) for latent in latents}
@@ -127,22 +140,24 @@ def glorot_groups(model: nn.Module, lr: float, power: int = 1) -> list[dict]:
 
 
 class SignActivation(Quantizer):
-    """Activation of -1 and +1; the gradient passes where ``|x| <= 1`` (courbariaux2016, Sec. 1.3).
+    """Activation of -1 and +1; the gradient passes where ``|x| <= 1``.
 
     It is the non-linearity itself and takes the place of a ReLU: behind one, it would see no negative number and give
     +1 everywhere. Any shape, any floating point dtype. In ``forward`` ±Inf becomes ±1 and NaN becomes -1 (both without
     gradient); ``encode`` refuses them.
+
+    Source: courbariaux2016 Eq. 1; courbariaux2016 Eq. 4; courbariaux2016 Sec. 1.3
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return sign_ste(check_float(x))
+        return sign_ste(check_float(x))  # courbariaux2016 Eq. 1; backward: courbariaux2016 Eq. 4
 
     def encode(self, x: Tensor) -> Codes:
         return sign_codes(check_finite(x), x.new_ones(()))
 
 
 def binary_inner_product(a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray:
-    """Inner products of vectors of -1 and +1 from their packed signs, by XNOR and popcount (courbariaux2016).
+    """Inner products of vectors of -1 and +1 from their packed signs, by XNOR and popcount.
 
     XNOR marks where two signs agree, so the sum of products is (agreements) - (disagreements). XOR marks the
     disagreements, which gives ``count - 2 * popcount(a ^ b)``; zeros that fill up the last word never disagree.
@@ -155,10 +170,11 @@ def binary_inner_product(a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray
     Raises:
         TypeError: ``a`` or ``b`` does not hold uint64.
         ValueError: ``a`` and ``b`` have different numbers of words, or not those that ``count`` bits take.
+    Source: courbariaux2016 Sec. 3.2; book eq-binary-popcount
     """
     for name, words in (("a", a), ("b", b)):
         if words.dtype != np.uint64:
             raise TypeError(f"{name} must hold uint64 words, got {words.dtype}")
         if words.shape[-1] != -(-count // 64):
             raise ValueError(f"{name} has {words.shape[-1]} words; {count} signs take {-(-count // 64)}")
-    return count - 2 * np.bitwise_count(a ^ b).sum(-1, dtype=np.int64)
+    return count - 2 * np.bitwise_count(a ^ b).sum(-1, dtype=np.int64)  # courbariaux2016 Sec. 3.2

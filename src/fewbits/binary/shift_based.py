@@ -22,7 +22,7 @@ def _check_power_of_two(value: float, name: str) -> float:
 
 
 class ShiftBatchNorm(nn.Module):
-    """Shift-based batch normalization (courbariaux2016, Sec. 1.4), for one, two or no spatial axes.
+    """Shift-based batch normalization, for one, two or no spatial axes.
 
     With ``C = x - mean`` the variance is ``mean(C * AP2(C))`` and the output
     ``C * AP2(1 / sqrt(var + eps)) * AP2(weight) + bias``. Left as they are: the mean, whose division by the number of
@@ -41,6 +41,7 @@ class ShiftBatchNorm(nn.Module):
         momentum: share of the new value in the running statistics, a power of two.
     Raises:
         ValueError: ``momentum`` is not a power of two.
+    Source: courbariaux2016 Sec. 1.4; book eq-binary-shift-bn
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 2**-3):
@@ -66,13 +67,14 @@ class ShiftBatchNorm(nn.Module):
                 raise ValueError(f"x must have more than one value per channel in train mode, got {tuple(x.shape)}")
             mean = x.mean(axes)
             centered = x - per_channel(mean, x.dim(), 1)
-            variance = (centered * ap2(centered)).mean(axes)
+            variance = (centered * ap2(centered)).mean(axes)  # courbariaux2016 Sec. 1.4
             with torch.no_grad():
                 self.running_mean += self.momentum * (mean - self.running_mean)
                 self.running_var += self.momentum * (variance - self.running_var)
         else:
             centered, variance = x - per_channel(self.running_mean, x.dim(), 1), self.running_var
         normalized = centered * per_channel(ap2(torch.rsqrt(variance + self.eps)), x.dim(), 1)
+        # courbariaux2016 Sec. 1.4
         return normalized * per_channel(ap2(self.weight), x.dim(), 1) + per_channel(self.bias, x.dim(), 1)
 
     def extra_repr(self) -> str:
@@ -86,6 +88,7 @@ def use_shift_batch_norm(model: nn.Module) -> nn.Module:
 
     Raises:
         ValueError: there is none.
+    Source: own (exchange of modules)
     """
     places = [
         (parent, name, child)
@@ -101,7 +104,7 @@ def use_shift_batch_norm(model: nn.Module) -> nn.Module:
 
 
 class ShiftAdaMax(Optimizer):
-    """AdaMax by shifts (courbariaux2016, Sec. 1.5): Adam with the largest recent gradient in place of its mean square.
+    """AdaMax by shifts: Adam with the largest recent gradient in place of its mean square.
 
     For each step t with gradient g::
 
@@ -120,6 +123,7 @@ class ShiftAdaMax(Optimizer):
         eps: > 0.
     Raises:
         ValueError: ``lr`` or ``eps`` is not positive, or ``1 - beta`` not a power of two.
+    Source: courbariaux2016 Sec. 1.5; courbariaux2016 Alg. 4
     """
 
     def __init__(self, params, lr: float = 2**-10, betas: tuple = (1 - 2**-3, 1 - 2**-10), eps: float = 1e-8):
@@ -155,6 +159,6 @@ class ShiftAdaMax(Optimizer):
         state["step"] += 1
         m, v, (beta1, beta2) = state["m"], state["v"], betas
         m += (1 - beta1) * (parameter.grad - m)
-        torch.maximum(v - (1 - beta2) * v, parameter.grad.abs() + eps, out=v)
+        torch.maximum(v - (1 - beta2) * v, parameter.grad.abs() + eps, out=v)  # courbariaux2016 Alg. 4
         rate = ap2(torch.tensor(lr / (1 - beta1 ** state["step"]), dtype=torch.float64)).item()
-        parameter -= rate * (m / ap2(v))
+        parameter -= rate * (m / ap2(v))  # courbariaux2016 Alg. 4

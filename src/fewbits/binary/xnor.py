@@ -20,7 +20,7 @@ from fewbits.core.ste import sign_ste
 class _ScaledSign(Function):
     @staticmethod
     def forward(ctx, x, alpha, channel_axis, cross_terms):
-        sign = torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+        sign = torch.where(x >= 0, 1.0, -1.0).to(x.dtype)  # rastegari2016 Eq. 4
         ctx.save_for_backward(x, sign, alpha)
         ctx.channel_axis, ctx.cross_terms = channel_axis, cross_terms
         return sign * alpha
@@ -32,18 +32,18 @@ class _ScaledSign(Function):
             mean = channel_rows(grad * sign, ctx.channel_axis).mean(1)
             through_alpha = sign * mean.reshape(alpha.shape)
         else:
-            through_alpha = grad / (x.numel() // alpha.numel())
+            through_alpha = grad / (x.numel() // alpha.numel())  # rastegari2016 Sec. 3.1
         return through_alpha + grad * alpha * (x.abs() <= 1), None, None, None
 
 
 class XnorWeights(Quantizer):
-    """Weights ``alpha * sign(w)`` with ``alpha = mean|w|``, the least squares fit (rastegari2016, Sec. 3.1).
+    """Weights ``alpha * sign(w)`` with ``alpha = mean|w|``, the least squares fit.
 
     Two gradients. With the straight-through rule of the sign, ``w̃_j = alpha(w) sign(w_j)`` depends on w_i through its
     own sign and, for every j, through alpha:
 
     * ``"exact"``: ``alpha 1[|w_i| <= 1] g_i + sign(w_i)/n Σ_j g_j sign(w_j)``;
-    * ``"paper"``: ``alpha 1[|w_i| <= 1] g_i + g_i/n`` (Algorithm 1 and Sec. 3.1), which keeps only j = i of the sum.
+    * ``"paper"``: ``alpha 1[|w_i| <= 1] g_i + g_i/n`` (rastegari2016 Sec. 3.1), which keeps only j = i of the sum.
 
     Odd inputs: all zero gives alpha = 0 and zeros. NaN and ±Inf, empty tensors, other than floating point dtypes and
     sums of magnitudes that overflow are refused. Half precision is computed in float32.
@@ -51,6 +51,8 @@ class XnorWeights(Quantizer):
     Args:
         channel_axis: one alpha for each index of this axis (the paper's filters: 0), or None for one alpha.
         gradient: "paper" or "exact".
+    Source: rastegari2016 Eq. 4; rastegari2016 Eq. 6; rastegari2016 Sec. 3.1 (gradient "paper"); own (gradient "exact");
+        book eq-binary-alpha; book eq-binary-xnor-gradient
     """
 
     def __init__(self, channel_axis: int | None = 0, gradient: str = "paper"):
@@ -61,7 +63,7 @@ class XnorWeights(Quantizer):
 
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_float(x))
-        alpha = mean_magnitude(x.detach(), self.channel_axis)
+        alpha = mean_magnitude(x.detach(), self.channel_axis)  # rastegari2016 Eq. 6
         return _ScaledSign.apply(x, alpha, self.channel_axis, self.gradient == "exact")
 
     def encode(self, x: Tensor) -> Codes:
@@ -73,7 +75,7 @@ class XnorWeights(Quantizer):
 
 
 class XnorLinear(nn.Linear):
-    """Linear layer with binary input: ``(sign(x) · w) K + bias``, ``K = mean|x|`` of each sample (rastegari2016, 3.2).
+    """Linear layer with binary input: ``(sign(x) · w) K + bias``, ``K = mean|x|`` of each sample.
 
     The sign passes the gradient where ``|x| <= 1``; K is differentiated as it stands, which the paper leaves open.
     The weight is quantized by :class:`XnorWeights` through ``quantize_weights``, like that of any linear layer.
@@ -81,6 +83,7 @@ class XnorLinear(nn.Linear):
     Args:
         scale_input: use K; else the input is a bare sign, as in the paper's own code.
         Others as in ``nn.Linear``.
+    Source: rastegari2016 Eq. 9; rastegari2016 Eq. 10
     """
 
     def __init__(self, *args, scale_input: bool = True, **kwargs):
@@ -88,20 +91,21 @@ class XnorLinear(nn.Linear):
         self.scale_input = scale_input
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.linear(sign_ste(check_float(x)), self.weight)
+        y = F.linear(sign_ste(check_float(x)), self.weight)  # rastegari2016 Eq. 9
         if self.scale_input:
-            y = y * x.abs().mean(-1, keepdim=True)
+            y = y * x.abs().mean(-1, keepdim=True)  # rastegari2016 Eq. 10
         return y if self.bias is None else y + self.bias
 
 
 class XnorConv2d(nn.Conv2d):
-    """Convolution with binary input: ``(sign(x) ∗ w) ⊙ K + bias`` (rastegari2016, Sec. 3.2, Eq. 11).
+    """Convolution with binary input: ``(sign(x) ∗ w) ⊙ K + bias``.
 
     K (N, 1, H', W') comes from :func:`input_scale`. Gradients and arguments as in :class:`XnorLinear`. Padding is done
     with zeros after the sign, so that it adds nothing to any sum; on hardware a border needs a count of its own.
 
     Raises:
         ValueError: ``groups`` is not 1 or ``padding_mode`` not "zeros": K averages over all input channels.
+    Source: rastegari2016 Eq. 11; book eq-binary-xnor
     """
 
     def __init__(self, *args, scale_input: bool = True, **kwargs):
@@ -113,12 +117,12 @@ class XnorConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         y = self._conv_forward(sign_ste(check_float(x)), self.weight, None)
         if self.scale_input:
-            y = y * input_scale(x, self.kernel_size, self.stride, self.padding, self.dilation)
+            y = y * input_scale(x, self.kernel_size, self.stride, self.padding, self.dilation)  # rastegari2016 Eq. 11
         return y if self.bias is None else y + self.bias.reshape(-1, 1, 1)
 
 
 def input_scale(x: Tensor, kernel_size, stride=1, padding=0, dilation=1) -> Tensor:
-    """Scale K of the input of a convolution: mean of ``|x|`` over all channels and one window (rastegari2016, Eq. 11).
+    """Scale K of the input of a convolution: mean of ``|x|`` over all channels and one window.
 
     ``A`` is the mean of ``|x|`` over the channels; a box filter of the convolution's geometry then averages it over
     each window. One pass for all overlapping windows: far cheaper than a scale computed for each window by itself.
@@ -129,17 +133,19 @@ def input_scale(x: Tensor, kernel_size, stride=1, padding=0, dilation=1) -> Tens
         stride, padding, dilation: as in ``F.conv2d``.
     Returns:
         (N, 1, H', W') >= 0. Padding counts as zeros, so K is smaller at the border.
+    Source: rastegari2016 Sec. 3.2 (the factor K of Eq. 11); book eq-binary-xnor
     """
     height, width = kernel_size
     box = x.new_full((1, 1, height, width), 1 / (height * width))
+    # rastegari2016 Sec. 3.2
     return F.conv2d(x.abs().mean(1, keepdim=True), box, stride=stride, padding=padding, dilation=dilation)
 
 
 def binarize_inputs(model: nn.Module, scale_input: bool = True) -> nn.Module:
     """Give all layers of ``model`` but the first and the last binary inputs, in place; before ``quantize_weights``.
 
-    The layers become :class:`XnorLinear` and :class:`XnorConv2d` with the same parameters. As in rastegari2016
-    (Sec. 3.2), the network should normalize before each of them (``batch_norm=True``) and have no other non-linearity
+    The layers become :class:`XnorLinear` and :class:`XnorConv2d` with the same parameters. As in the paper,
+    the network should normalize before each of them (``batch_norm=True``) and have no other non-linearity
     (``activation=nn.Identity``).
 
     Args:
@@ -150,6 +156,7 @@ def binarize_inputs(model: nn.Module, scale_input: bool = True) -> nn.Module:
     Raises:
         TypeError: a layer is of another type, or quantized already.
         ValueError: a convolution that :class:`XnorConv2d` refuses.
+    Source: rastegari2016 Sec. 3.2; rastegari2016 Fig. 3 (order of a block)
     """
     inner = list(weight_layers(model).items())[1:-1]
     new_layers = {name: _binary_input_layer(name, layer, scale_input) for name, layer in inner}

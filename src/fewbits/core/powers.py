@@ -25,7 +25,7 @@ def nearest_power(x: Tensor) -> Tensor:
 class _AP2(Function):
     @staticmethod
     def forward(ctx, x):
-        return _power(x, 0.5**0.5)
+        return _power(x, 0.5**0.5)  # courbariaux2016 Sec. 1.4
 
     @staticmethod
     def backward(ctx, grad):
@@ -33,7 +33,7 @@ class _AP2(Function):
 
 
 def ap2(x: Tensor) -> Tensor:
-    """Approximate power of two, ``sign(x) * 2**round(log2|x|)`` (courbariaux2016, Sec. 1.4): nearest on a log scale.
+    """Approximate power of two, ``sign(x) * 2**round(log2|x|)``: nearest on a log scale.
 
     The border between 2^k and 2^(k+1) is √2 · 2^k, which no floating point number hits: there are no ties. Magnitudes
     above √½ times the power beyond the dtype's greatest number give ±Inf. The gradient passes unchanged.
@@ -42,6 +42,7 @@ def ap2(x: Tensor) -> Tensor:
         x: any shape, floating point.
     Returns:
         0 or ± a power of two, in the shape and dtype of ``x``.
+    Source: courbariaux2016 Sec. 1.4; book eq-binary-ap2
     """
     return _AP2.apply(x)
 

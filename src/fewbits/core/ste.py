@@ -1,7 +1,7 @@
 """Straight-through estimators: steps in the forward pass, something with a slope in the backward pass.
 
 A quantizer is a staircase. Its true derivative is zero almost everywhere, so nothing would ever be learned. The
-straight-through estimator (Bengio et al. 2013) keeps the staircase for the forward pass and pretends, for the backward
+straight-through estimator (bengio2013) keeps the staircase for the forward pass and pretends, for the backward
 pass only, that it was the identity inside the representable range and constant outside.
 
 Each estimator is one autograd function that works in place on its own output: the cost of simulated quantization is
@@ -40,18 +40,18 @@ class _Sign(Function):
     def forward(ctx, x, window):
         ctx.window = window
         ctx.save_for_backward(x)
-        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)  # courbariaux2016 Eq. 1
 
     @staticmethod
     def backward(ctx, grad):
         (x,) = ctx.saved_tensors
-        return (grad if ctx.window is None else grad * (x.abs() <= ctx.window)), None
+        return (grad if ctx.window is None else grad * (x.abs() <= ctx.window)), None  # courbariaux2016 Eq. 4
 
 
 class _FakeQuantize(Function):
     @staticmethod
     def forward(ctx, x, scale, zero_point, q_min, q_max):
-        y = torch.div(x, scale).round_()
+        y = torch.div(x, scale).round_()  # jacob2018 Eq. 12
         if zero_point is not None:
             y.add_(zero_point)
         clipped = y.clamp(q_min, q_max)
@@ -65,7 +65,7 @@ class _FakeQuantize(Function):
     @staticmethod
     def backward(ctx, grad):
         (inside,) = ctx.saved_tensors
-        return grad.where(inside, grad.new_zeros(())), None, None, None, None
+        return grad.where(inside, grad.new_zeros(())), None, None, None, None  # book eq-ste
 
 
 class _RoundBackward(Function):
@@ -80,7 +80,10 @@ class _RoundBackward(Function):
 
 
 def round_ste(x: Tensor) -> Tensor:
-    """Round to the nearest integer, ties to even; the gradient passes unchanged."""
+    """Round to the nearest integer, ties to even; the gradient passes unchanged.
+
+    Source: bengio2013
+    """
     return _Round.apply(x)
 
 
@@ -92,6 +95,7 @@ def straight_through(x: Tensor, y: Tensor) -> Tensor:
     Args:
         x: any shape, floating point.
         y: a new tensor of the same shape and dtype, without a gradient of its own.
+    Source: bengio2013
     """
     return _StraightThrough.apply(x, y)
 
@@ -101,6 +105,7 @@ def sign_ste(x: Tensor, window: float | None = 1.0) -> Tensor:
 
     Returns:
         -1 or +1, in the shape and dtype of ``x``; NaN gives -1, so check for it where it could occur.
+    Source: courbariaux2016 Eq. 1; courbariaux2016 Eq. 4
     """
     return _Sign.apply(x, window)
 
@@ -116,6 +121,7 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor | None, q_min: in
         scale: > 0, broadcastable to ``x``, same dtype.
         zero_point: integers in the dtype of ``x``, shaped like ``scale``; None for 0.
         q_min, q_max: least and greatest integer.
+    Source: jacob2018 Eq. 12; bengio2013 (gradient); book eq-uniform; book eq-ste
     """
     return _FakeQuantize.apply(x, scale, zero_point, q_min, q_max)
 

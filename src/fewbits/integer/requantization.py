@@ -1,4 +1,4 @@
-"""Multiply an integer by a real number without one: M0 and a rounding shift (Jacob et al. 2018, Sec. 2.2).
+"""Multiply an integer by a real number without one: M0 and a rounding shift (jacob2018 Sec. 2.2).
 
 A layer's int32 sum is in steps of ``S1 * S2``, its output in steps of ``S3``. The factor between them,
 ``M = S1 * S2 / S3``, is known before the network runs. So it is written as ``M = M0 * 2**-shift`` with ``M0`` in
@@ -8,6 +8,7 @@ The shift cuts bits off, so it must round, and there are several ways to treat a
 
 ========  =============================================================================================================
 upward    one rounding, ties toward +∞: add half, shift. The cheapest in hardware, and the default.
+          jacob2018 Sec. B asks for ties away from zero, because ties that all go one way bias the sums.
 away      one rounding, ties away from zero.
 even      one rounding, ties to the even integer, as in ``torch.round`` and in simulated quantization.
 double    gemmlowp's two roundings: the product to its upper 32 bits (ties toward +∞), then the shift (away from zero).
@@ -35,10 +36,12 @@ def fixed_point(factor: Tensor) -> tuple[Tensor, Tensor]:
         multiplier: int32 in 2**30 … 2**31 - 1, or 0; shift: int32 in -30 … 31 (negative: a factor of 1 or more).
     Raises:
         ValueError: a factor is not positive and finite, or is 2**30 or more.
+    Source: jacob2018 Eq. 6; book eq-integer-layer
     """
     factor = check_finite(factor, "factor").double()
     if not ((factor > 0) & (factor < _GREATEST)).all():
         raise ValueError(f"factor must lie between 0 and 2**30, got {factor.min().item():g} … {factor.max().item():g}")
+    # jacob2018 Eq. 6
     mantissa, exponent = torch.frexp(factor)  # mantissa in [½, 1)
     multiplier = torch.round(mantissa * 2**FRACTION_BITS).long()
     full = multiplier == 2**FRACTION_BITS  # rounded up to 1: one half, and one shift less
@@ -54,9 +57,10 @@ def rounding_shift(x: Tensor, shift: Tensor | int, rounding: str = "upward") -> 
     Args:
         x: int64, any shape, below 2**62 in magnitude.
         shift: 0 … 62, broadcastable to ``x``.
+    Source: jacob2018 Sec. 2.2; jacob2018 Sec. B (ties away from zero); own (ties upward and to even)
     """
     half = torch.where(torch.as_tensor(shift) > 0, torch.ones_like(x) << (torch.as_tensor(shift) - 1).clamp(min=0), 0)
-    rounded = (x + half) >> shift
+    rounded = (x + half) >> shift  # jacob2018 Sec. 2.2
     if rounding == "upward":
         return rounded
     tie = (rounded << shift) == x + half
@@ -79,11 +83,12 @@ def requantize(x: Tensor, multiplier: Tensor, shift: Tensor, rounding: str = "up
     Raises:
         TypeError: ``x`` is not of an integer dtype.
         ValueError: ``x`` does not fit an int32, or ``rounding`` is unknown.
+    Source: jacob2018 Eq. 6; jacob2018 Sec. 2.2
     """
     check_integers(x, -(2**31), 2**31 - 1, "x")
     if rounding not in ROUNDINGS:
         raise ValueError(f"rounding must be one of {ROUNDINGS}, got {rounding!r}")
-    return shift_product(x.long() * multiplier, shift.long(), rounding).to(torch.int32)
+    return shift_product(x.long() * multiplier, shift.long(), rounding).to(torch.int32)  # jacob2018 Eq. 6
 
 
 def shift_product(product: Tensor, shift: Tensor, rounding: str) -> Tensor:
@@ -95,8 +100,9 @@ def shift_product(product: Tensor, shift: Tensor, rounding: str) -> Tensor:
         rounding: one of ``ROUNDINGS``.
     Returns:
         int64, the shape of ``product``.
+    Source: jacob2018 Sec. B ("double"); own (one rounding)
     """
     if rounding != "double":
         return rounding_shift(product, FRACTION_BITS + shift, rounding)
     high = rounding_shift(product << (-shift).clamp(min=0), FRACTION_BITS, "upward")
-    return rounding_shift(high, shift.clamp(min=0), "away")
+    return rounding_shift(high, shift.clamp(min=0), "away")  # jacob2018 Sec. B

@@ -19,7 +19,10 @@ _INT32 = 2**31
 
 @dataclass(frozen=True)
 class Grid:
-    """What codes mean: ``real = scale * (q - zero_point)`` for q = q_min … q_max, within int8 or uint8."""
+    """What codes mean: ``real = scale * (q - zero_point)`` for q = q_min … q_max, within int8 or uint8.
+
+    Source: jacob2018 Eq. 1; jacob2018 Eq. 12
+    """
 
     scale: float
     zero_point: int
@@ -37,11 +40,12 @@ class Grid:
 
     def encode(self, x: Tensor) -> Tensor:
         """Real numbers to codes, ties to even: the border of the network, where an image comes in."""
+        # jacob2018 Eq. 12
         return (torch.round(x / self.scale) + self.zero_point).clamp(self.q_min, self.q_max).to(self.dtype)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes to real numbers in float64: the other border."""
-        return (codes.double() - self.zero_point) * self.scale
+        return (codes.double() - self.zero_point) * self.scale  # jacob2018 Eq. 1
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Requantizer:
     Attributes:
         multiplier, shift: int32, () or one per channel (axis 1 of the sum).
         rounding: a tie rule of :mod:`fewbits.integer.requantization`.
+    Source: jacob2018 Eq. 4 (outer part); jacob2018 Sec. 2.4 (saturation and ReLU); book eq-integer-layer
     """
 
     multiplier: Tensor
@@ -68,18 +73,24 @@ class Requantizer:
         return self.saturate(scaled)
 
     def saturate(self, scaled: Tensor) -> Tensor:
-        codes = (scaled + self.zero_point).clamp(self.q_min, self.q_max)
+        codes = (scaled + self.zero_point).clamp(self.q_min, self.q_max)  # jacob2018 Eq. 4
         return codes.to(torch.int8 if self.q_min < 0 else torch.uint8)
 
 
 def largest_sums(weight: Tensor, bias: Tensor, largest: int, bias_fraction: int) -> Tensor:
-    """The greatest magnitude of a :class:`Layer`'s sum where no input exceeds ``largest``, per output: (M,) int64."""
+    """The greatest magnitude of a :class:`Layer`'s sum where no input exceeds ``largest``, per output: (M,) int64.
+
+    Source: own (bound of the int32 sum of jacob2018 Eq. 10)
+    """
     return bias.long().abs() + (weight.long().abs().flatten(1).sum(1) * largest << bias_fraction)
 
 
 @dataclass(frozen=True)
 class Layer:
     """A convolution or linear layer. Padding adds the real number 0, since the zero point is subtracted before.
+
+    That order is jacob2018 Eq. 4; :func:`fewbits.uniform.integer_linear` has Eq. 7, with the zero
+    point factored out.
 
     Attributes:
         weight: int8, (M, K) or (M, C / groups, k, k); bias: int32 (M,).
@@ -89,6 +100,7 @@ class Layer:
         zero_point: of the input; largest: greatest magnitude of the input once it is subtracted.
     Raises:
         ValueError: a sum could leave int32. Since the bound adds magnitudes, no order of the additions can either.
+    Source: jacob2018 Eq. 4; jacob2018 Eq. 10; jacob2018 Eq. 11; own (fractions of a bias step); book eq-integer-layer
     """
 
     weight: Tensor
@@ -111,10 +123,11 @@ class Layer:
 
     def accumulate(self, x: Tensor) -> Tensor:
         """Codes (N, …) to int32 sums."""
-        centred = x.to(torch.int32) - self.zero_point
+        centred = x.to(torch.int32) - self.zero_point  # jacob2018 Eq. 4
         weight = self.weight.to(torch.int32)
         if self.geometry is None:
-            return (F.linear(centred, weight) << self.bias_fraction) + self.bias
+            return (F.linear(centred, weight) << self.bias_fraction) + self.bias  # jacob2018 Eq. 10; jacob2018 Eq. 11
+        # jacob2018 Eq. 10; jacob2018 Eq. 11
         return (F.conv2d(centred, weight, **self.geometry) << self.bias_fraction) + self.bias.reshape(-1, 1, 1)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -123,13 +136,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Add:
-    """A residual add: both operands are rescaled to the output's scale and added, with one rounding (Jacob, App. A.2).
+    """A residual add: both operands are rescaled to the output's scale and added, with one rounding.
 
-    Their multipliers share a shift, so the two products, of 40 bits at most, can be added before it.
+    Their multipliers share a shift, so the two products, of 40 bits at most, can be added before it. The paper
+    rescales one operand to the other's scale first, and then their sum: two roundings.
 
     Attributes:
         multipliers: int32 (2,), one of each operand; zero_points: of both.
         output: of multiplier 0, since it is not used; shift, zero point, range and tie rule are.
+    Source: jacob2018 Sec. A.2; own (one rounding)
     """
 
     multipliers: Tensor
@@ -138,7 +153,7 @@ class Add:
 
     def __call__(self, *operands: Tensor) -> Tensor:
         first, second = (
-            (x.long() - zero_point) * multiplier
+            (x.long() - zero_point) * multiplier  # jacob2018 Sec. A.2
             for x, zero_point, multiplier in zip(operands, self.zero_points, self.multipliers, strict=True)
         )
         shifted = shift_product(first + second, self.output.shift, self.output.rounding)
@@ -147,7 +162,10 @@ class Add:
 
 @dataclass(frozen=True)
 class GlobalAverage:
-    """The mean over height and width, (N, C, H, W) to (N, C, 1, 1): a sum, and 1/HW goes into the factor."""
+    """The mean over height and width, (N, C, H, W) to (N, C, 1, 1): a sum, and 1/HW goes into the factor.
+
+    Source: own (average pooling is not in jacob2018)
+    """
 
     zero_point: int
     output: Requantizer
@@ -158,7 +176,10 @@ class GlobalAverage:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """The greatest code of each window: larger codes are larger numbers, so nothing is rescaled."""
+    """The greatest code of each window: larger codes are larger numbers, so nothing is rescaled.
+
+    Source: own (order of codes)
+    """
 
     geometry: dict
 
@@ -168,7 +189,10 @@ class MaxPool:
 
 @dataclass(frozen=True)
 class Flatten:
-    """(N, …) to (N, K)."""
+    """(N, …) to (N, K).
+
+    Source: own (reshape)
+    """
 
     def __call__(self, x: Tensor) -> Tensor:
         return x.flatten(1)

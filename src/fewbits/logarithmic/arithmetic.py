@@ -1,4 +1,4 @@
-"""Arithmetic on logarithmic codes: products are sums of exponents, sums are shifts (Miyashita et al. 2016, Sec. 3).
+"""Arithmetic on logarithmic codes: products are sums of exponents, sums are shifts (miyashita2016 Sec. 3).
 
 All functions work on integers. A real scale comes last, as in :func:`fewbits.uniform.integer_linear`.
 """
@@ -15,7 +15,7 @@ _WORD = 62  # bits of magnitude that an int64 accumulator may use; one more woul
 
 
 def shift_linear(x: LogCodes, weight: LogCodes) -> tuple[Tensor, Tensor]:
-    """A linear layer of base 2 without a multiplication: every product is a 1, shifted (miyashita2016, Sec. 3).
+    """A linear layer of base 2 without a multiplication: every product is a 1, shifted.
 
     Magnitude fields a and b stand for ``2^a`` and ``2^b`` times a power that all elements share. So the product is
     ``sign · (1 << (a + b))``, the sum over products is an integer, and the shared power is the scale.
@@ -29,10 +29,11 @@ def shift_linear(x: LogCodes, weight: LogCodes) -> tuple[Tensor, Tensor]:
     Raises:
         TypeError: an operand is not the code of a :class:`fewbits.logarithmic.LogQuantizer`.
         ValueError: a base other than 2, other shapes, or fields so wide that an int64 could overflow.
+    Source: miyashita2016 Sec. 3.2; book eq-log-dot
     """
     _check_operands(x, weight, "2")
     _check_width(x, weight, steps=1)
-    shifts = _accumulate(x, weight, lambda shift: (torch.ones_like(shift) << shift,))
+    shifts = _accumulate(x, weight, lambda shift: (torch.ones_like(shift) << shift,))  # miyashita2016 Sec. 3.2
     return shifts[0], _power_of_two(_shared_exponent(x, weight))
 
 
@@ -50,6 +51,7 @@ def shift_linear_sqrt2(x: LogCodes, weight: LogCodes) -> tuple[Tensor, Tensor, T
         scale: () float64, a power of two, with ``real = (even + √2 · odd) * scale``.
     Raises:
         TypeError, ValueError: as :func:`shift_linear`, for a base other than √2.
+    Source: own (two accumulators for base √2)
     """
     _check_operands(x, weight, "sqrt2")
     _check_width(x, weight, steps=2)
@@ -74,6 +76,7 @@ def join_sqrt2(even: Tensor, odd: Tensor, fraction_bits: int = 14) -> Tensor:
         int64 with ``fraction_bits`` bits after the point.
     Raises:
         ValueError: ``fraction_bits`` lies outside 0 … 30, or the result could overflow.
+    Source: own (√2 in fixed point)
     """
     if not 0 <= fraction_bits <= 30:
         raise ValueError(f"fraction_bits must lie between 0 and 30, got {fraction_bits}")
@@ -85,7 +88,7 @@ def join_sqrt2(even: Tensor, odd: Tensor, fraction_bits: int = 14) -> Tensor:
 
 
 def log_accumulate(powers: Tensor, fraction_bits: int = 8) -> Tensor:
-    """``log2 Σ 2^p`` of integers p, approximately and without leaving the log domain (miyashita2016, Sec. 3.3).
+    """``log2 Σ 2^p`` of integers p, approximately and without leaving the log domain.
 
     From ``log2(1 + x) ≈ x`` follows, with s the running logarithm and p the next one:
     ``s ← max(s, p) + (1 >> |floor(s) - p|)``. The shifted 1 has ``fraction_bits`` bits after the point and vanishes
@@ -98,6 +101,7 @@ def log_accumulate(powers: Tensor, fraction_bits: int = 8) -> Tensor:
         (...) int64, s with ``fraction_bits`` bits after the point.
     Raises:
         TypeError, ValueError: ``powers`` are not integers, out of range, or nothing is to be summed.
+    Source: miyashita2016 Sec. 3.3; book eq-log-accumulate
     """
     if not 0 <= fraction_bits <= 30:
         raise ValueError(f"fraction_bits must lie between 0 and 30, got {fraction_bits}")
@@ -109,7 +113,7 @@ def log_accumulate(powers: Tensor, fraction_bits: int = 8) -> Tensor:
     total = powers[..., 0] << fraction_bits
     for power in powers[..., 1:].unbind(-1):
         shift = ((total >> fraction_bits) - power).abs().clamp(max=_WORD)
-        total = torch.maximum(total, power << fraction_bits) + (one >> shift)
+        total = torch.maximum(total, power << fraction_bits) + (one >> shift)  # miyashita2016 Sec. 3.3
     return total
 
 

@@ -1,4 +1,4 @@
-"""Logarithmic data: a number becomes its sign and its rounded logarithm (Miyashita et al. 2016).
+"""Logarithmic data: a number becomes its sign and its rounded logarithm (miyashita2016).
 
 The levels are powers of the base, 2 or √2, so that the step grows with the number: the *relative* error is bounded,
 where a uniform grid bounds the absolute one. Products of such numbers are sums of small integers, which
@@ -36,6 +36,7 @@ def log_round(x: Tensor, base: str = "2") -> Tensor:
         base: "2" or "sqrt2".
     Returns:
         int32, the shape of ``x``; -2^20, below all others, where ``x`` is 0.
+    Source: own (exact form of the rounded logarithm of miyashita2016 Sec. 4)
     """
     mantissa, exponent = torch.frexp(x)
     mantissa = mantissa.abs().double()  # in float32 the borders would be rounded
@@ -46,7 +47,10 @@ def log_round(x: Tensor, base: str = "2") -> Tensor:
 
 
 def powers_of(base: str, exponents: range) -> Tensor:
-    """``base**k`` for every k of ``exponents``, correctly rounded to float64; 0 and Inf where it has no such number."""
+    """``base**k`` for every k of ``exponents``, correctly rounded to float64; 0 and Inf where it has no such number.
+
+    Source: own (correctly rounded powers)
+    """
     octaves = (divmod(k, STEPS[base]) for k in exponents)  # base^k = 2^octave, times √2 if a half remains
     powers = [math.ldexp((1.0, math.sqrt(2))[half], octave) if octave < 1024 else math.inf for octave, half in octaves]
     return torch.tensor(powers, dtype=torch.float64)
@@ -63,6 +67,7 @@ class LogCodes(Codes):
         fsr: full scale range, in steps of the base.
         sign_bit: the top bit of a code is its sign.
         lowest: what magnitude field 0 stands for, "zero" or "smallest".
+    Source: own (stored form)
     """
 
     base: str = "2"
@@ -92,7 +97,7 @@ class LogCodes(Codes):
 
 
 class LogQuantizer(Quantizer):
-    """Nearest power of the base on the logarithmic scale, per tensor (miyashita2016, Sec. 4: LogQuant).
+    """Nearest power of the base on the logarithmic scale, per tensor.
 
     The full scale range comes from the largest magnitude of each input (right for weights and gradients) until
     :meth:`set_full_scale` or :func:`calibrate` fixes it (right for activations).
@@ -110,6 +115,7 @@ class LogQuantizer(Quantizer):
         signed: one bit is the sign; else negative inputs get the lowest code (right behind a ReLU).
         lowest: what magnitude field 0 stands for: "zero", or "smallest" for the power of the base that is its turn.
             Then there is no 0, and an input of 0 becomes that power, with a plus sign.
+    Source: miyashita2016 Sec. 4 (LogQuant); book eq-log-quant
     """
 
     def __init__(self, bits: int, base: str = "2", signed: bool = True, lowest: str = "zero"):
@@ -150,6 +156,7 @@ class LogQuantizer(Quantizer):
 
     def indices(self, x: Tensor, fsr: int) -> Tensor:
         """The code of each element for a given full scale range, int64."""
+        # miyashita2016 Sec. 4
         field = log_round(x, self.base).sub_(fsr - self.field_size).clamp_(0, self.field_size - 1).long()
         if not self.signed:
             return field.masked_fill_(x < 0, 0)
@@ -196,6 +203,7 @@ def full_scale_of_max(x: Tensor, quantizer: LogQuantizer) -> int:
 
     Raises:
         TypeError, ValueError: ``x`` is not floating point, is empty, or holds NaN or Inf.
+    Source: own (rule for the full scale range)
     """
     largest = check_finite(x).detach().abs().max()
     if largest == 0:
@@ -213,6 +221,7 @@ def full_scale_of_least_error(x: Tensor, quantizer: LogQuantizer, octaves: int =
 
     Raises:
         TypeError, ValueError: as :func:`full_scale_of_max`.
+    Source: own (rule for the full scale range)
     """
     top = full_scale_of_max(x, quantizer)
     x = x.flatten()
@@ -239,6 +248,7 @@ def calibrate(
         rule: :func:`full_scale_of_max`, :func:`full_scale_of_least_error`, or your own.
     Raises:
         ValueError: ``images`` reach no activation quantizer of ``model``.
+    Source: own (fixes the range of activations)
     """
 
     def fix(quantizer: LogQuantizer, inputs: tuple[Tensor], output: Tensor) -> Tensor:
@@ -253,7 +263,7 @@ def calibrate(
 
 
 class QuantizeGradient(nn.Module):
-    """The identity, whose gradient is quantized on its way back (miyashita2016, Sec. 4, training).
+    """The identity, whose gradient is quantized on its way back.
 
     Put behind a linear or convolution layer, it quantizes the error from which the gradients of the layer's weight and
     of its input are computed. The quantizer's range follows the largest gradient of each step.
@@ -262,6 +272,7 @@ class QuantizeGradient(nn.Module):
         quantizer: any quantizer whose range comes from its input: ``LogQuantizer(5)``, ``UniformQuantizer(5)``.
     Raises:
         ValueError: in the backward pass, where the gradient holds NaN or Inf.
+    Source: miyashita2016 Sec. 5
     """
 
     def __init__(self, quantizer: Quantizer):
@@ -269,4 +280,4 @@ class QuantizeGradient(nn.Module):
         self.quantizer = quantizer
 
     def forward(self, x: Tensor) -> Tensor:
-        return round_backward(check_float(x), self.quantizer)
+        return round_backward(check_float(x), self.quantizer)  # miyashita2016 Sec. 5

@@ -4,7 +4,7 @@ All three start from one step: ``q_k(z) = round(n z) / n`` with ``n = 2**k - 1``
 one of 2^k evenly spaced values. Weights and gradients are first mapped to [0, 1] and afterwards back to [-1, 1], where
 the values are the odd multiples of 1/n: -1, …, -1/n, 1/n, …, 1. **0 is not among them.**
 
-Rounding ties go to the even integer. The first and the last layer stay in floating point (zhou2016dorefa, Sec. 2.7):
+Rounding ties go to the even integer. The first and the last layer stay in floating point (zhou2016dorefa Sec. 2.7):
 that is what the ``skip`` of :func:`fewbits.core.quantizer.quantize_weights` and :func:`quantize_gradients` do by
 default.
 """
@@ -23,13 +23,16 @@ from fewbits.core.ste import round_backward, straight_through
 
 
 def odd_levels(bits: int) -> Tensor:
-    """-n, 2 - n, …, n - 2, n for ``n = 2**bits - 1``: the 2^bits odd integers, (2**bits,) int32."""
+    """-n, 2 - n, …, n - 2, n for ``n = 2**bits - 1``: the 2^bits odd integers, (2**bits,) int32.
+
+    Source: own (table of codes)
+    """
     n = 2**bits - 1
     return torch.arange(-n, n + 1, 2, dtype=torch.int32)
 
 
 class DoReFaWeights(Quantizer):
-    """Weights ``2 q_k(tanh(w) / (2 max|tanh(w)|) + 1/2) - 1`` in [-1, 1]; with 1 bit, ``sign(w) E|w|`` (Sec. 2.3).
+    """Weights ``2 q_k(tanh(w) / (2 max|tanh(w)|) + 1/2) - 1`` in [-1, 1]; with 1 bit, ``sign(w) E|w|``.
 
     The tanh draws large weights in, so that the few largest do not dictate the grid. Whatever the size of the weights,
     the result fills [-1, 1]: a normalization must follow the layer. With 1 bit there is no tanh, and the result keeps
@@ -42,6 +45,7 @@ class DoReFaWeights(Quantizer):
 
     Args:
         bits: k, 1 to 16.
+    Source: zhou2016dorefa Sec. 2.3; zhou2016dorefa Sec. 2.2 (q_k); book eq-low-bitwidth-wa; book eq-low-bitwidth-qk
     """
 
     def __init__(self, bits: int):
@@ -52,8 +56,8 @@ class DoReFaWeights(Quantizer):
         x = working_precision(check_finite(x))
         if self.bits == 1:
             sign = torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
-            return straight_through(x, sign * mean_magnitude(x.detach(), None))
-        squashed = _squash(x)
+            return straight_through(x, sign * mean_magnitude(x.detach(), None))  # zhou2016dorefa Sec. 2.3
+        squashed = _squash(x)  # zhou2016dorefa Sec. 2.3
         index, scale = _index_and_scale(squashed.detach(), self.bits)
         return straight_through(squashed, (2 * index - (2**self.bits - 1)) * scale)
 
@@ -76,15 +80,15 @@ def _squash(x: Tensor) -> Tensor:
     return y / torch.where(largest > 0, largest, 1.0)
 
 
-def _index_and_scale(unit: Tensor, bits: int, noise=0.0) -> tuple[Tensor, Tensor]:
+def _index_and_scale(unit: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """Of the 2^bits values in [-1, 1] the nearest to each number: its index 0 … n, and 1/n."""
     n = 2**bits - 1
-    index = torch.round(n * (unit / 2 + 0.5) + noise).clamp_(0, n)
+    index = torch.round(n * (unit / 2 + 0.5)).clamp_(0, n)  # zhou2016dorefa Sec. 2.2
     return index, torch.ones((), dtype=unit.dtype, device=unit.device) / n
 
 
 class DoReFaActivation(Quantizer):
-    """Activations ``q_k(clip(x, 0, 1))`` (Sec. 2.4); the gradient passes where 0 <= x <= 1, both ends included.
+    """Activations ``q_k(clip(x, 0, 1))``; the gradient passes where 0 <= x <= 1, both ends included.
 
     It is the non-linearity itself and takes the place of a ReLU, behind a normalization that brings x into its range.
 
@@ -93,6 +97,7 @@ class DoReFaActivation(Quantizer):
 
     Args:
         bits: k, 1 to 16.
+    Source: zhou2016dorefa Sec. 2.4; book eq-low-bitwidth-wa
     """
 
     def __init__(self, bits: int):
@@ -110,6 +115,7 @@ class DoReFaActivation(Quantizer):
 
     def _steps_and_scale(self, clipped: Tensor) -> tuple[Tensor, Tensor]:
         n = 2**self.bits - 1
+        # zhou2016dorefa Sec. 2.4
         return torch.round(n * clipped) + 0.0, torch.ones((), dtype=clipped.dtype, device=clipped.device) / n
 
     def extra_repr(self) -> str:
@@ -120,7 +126,7 @@ class DoReFaActivation(Quantizer):
 
 
 def gradient_codes(grad: Tensor, bits: int, noise: bool = True) -> Codes:
-    """A gradient in ``bits`` bits: ``2 m (q_k(g / (2 m) + 1/2 + N) - 1/2)``, m = max|g| of each sample (Sec. 2.5).
+    """A gradient in ``bits`` bits: ``2 m (q_k(g / (2 m) + 1/2 + N) - 1/2)``, m = max|g| of each sample.
 
     N is drawn from torch's global generator, uniform between ±1/(2 n), n = 2^bits - 1: half a step to either side. A
     number between two neighbouring values then goes to either with a probability that falls with its distance, such
@@ -138,26 +144,27 @@ def gradient_codes(grad: Tensor, bits: int, noise: bool = True) -> Codes:
         Indices into :func:`odd_levels`; scale m/n, (N, 1, …), 0 for a sample whose gradient is all zero.
     Raises:
         TypeError, ValueError: ``grad`` is not floating point, is empty, holds NaN or Inf, or has no axis of samples.
+    Source: zhou2016dorefa Sec. 2.5; book eq-low-bitwidth-gradient
     """
-    index, scale = _gradient_index_and_scale(grad, bits, noise)
+    n = 2 ** check_bits(bits) - 1
+    g = working_precision(check_finite(grad, "grad")).detach()
+    if g.dim() == 0:
+        raise ValueError("grad has no axis of samples: its shape is ()")
+    m = g.abs().amax(tuple(range(1, g.dim())), keepdim=True) if g.dim() > 1 else g.abs()
+    unit = g / torch.where(m > 0, m, 1.0)
+    steps_of_noise = torch.rand_like(g) - 0.5 if noise else 0.0  # n N
+    # zhou2016dorefa Sec. 2.5: n q_k(…) is the index, and 2 q_k(…) - 1 = (2 · index - n) / n the odd level over n.
+    index = torch.round(n * (unit / 2 + 0.5) + steps_of_noise).clamp_(0, n)
+    scale = m * (torch.ones((), dtype=g.dtype, device=g.device) / n)
     return Codes(index.to(torch.int32), bits, scale, levels=odd_levels(bits).to(grad.device), signed=False)
 
 
 def quantize_gradient(grad: Tensor, bits: int, noise: bool = True) -> Tensor:
-    """What :func:`gradient_codes` decodes to, in the dtype of ``grad``."""
-    index, scale = _gradient_index_and_scale(grad, bits, noise)
-    return ((2 * index - (2**bits - 1)) * scale).to(grad.dtype)
+    """What :func:`gradient_codes` decodes to, in the dtype of ``grad``.
 
-
-def _gradient_index_and_scale(grad: Tensor, bits: int, noise: bool) -> tuple[Tensor, Tensor]:
-    check_bits(bits)
-    g = working_precision(check_finite(grad, "grad")).detach()
-    if g.dim() == 0:
-        raise ValueError("grad has no axis of samples: its shape is ()")
-    largest = g.abs().amax(tuple(range(1, g.dim())), keepdim=True) if g.dim() > 1 else g.abs()
-    unit = g / torch.where(largest > 0, largest, 1.0)
-    index, step = _index_and_scale(unit, bits, torch.rand_like(g) - 0.5 if noise else 0.0)
-    return index, largest * step
+    Source: zhou2016dorefa Sec. 2.5
+    """
+    return gradient_codes(grad, bits, noise).decode().to(grad.dtype)
 
 
 class GradientQuantizer(nn.Module):
@@ -168,6 +175,7 @@ class GradientQuantizer(nn.Module):
     Args:
         bits: 1 to 16.
         noise: round to either neighbour with the right probability, as the paper does; else to the nearest.
+    Source: zhou2016dorefa Sec. 2.5
     """
 
     def __init__(self, bits: int, noise: bool = True):
@@ -185,7 +193,7 @@ def quantize_gradients(model: nn.Module, bits: int, noise: bool = True) -> nn.Mo
     """Quantize the gradient that arrives at the output of each layer of ``model`` but the first and the last, in place.
 
     Both products of a layer's backward pass, for its weights and for its inputs, then have low-bit operands. The
-    gradient of the weights themselves, which the optimizer adds up, is not rounded (zhou2016dorefa, Algorithm 1). The
+    gradient of the weights themselves, which the optimizer adds up, is not rounded. The
     quantizers are forward hooks, so that the names of parameters stay as they are.
 
     Args:
@@ -195,6 +203,7 @@ def quantize_gradients(model: nn.Module, bits: int, noise: bool = True) -> nn.Mo
         ``model``.
     Raises:
         ValueError: ``model`` has fewer than three such layers, so that none is left.
+    Source: zhou2016dorefa Alg. 1; zhou2016dorefa Sec. 2.7 (first and last layer)
     """
     inner = list(weight_layers(model).values())[1:-1]
     if not inner:

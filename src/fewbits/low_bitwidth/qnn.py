@@ -24,7 +24,7 @@ MAX_AP2_BITS = 7  # 2**6 - 1 powers: with 8 bits there would be more of them tha
 
 
 class LinearQuantizer(Quantizer):
-    """Fixed point: round to a multiple of ``max_value / 2**(bits - 1)`` and clip to two's complement (hubara2016qnn).
+    """Fixed point: round to a multiple of ``max_value / 2**(bits - 1)`` and clip to two's complement.
 
     The integers are -2^(bits-1) … 2^(bits-1) - 1, so ``max_value`` itself becomes one step less. Ties go to the even
     integer. The gradient passes where ``|x| <= max_value``, everywhere if that is None.
@@ -38,6 +38,7 @@ class LinearQuantizer(Quantizer):
         max_value: a power of two, or None for the least one that is not below ``max|x|``.
     Raises:
         ValueError: ``max_value`` is not a power of two.
+    Source: hubara2016qnn Sec. 3; book eq-low-bitwidth-qnn
     """
 
     def __init__(self, bits: int, max_value: float | None = 1.0):
@@ -58,6 +59,7 @@ class LinearQuantizer(Quantizer):
     def _steps_and_scale(self, x: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
         half = 2 ** (self.bits - 1)
         scale = largest / half
+        # hubara2016qnn Sec. 3
         return torch.round(x / scale).clamp_(-half, half - 1) + 0.0, scale  # + 0.0: integers have one zero
 
     def extra_repr(self) -> str:
@@ -65,7 +67,7 @@ class LinearQuantizer(Quantizer):
 
 
 class AP2Quantizer(Quantizer):
-    """Logarithmic: 0 or ± a power of two up to ``max_value``, by :func:`fewbits.core.powers.ap2` (hubara2016qnn).
+    """Logarithmic: 0 or ± a power of two up to ``max_value``, by :func:`fewbits.core.powers.ap2`.
 
     With K = 2^(bits-1) - 1 the powers are ``max_value * 2**-j``, j = 0 … K - 1, two for each sign and one code for 0.
     A magnitude that ``ap2`` puts below the least of them becomes 0. The gradient passes where ``|x| <= max_value``,
@@ -78,6 +80,7 @@ class AP2Quantizer(Quantizer):
         max_value: a power of two, or None for the least one that is not below ``max|x|``.
     Raises:
         ValueError: ``bits`` is out of range, or ``max_value`` is not a power of two.
+    Source: hubara2016qnn Sec. 3; courbariaux2016 Sec. 1.4 (AP2); book eq-low-bitwidth-qnn
     """
 
     def __init__(self, bits: int, max_value: float | None = 1.0):
@@ -104,7 +107,7 @@ class AP2Quantizer(Quantizer):
         return Codes(index.to(torch.int32), self.bits, scale, levels=levels, signed=False)
 
     def _nearest(self, x: Tensor, largest: Tensor) -> Tensor:
-        y = ap2(x.clamp(-largest, largest))
+        y = ap2(x.clamp(-largest, largest))  # hubara2016qnn Sec. 3
         least = largest * 2.0 ** (1 - self.powers)
         return torch.where(y.abs() < least, 0.0, y)  # a comparison, so that NaN stays
 

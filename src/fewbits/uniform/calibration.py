@@ -1,4 +1,4 @@
-"""Calibration: which interval of a tensor should the integers cover? (Wu et al. 2020, Sec. 4)
+"""Calibration: which interval of a tensor should the integers cover? (wu2020 Sec. 3.4)
 
 Covering everything wastes steps on a few outliers; clipping too much saturates what matters. Three answers follow. Each
 returns ``(low, high)`` and never widens the tensor's own range.
@@ -21,6 +21,7 @@ def max_range(x: Tensor, channel_axis: int | None = None) -> tuple[Tensor, Tenso
         low, high: () each, or broadcastable to ``x`` with all axes but ``channel_axis`` of length 1.
     Raises:
         TypeError, ValueError: ``x`` is not floating point, is empty, or holds NaN or Inf.
+    Source: wu2020 Sec. 3.4; jacob2018 Sec. 3.1 (weights)
     """
     check_finite(x)
     check_channel_axis(x, channel_axis)
@@ -35,16 +36,17 @@ def percentile_range(x: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
 
     Args:
         x: any shape, finite.
-        percentile: 0 < percentile <= 100; Wu et al. try 99.9 to 99.9999. Linear interpolation between neighbours.
+        percentile: 0 < percentile <= 100; wu2020 tries 99.9 to 99.9999. Linear interpolation between neighbours.
     Returns:
         low, high: (); ``x`` clipped to ±(percentile of |x|).
     Raises:
         ValueError: ``percentile`` out of range, ``x`` empty or not finite.
+    Source: wu2020 Sec. 3.4
     """
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile must lie in (0, 100], got {percentile}")
     check_finite(x)
-    return _clipped(x, float(np.percentile(x.detach().abs().cpu().double().numpy(), percentile)))
+    return _clipped(x, float(np.percentile(x.detach().abs().cpu().double().numpy(), percentile)))  # wu2020 Sec. 3.4
 
 
 def entropy_range(x: Tensor, bits: int, bins: int = 2048) -> tuple[Tensor, Tensor]:
@@ -63,6 +65,7 @@ def entropy_range(x: Tensor, bits: int, bins: int = 2048) -> tuple[Tensor, Tenso
         low, high: (), ``x`` clipped to ±T.
     Raises:
         ValueError: ``bits`` or ``bins`` out of range, ``x`` empty or not finite.
+    Source: wu2020 Sec. 3.4 (names the idea); own (histogram procedure, zeros left out)
     """
     check_bits(bits)
     if bins < 1:
@@ -75,7 +78,7 @@ def entropy_range(x: Tensor, bits: int, bins: int = 2048) -> tuple[Tensor, Tenso
     if largest == 0 or levels >= bins:
         return _clipped(x, largest)
     counts, borders = np.histogram(magnitude[magnitude > 0] / largest, bins=bins, range=(0.0, 1.0))
-    divergence = [_clipping_divergence(counts, kept, levels) for kept in range(levels, bins + 1)]
+    divergence = [_clipping_divergence(counts, kept, levels) for kept in range(levels, bins + 1)]  # wu2020 Sec. 3.4
     return _clipped(x, largest * float(borders[levels + int(np.argmin(divergence))]))
 
 

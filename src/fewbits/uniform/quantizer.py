@@ -1,4 +1,4 @@
-"""Uniform quantization: real numbers to integers on evenly spaced steps (Jacob et al. 2018; Wu et al. 2020).
+"""Uniform quantization: real numbers to integers on evenly spaced steps (jacob2018, wu2020).
 
 A real number r and an integer q stand for each other through ``r = scale * (q - zero_point)``. *Affine* quantization
 places ``zero_point`` freely, so that any interval fits the integers; *symmetric* quantization fixes it at 0.
@@ -25,7 +25,8 @@ def integer_range(bits: int, signed: bool = True, narrow: bool = False) -> tuple
     Args:
         bits: 1 to 16 unsigned; 2 to 16 where ``narrow``.
         signed: −2^(bits−1) … 2^(bits−1)−1, else 0 … 2^bits−1.
-        narrow: drop −2^(bits−1), so that the range is symmetric (Wu et al. 2020, Sec. 3.1.2).
+        narrow: drop −2^(bits−1), so that the range is symmetric.
+    Source: wu2020 Sec. 3.1; jacob2018 Sec. 3.1 (narrow range of weights)
     """
     check_bits(bits, minimum=2 if narrow else 1)
     if not signed:
@@ -41,12 +42,13 @@ def symmetric_scale(max_abs: Tensor, q_max: int) -> Tensor:
         q_max: >= 1.
     Raises:
         ValueError: ``max_abs`` is negative, NaN, or so large that the grid would overflow; ``q_max`` is less than 1.
+    Source: wu2020 Sec. 3.1.2 (whose s is the inverse); book eq-uniform-scale
     """
-    return _step(max_abs, q_max)
+    return _step(max_abs, q_max)  # wu2020 Sec. 3.1.2
 
 
 def affine_parameters(low: Tensor, high: Tensor, q_min: int, q_max: int) -> tuple[Tensor, Tensor]:
-    """Scale and zero point that spread ``low … high`` over ``q_min … q_max`` (Jacob et al. 2018, Eq. 1 and Sec. 3).
+    """Scale and zero point that spread ``low … high`` over ``q_min … q_max``.
 
     The interval is first widened to contain 0, so that 0 has an exact code: padding and ReLU produce it all the time.
 
@@ -54,11 +56,12 @@ def affine_parameters(low: Tensor, high: Tensor, q_min: int, q_max: int) -> tupl
         scale and zero_point, both in the dtype and shape of ``low``; zero_point holds integers in q_min … q_max.
     Raises:
         ValueError: ``low > high``, NaN, or an interval so wide that the grid would overflow; ``q_min >= q_max``.
+    Source: jacob2018 Eq. 13; jacob2018 Sec. 3.1 (0 has an exact code); book eq-uniform-scale
     """
     if not (low <= high).all():
         raise ValueError(f"low must not exceed high, got low = {low.tolist()} and high = {high.tolist()}")
     low, high = low.clamp(max=0), high.clamp(min=0)
-    scale = _step(high - low, q_max - q_min)
+    scale = _step(high - low, q_max - q_min)  # jacob2018 Eq. 13
     zero_point = (q_min - torch.round(low / scale)).clamp(q_min, q_max)
     return scale, zero_point
 
@@ -88,6 +91,7 @@ class UniformQuantizer(Quantizer):
         signed: False for symmetric data that is never negative, such as the output of a ReLU: all 2^bits codes go to
             the positive side, and negative inputs become 0. Affine codes are always unsigned.
         channel_axis: axis with a scale of its own for each index, or None for one scale.
+    Source: jacob2018 Eq. 12; jacob2018 Eq. 13; wu2020 Sec. 3.1; book eq-uniform
     """
 
     def __init__(self, bits: int, symmetric: bool = True, signed: bool = True, channel_axis: int | None = None):
@@ -125,7 +129,7 @@ class UniformQuantizer(Quantizer):
             raise ValueError(f"range of shape {tuple(low.shape)} for x of shape {tuple(x.shape)}: needs {per_channel}")
         low, high = low.to(x), high.to(x)
         if not self.symmetric:
-            return affine_parameters(low, high, self.q_min, self.q_max)
+            return affine_parameters(low, high, self.q_min, self.q_max)  # jacob2018 Eq. 13
         return symmetric_scale(
             torch.maximum(-low, high).clamp(min=0) if self.signed else high.clamp(min=0), self.q_max
         ), None
@@ -136,12 +140,12 @@ class UniformQuantizer(Quantizer):
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_float(x))
         scale, zero_point = self.scale_and_zero_point(x)
-        return fake_quantize(x, scale, zero_point, self.q_min, self.q_max)
+        return fake_quantize(x, scale, zero_point, self.q_min, self.q_max)  # jacob2018 Eq. 12
 
     def encode(self, x: Tensor) -> Codes:
         x = working_precision(check_finite(x))
         scale, zero_point = self.scale_and_zero_point(x)
-        values = torch.round(x / scale) + (0 if zero_point is None else zero_point)
+        values = torch.round(x / scale) + (0 if zero_point is None else zero_point)  # jacob2018 Eq. 12
         return Codes(
             values.clamp(self.q_min, self.q_max).to(torch.int32),
             self.bits,
@@ -170,10 +174,11 @@ def calibrate(model: nn.Module, images: Tensor, range_of: RangeOf = max_range) -
 
     Args:
         model: holds :class:`UniformQuantizer` modules behind its activations; weight quantizers are left alone.
-        images: (N, …) calibration inputs; a few hundred suffice (Wu et al. 2020, Sec. 4).
+        images: (N, …) calibration inputs; a few hundred suffice.
         range_of: tensor to ``(low, high)``: a function of :mod:`fewbits.uniform.calibration`.
     Raises:
         ValueError: ``images`` reach no activation quantizer of ``model``, or one that is per channel.
+    Source: wu2020 Sec. 3.4
     """
     seen: dict[UniformQuantizer, list[Tensor]] = {}
 
@@ -185,7 +190,7 @@ def calibrate(model: nn.Module, images: Tensor, range_of: RangeOf = max_range) -
 
     observe_activations(model, images, UniformQuantizer, record)
     for quantizer, inputs in seen.items():
-        quantizer.set_range(*range_of(torch.cat([x.flatten() for x in inputs])))
+        quantizer.set_range(*range_of(torch.cat([x.flatten() for x in inputs])))  # wu2020 Sec. 3.4
     return model
 
 
@@ -201,6 +206,8 @@ def quantize_model(
 
     Weights are symmetric, by default with one scale per output channel; activations are unsigned, per tensor, and
     calibrated on ``images``. Training the copy further is quantization-aware training.
+
+    Source: wu2020 Sec. 4; wu2020 Sec. 3.2 (weights per channel)
     """
     model = copy.deepcopy(model)
     quantize_weights(model, lambda: UniformQuantizer(weight_bits, channel_axis=channel_axis), skip=())
@@ -209,10 +216,12 @@ def quantize_model(
 
 
 def integer_linear(x: Codes, weight: Codes, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """A linear layer on integers (Jacob et al. 2018, Sec. 2.2 and 2.4): sums in integers, one real scale at the end.
+    """A linear layer on integers: sums in integers, one real scale at the end.
 
     With ``x = s_x (q_x - z_x)`` and ``w = s_w q_w`` the layer's output is ``s_x s_w · Σ (q_x - z_x) q_w``. The sum is
     computed as ``Σ q_x q_w - z_x Σ q_w``; its second part does not depend on the input and can be stored beforehand.
+    (:class:`fewbits.integer.steps.Layer` computes the same sum as jacob2018 Eq. 4 has it: the zero point is subtracted
+    from each code first.)
 
     Args:
         x: (N, K) codes on a uniform grid with one scale.
@@ -223,6 +232,8 @@ def integer_linear(x: Codes, weight: Codes, bias: Tensor | None = None) -> tuple
     Raises:
         ValueError: ``weight`` has a zero point, either operand is coded by a table or has another shape or other
             scales than these, ``bias`` holds NaN or Inf, or an int32 would overflow.
+    Source: jacob2018 Eq. 7 (weights without a zero point); jacob2018 Eq. 8; jacob2018 Eq. 9; jacob2018 Eq. 11; book
+        eq-integer-linear
     """
     if weight.zero_point is not None or x.levels is not None or weight.levels is not None:
         raise ValueError("integer_linear needs uniform codes, and a weight without zero_point")
@@ -234,12 +245,13 @@ def integer_linear(x: Codes, weight: Codes, bias: Tensor | None = None) -> tuple
     if bias is not None and check_finite(bias, "bias").shape != (rows,):
         raise ValueError(f"bias must have shape ({rows},), got {tuple(bias.shape)}")
     q_x, q_w = x.values.long(), weight.values.long()
-    accumulator = q_x @ q_w.T
+    accumulator = q_x @ q_w.T  # jacob2018 Eq. 9
     if x.zero_point is not None:
+        # jacob2018 Eq. 7; the sums of rows are jacob2018 Eq. 8
         accumulator = accumulator - x.zero_point.long() * q_w.sum(dim=1)
     scale = (x.scale * weight.scale).reshape(-1) if weight.scale.dim() else x.scale * weight.scale
     if bias is not None:
-        steps = torch.round(bias / scale)
+        steps = torch.round(bias / scale)  # jacob2018 Eq. 11
         if not (steps.abs() < 2**31).all():  # false for NaN as well: 0 / 0, where the scale underflowed
             raise ValueError("bias does not fit an int32 at the scale of the sum")
         accumulator = accumulator + steps.long()
