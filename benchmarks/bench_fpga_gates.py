@@ -1,7 +1,7 @@
 """How many test vectors a second does the gate-level simulator run? Beside it the plain loop that it is compared with.
 
 A vector is one pair for a processing element, and one set of 32 pairs for the dot product. Synthesis is not counted.
-With ``--record`` the figures go to ``data/results/fpga_simulators.csv``, which chapter ``fpga_gates`` shows.
+With ``--record`` the figures go to ``data/results/fpga_gates_simulators.csv``, which chapter ``fpga_gates`` shows.
 """
 
 import sys
@@ -57,7 +57,7 @@ def main() -> None:
         rows.append(row | {"vectors_per_s": round(vectors / seconds)})
     if "--record" in sys.argv:
         device = evidence.provenance("", 0)["device"]
-        evidence.write_rows("fpga_simulators", pd.DataFrame(rows).assign(device=device))
+        evidence.write_rows("fpga_gates_simulators", pd.DataFrame(rows).assign(device=device))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Every figure is a ratio to ``merged`` of the same round.
   the moments and their backward pass add two thirds to the three products of the convolution. For a depthwise 3×3 one,
   13 products per pixel, and 26 in the backward pass, come to its three passes of nine.
 
-With ``--record`` the figures go to ``data/results/inq_speed.csv``, which the chapter shows.
+With ``--record`` the figures go to ``data/results/mobileone_speed.csv``, which the chapter shows.
 """
 
 import sys
@@ -42,7 +42,7 @@ def main() -> None:
     rows = print_ratios(steps, "merged")
     if "--record" in sys.argv:
         machine = {"threads": torch.get_num_threads(), "device": evidence.provenance("", 0)["device"]}
-        evidence.write_rows("inq_speed", pd.DataFrame(rows).assign(**machine))
+        evidence.write_rows("mobileone_speed", pd.DataFrame(rows).assign(**machine))
 
 
 if __name__ == "__main__":

@@ -165,6 +165,40 @@ def test_every_notebook_has_its_text_and_every_text_its_notebook():
     assert texts == {path.stem for path in (ROOT / "book").glob("*.ipynb")}
 
 
+# --- Records ----------------------------------------------------------------------------------------------------------
+
+
+def strangers_among_results(files: set[str], chapters: set[str], experiments: set[str]) -> list[str]:
+    """What breaks the rule: chapter = folder of experiments = name of its claims = start of its tables' names."""
+    claims = {name.removesuffix(".json") for name in files if name.endswith(".json")}
+    found = [f"no experiment records {name}.json" for name in claims - experiments]
+    found += [f"the experiment {name} has no {name}.json" for name in experiments - claims]
+    found += [f"the experiment {name} has no chapter" for name in experiments - chapters]
+    starts = tuple(f"{name}_" for name in experiments)
+    found += [
+        f"{name} belongs to no chapter" for name in files if name.endswith(".csv") and not name.startswith(starts)
+    ]
+    return sorted(found)
+
+
+def test_records_have_the_name_of_their_chapter():
+    files = {path.name for path in (ROOT / "data" / "results").iterdir()}
+    chapters = {path.stem for path in (ROOT / "book" / "text").glob("*.md")}
+    experiments = {path.parent.name for path in (SOURCE / "experiments").glob("*/run.py")}
+    assert strangers_among_results(files, chapters, experiments) == []
+
+
+def test_a_record_of_another_name_is_noticed():
+    files = {"inq.json", "inq_small.csv", "latency.json", "latency_layers.csv"}
+    assert strangers_among_results(files, {"inq", "noise"}, {"inq", "noise", "extra"}) == [
+        "latency_layers.csv belongs to no chapter",
+        "no experiment records latency.json",
+        "the experiment extra has no chapter",
+        "the experiment extra has no extra.json",
+        "the experiment noise has no noise.json",
+    ]
+
+
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:home|root|Users|work)/\w+")

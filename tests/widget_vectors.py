@@ -10,10 +10,10 @@ from fewbits.core.codes import Codes
 from fewbits.core.macs import LayerWork, layer_work
 from fewbits.core.quantizer import Quantizer
 from fewbits.fpga.fixed_point import Q16_16
-from fewbits.fpga.latency import Processor, network_cycles
 from fewbits.fpga.shift_adder import dot, product
 from fewbits.inq import Inq, InqQuantizer, largest_exponent
 from fewbits.logarithmic import LogQuantizer, full_scale_of_max
+from fewbits.mixed_precision import Processor, network_cycles
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.ternary import TWN
 from fewbits.uniform import UniformQuantizer

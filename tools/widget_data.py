@@ -14,7 +14,8 @@ import torch.nn.functional as F
 
 from fewbits.core.macs import layer_work
 from fewbits.experiments.common import checkpoint_path
-from fewbits.experiments.inq.run import SMALL_INQ_EPOCHS, SMALL_INQ_LR, small_data, small_net
+from fewbits.experiments.inq.networks import small_data, small_net
+from fewbits.experiments.inq.run import SMALL_INQ_EPOCHS, SMALL_INQ_LR
 from fewbits.experiments.inq.training import FRACTIONS, WEIGHT_DECAY, Trainer, percent
 from fewbits.inq import Inq
 from fewbits.mobileone import MobileNetV1, reparameterize

@@ -17,8 +17,8 @@ from fewbits.experiments.mixed_precision import latency_cpu as cpu
 from fewbits.experiments.mixed_precision import latency_tables as tables
 from fewbits.experiments.mixed_precision.latency_claims import make_claims
 from fewbits.experiments.mixed_precision.latency_statistics import correlations
-from fewbits.fpga.latency import Processor
-from fewbits.plots import latency as figures
+from fewbits.mixed_precision import Processor
+from fewbits.plots import mixed_precision_latency as figures
 
 
 @pytest.fixture(autouse=True)
@@ -222,13 +222,13 @@ def test_an_interrupted_measurement_goes_on(tmp_path, monkeypatch):
     shapes = {("a", "first"): SHAPE, ("a", "second"): SHAPE}
     with pytest.raises(KeyboardInterrupt):
         cpu.measure(shapes, [1], 2)
-    assert list(evidence.rows("latency_measured").rounds) == [2, 1]
+    assert list(evidence.rows("mixed_precision_latency_measured").rounds) == [2, 1]
     stop_after = 1
     table = cpu.measure(shapes, [1], 2)
     assert list(table.milliseconds) == [3.0, 4.0]  # the least of 5 and 3; of 4 and 9
-    pd.testing.assert_frame_equal(evidence.rows("latency_measured"), table)
+    pd.testing.assert_frame_equal(evidence.rows("mixed_precision_latency_measured"), table)
     cpu.measure(shapes, [1], 2)  # nothing left to do: a call would stop it
-    evidence.write_rows("latency_measured", table.assign(instructions="other"))
+    evidence.write_rows("mixed_precision_latency_measured", table.assign(instructions="other"))
     with pytest.raises(ValueError, match="other instructions"):
         cpu.measure(shapes, [1], 2)
 
@@ -238,32 +238,37 @@ def test_an_interrupted_measurement_goes_on(tmp_path, monkeypatch):
 
 def test_claims_follow_from_the_recorded_table():
     """The numbers on record are those of the table, and the table's are those of its points."""
-    found = evidence.rows("latency_correlations")
-    stored = {claim["id"]: claim for claim in evidence.load("latency")}
+    found = evidence.rows("mixed_precision_latency_correlations")
+    stored = {claim["id"]: claim for claim in evidence.load("mixed_precision") if "/correlation-" in claim["id"]}
     made = {claim["id"]: claim for claim in make_claims(found)}
     assert made.keys() == stored.keys()
     assert len(made) == 6
     for name, claim in made.items():
         assert stored[name]["ours"]["value"] == claim["ours"]["value"]
         assert stored[name]["reason"] == claim["reason"]
-    table = evidence.rows("latency_layers").query("network == 'ResNet-18' and layer == like and batch == 1")
+    table = evidence.rows("mixed_precision_latency_layers").query(
+        "network == 'ResNet-18' and layer == like and batch == 1"
+    )
     points = table[(table.backend == "onnxruntime") & table.bits.isin([8, 16])]
     by_hand = stats.pearsonr(points.macs_bits, points.milliseconds).statistic
-    assert stored["latency/layers-cpu-work"]["ours"]["value"] == pytest.approx(by_hand, abs=1e-4)
+    assert stored["mixed_precision/correlation-layers-cpu-work"]["ours"]["value"] == pytest.approx(by_hand, abs=1e-4)
 
 
 def test_a_doctored_table_changes_the_claims():
-    found = evidence.rows("latency_correlations")
+    found = evidence.rows("mixed_precision_latency_correlations")
     found["pearson"] = 0.6
     claims = [claim | {"verdict": evidence.verdict(claim)} for claim in make_claims(found)]
     assert {claim["verdict"] for claim in claims} == {"not reproduced"}
 
 
 def test_weak_and_strong_are_judged_as_stated():
-    found = evidence.rows("latency_correlations")
+    found = evidence.rows("mixed_precision_latency_correlations")
     for value, verdicts in ((0.3, ("reproduced", "not reproduced")), (0.9, ("not reproduced", "reproduced"))):
         claims = {claim["id"]: evidence.verdict(claim) for claim in make_claims(found.assign(pearson=value))}
-        assert (claims["latency/layers-model-size"], claims["latency/layers-model-work"]) == verdicts
+        assert (
+            claims["mixed_precision/correlation-layers-model-size"],
+            claims["mixed_precision/correlation-layers-model-work"],
+        ) == verdicts
 
 
 # --- Figures ----------------------------------------------------------------------------------------------------------

@@ -13,8 +13,7 @@ from fewbits.data import Dataset
 from fewbits.experiments.common import checkpoint_path
 from fewbits.experiments.mixed_precision import run as experiment
 from fewbits.experiments.mixed_precision import training
-from fewbits.fpga.latency import Processor
-from fewbits.mixed_precision import DistributionQuantizer, LearnedBits, filter_bits
+from fewbits.mixed_precision import DistributionQuantizer, LearnedBits, Processor, filter_bits
 from fewbits.plots import mixed_precision as figures
 from fewbits.training import correct, load_model
 
@@ -123,7 +122,9 @@ def test_a_method_that_never_gets_there_has_no_cost():
 def test_claims_follow_from_the_recorded_tables(frame):
     stored = {claim["id"]: claim for claim in evidence.load("mixed_precision")}
     made = experiment.make_claims(frame)
-    assert {claim["id"] for claim in made} == {name for name in stored if not name.endswith("-cifar100")}
+    assert {claim["id"] for claim in made} == {
+        name for name in stored if not name.endswith("-cifar100") and "/correlation-" not in name
+    }
     for claim in made:
         assert claim["ours"]["values"] == pytest.approx(stored[claim["id"]]["ours"]["values"])
         assert claim["expect"] == stored[claim["id"]]["expect"]

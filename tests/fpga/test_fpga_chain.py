@@ -6,7 +6,7 @@ import torch
 from shift_vectors import signed32
 
 from fewbits.experiments.common import checkpoint_path
-from fewbits.experiments.inq.run import small_data, small_net
+from fewbits.experiments.inq.networks import small_data, small_net
 from fewbits.fpga.netlist import Netlist
 from fewbits.fpga.network import ShiftAdderNet
 from fewbits.fpga.synthesis import synthesize

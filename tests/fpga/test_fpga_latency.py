@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewbits.core.macs import LayerWork, layer_work
-from fewbits.fpga.latency import LayerCycles, ShiftAdderArray, pipeline
+from fewbits.fpga.latency import ShiftAdderArray, pipeline
+from fewbits.mixed_precision import LayerCycles
 from fewbits.mobileone import MobileNetV1, reparameterize
 
 small = st.integers(1, 7)

@@ -11,7 +11,7 @@ from quantized_networks import quantized
 from torch import nn
 
 from fewbits.experiments.common import checkpoint_path
-from fewbits.experiments.inq.run import small_data, small_net
+from fewbits.experiments.inq.networks import small_data, small_net
 from fewbits.fpga.fixed_point import Q16_16, QFormat
 from fewbits.fpga.network import ShiftAdderNet
 from fewbits.mobileone import MobileNetV1, MobileOne, reparameterize

@@ -7,7 +7,7 @@ import pytest
 from shift_vectors import CORNERS, N1
 
 from fewbits import evidence
-from fewbits.experiments.fpga_gates import run as fpga_resources
+from fewbits.experiments.fpga_gates import run as experiment
 from fewbits.fpga.netlist import Netlist
 from fewbits.fpga.shift_adder import product
 from fewbits.fpga.synthesis import ZCU102, Synthesis, hard_wired, rtl, synthesize, utilization
@@ -16,7 +16,7 @@ RESOURCES = ["LUT", "LUTRAM", "FF", "DSP"]
 
 
 def recorded(circuit: str, design: str) -> dict:
-    table = evidence.rows("fpga_resources")
+    table = evidence.rows("fpga_gates_resources")
     (row,) = table[(table.circuit == circuit) & (table.design == design)].to_dict("records")
     return row
 
@@ -59,12 +59,12 @@ def test_packing_by_hand(cells, sites):
 def test_utilization_is_the_papers():
     # Table 2 of Yokota et al. gives counts and percent.
     percent = {"LUT": 78.89, "FF": 25.17, "LUTRAM": 0, "DSP": 0, "BRAM": 18.86}
-    found = utilization(fpga_resources.PAPER["shift"])
+    found = utilization(experiment.PAPER["shift"])
     # 218,964 / 274,080 is 79.89 %: the table's 78.89 does not follow from its own count, and 132.41 does.
     assert found.pop("LUT") == pytest.approx(percent.pop("LUT") + 1, abs=0.006)
     assert found == pytest.approx(percent, abs=0.006)
     percent = {"LUT": 132.41, "FF": 79.12, "LUTRAM": 30.31, "DSP": 100, "BRAM": 18.86}
-    assert utilization(fpga_resources.PAPER["float"]) == pytest.approx(percent, abs=0.011)
+    assert utilization(experiment.PAPER["float"]) == pytest.approx(percent, abs=0.011)
     assert ZCU102["LUTRAM"] < ZCU102["LUT"]
 
 
@@ -119,9 +119,9 @@ def test_errors_name_what_is_wrong():
 
 
 def test_claims_follow_from_the_table():
-    table = evidence.rows("fpga_resources")
-    claims = {claim["id"]: claim for claim in fpga_resources.make_claims(table)}
-    stored = {claim["id"]: claim for claim in evidence.load("fpga") if fpga_resources.about_resources(claim)}
+    table = evidence.rows("fpga_gates_resources")
+    claims = {claim["id"]: claim for claim in experiment.make_claims(table)}
+    stored = {claim["id"]: claim for claim in evidence.load("fpga_gates")}
     assert claims.keys() == stored.keys()
     for name, claim in claims.items():
         assert {field: stored[name][field] for field in claim} == claim
@@ -130,10 +130,10 @@ def test_claims_follow_from_the_table():
     assert layer.loc["shift", "DSP"] == 0
 
 
-@pytest.mark.parametrize("design", fpga_resources.REWRITTEN)
+@pytest.mark.parametrize("design", experiment.REWRITTEN)
 def test_rewritten_circuit_computes_the_same(design):
     """Other words for the same numbers: the product of every corner and code, gate by gate."""
-    sources = fpga_resources.rewritten(design)
+    sources = experiment.rewritten(design)
     assert {name for name, text in sources.items() if text != rtl()[name]} == {"shift_multiply.v"}
     x, code = (side.ravel() for side in np.meshgrid(CORNERS, np.arange(32)))
     still = np.zeros((2, x.size), int)

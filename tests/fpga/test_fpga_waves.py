@@ -52,7 +52,7 @@ def test_bars_carry_their_numbers():
 
 
 def test_lines_show_the_table():
-    table = evidence.rows("fpga_resources")
+    table = evidence.rows("fpga_gates_resources")
     figure = figures.luts_by_width(table)
     lines = [line.get_ydata().tolist() for line in figure.axes[0].lines]
     rows = table[table.circuit.str.startswith("multiplier")]

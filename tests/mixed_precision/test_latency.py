@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewbits.core.macs import LayerWork
-from fewbits.fpga.latency import LayerCycles, Processor, network_cycles
+from fewbits.mixed_precision import LayerCycles, Processor, network_cycles
 
 IDEAL = Processor(lanes=1, columns=1, load_bits=None, store_bits=None, fill=0, setup=0)
 

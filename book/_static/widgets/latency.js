@@ -1,4 +1,4 @@
-// Cycles of the filter-wise processor, as `fewbits.fpga.latency.Processor` counts them, and the other two prices of a
+// Cycles of the filter-wise processor, as `fewbits.mixed_precision.Processor` counts them, and the other two prices of a
 // bit. A layer is {filters, weights_per_filter, output_positions}; all its filters have the same number of bits here.
 (function () {
   "use strict";

@@ -2,7 +2,7 @@
 
 A claim is a plain dictionary. The claims of one chapter are a JSON list in ``data/results/<chapter>.json``::
 
-    {"id": "inq/mobileone-drop", "statement": "5-bit INQ costs MobileOne at most 2 points",
+    {"id": "mobileone/drop", "statement": "5-bit INQ costs MobileOne at most 2 points",
      "paper": {"key": "yokota2024", "where": "Table 1", "value": 1.13, "unit": "pt"},
      "ours": {"value": 0.9, "unit": "pt", "values": [0.8, 0.9, 1.0], "seeds": [0, 1, 2], "scale": "full"},
      "expect": {"max": 2.0, "scale": "full"},
@@ -12,7 +12,8 @@ A claim is a plain dictionary. The claims of one chapter are a JSON list in ``da
 why it was not run. `record` fills in ``verdict`` and ``provenance``; nobody types them. The verdict follows from
 ``ours`` and ``expect``, and a file that says otherwise does not load.
 
-In a chapter: ``evidence.table("inq")`` shows the claims, ``evidence.glue_claims("inq")`` puts their numbers into prose.
+In a chapter: ``evidence.table("mobileone")`` shows the claims, ``evidence.glue_claims("mobileone")`` puts their numbers
+into prose.
 """
 
 from fewbits.evidence.claims import SCALES, SYMBOLS, Claim, interval, validate, verdict

@@ -47,7 +47,7 @@ class ClaimsTable:
 
 
 def glue_claims(chapter: str) -> None:
-    """Make the numbers of a chapter's claims available to its prose, as ``{glue:text}`inq/mobileone-drop``` and so on.
+    """Make the numbers of a chapter's claims available to its prose, as ``{glue:text}`mobileone/drop``` and so on.
 
     Keys, for a claim with id ``<id>`` (a key whose number the claim lacks is left out, so using it breaks the build):
 
@@ -59,7 +59,7 @@ def glue_claims(chapter: str) -> None:
     - ``<id>.verdict``: the verdict in words
 
     The separator is a dot because myst-nb takes what follows a colon for a format. From another page the format is
-    needed: ``{glue:text}`inq.ipynb::inq/mobileone-drop:s```.
+    needed: ``{glue:text}`mobileone.ipynb::mobileone/drop:s```.
     """
     # Imported here: it takes a second, and only a notebook needs it.
     from myst_nb import glue

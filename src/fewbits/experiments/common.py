@@ -28,3 +28,15 @@ def recorded(table: str, columns: Sequence[str]) -> pd.DataFrame:
         return evidence.rows(table)
     except FileNotFoundError:
         return pd.DataFrame(columns=list(columns))
+
+
+def merge_rows(name: str, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Put ``new`` rows into the recorded table ``name``, in place of those with the same keys; the whole table.
+
+    The table is read here, not earlier: another process may have added rows in the meantime.
+    """
+    table = recorded(name, [])
+    table = pd.concat([table, new]) if len(table) else new
+    table = table.drop_duplicates(keys, keep="last").sort_values(keys, ignore_index=True)
+    evidence.write_rows(name, table)
+    return table

@@ -3,11 +3,14 @@
 from fewbits.mixed_precision.bit_costs import activation_size, filter_bits, mac_bits, over_budget, weight_size
 from fewbits.mixed_precision.learned_bits import RULES, LearnedBits, constrain, fit_activations, learn_weight_bits
 from fewbits.mixed_precision.post_training import DistributionQuantizer, filter_sensitivity, layer_sensitivity
+from fewbits.mixed_precision.processor import LayerCycles, Processor, network_cycles
 
 __all__ = [
     "RULES",
     "DistributionQuantizer",
+    "LayerCycles",
     "LearnedBits",
+    "Processor",
     "activation_size",
     "constrain",
     "filter_bits",
@@ -16,6 +19,7 @@ __all__ = [
     "layer_sensitivity",
     "learn_weight_bits",
     "mac_bits",
+    "network_cycles",
     "over_budget",
     "weight_size",
 ]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
-from fewbits.plots.latency import KINDS
+from fewbits.plots.mixed_precision_latency import KINDS
 from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH
 
 _INK = COLORS["float"]

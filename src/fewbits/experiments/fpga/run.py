@@ -1,6 +1,6 @@
 """The trained INQ networks on shift-adders, bit by bit: accuracy, formats, overflows, and times from a model.
 
-For each network of the experiment ``inq`` that has a checkpoint: the test images of CIFAR-100 (10,000 of them, or
+For each network of the experiment ``mobileone`` that has a checkpoint: the test images of CIFAR-100 (10,000 of them, or
 ``--images``) in float32, in float32 after INQ, and on the shift-adder in Q16.16; with fewer bits after the point, with
 fewer before it; and what overflows where. A row is written when it is done, and what is there is not run again.
 
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from fewbits import evidence
 from fewbits.data import Dataset
-from fewbits.experiments.common import checkpoint_path, recorded
+from fewbits.experiments.common import checkpoint_path, merge_rows, recorded
 from fewbits.experiments.fpga.claims import make_claims
-from fewbits.experiments.inq.cifar100 import cifar100, predict
-from fewbits.experiments.inq.claims import merge_rows
 from fewbits.experiments.mixed_precision.latency_statistics import correlations
 from fewbits.experiments.mixed_precision.latency_tables import network_layers
+from fewbits.experiments.mobileone.cifar100 import cifar100, predict
 from fewbits.fpga.fixed_point import Q16_16, QFormat
-from fewbits.fpga.latency import Processor, ShiftAdderArray
+from fewbits.fpga.latency import ShiftAdderArray
 from fewbits.fpga.network import ShiftAdderNet
+from fewbits.mixed_precision import Processor
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.training import load_model
 

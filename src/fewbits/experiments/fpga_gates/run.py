@@ -2,8 +2,8 @@
 
 Table 2 of Yokota et al. (2024). Every circuit of ``fewbits.fpga`` is synthesized with Yosys: processing elements,
 columns of 32 multipliers, and whole layers with 1,312. A circuit whose row is recorded is not synthesized again, so the
-run can be stopped at any time; ``--again`` starts over. Written are ``data/results/fpga_resources.csv`` and, into the
-claims of the closing chapters, those about the table: ``fpga.json``.
+run can be stopped at any time; ``--again`` starts over. Written are ``data/results/fpga_gates_resources.csv``
+and the claims about the table, ``fpga_gates.json``.
 """
 
 import time
@@ -76,14 +76,14 @@ CIRCUITS = [
 
 
 def add_arguments(parser) -> None:
-    """Options of ``python -m fewbits.experiments fpga_resources``."""
+    """Options of ``python -m fewbits.experiments fpga_gates``."""
     parser.add_argument("--again", action="store_true", help="synthesize what is recorded too")
 
 
 def run(options, command: str) -> None:
     """Synthesize what is missing, then write table and claims."""
     evidence.code_version()
-    table = pd.DataFrame(columns=COLUMNS) if options.again else recorded("fpga_resources", COLUMNS)
+    table = pd.DataFrame(columns=COLUMNS) if options.again else recorded("fpga_gates_resources", COLUMNS)
     for circuit, design, multipliers, top, parameters, settings in CIRCUITS:
         if ((table.circuit == circuit) & (table.design == design)).any():
             continue
@@ -98,10 +98,10 @@ def run(options, command: str) -> None:
         row |= {"packed_LUT": found.packed_luts + found.memory_luts, "CARRY4": found.cells["CARRY4"]}
         row["seconds"] = round(time.perf_counter() - started, 1)
         table = pd.concat([table, pd.DataFrame([row])[COLUMNS]], ignore_index=True)
-        evidence.write_rows("fpga_resources", table)
+        evidence.write_rows("fpga_gates_resources", table)
         print(table.tail(1).to_string(index=False, header=False), flush=True)
     claims = make_claims(table)
-    evidence.record("fpga", claims, command=command, wall_s=float(table["seconds"].sum()))
+    evidence.record("fpga_gates", claims, command=command, wall_s=float(table["seconds"].sum()))
 
 
 def rewritten(design: str) -> dict[str, str]:
@@ -125,11 +125,6 @@ def trained_codes(count: int = 32) -> list[int]:
     return InqQuantizer(5).encode(weight).values.flatten()[:count].tolist()
 
 
-def about_resources(claim: evidence.Claim) -> bool:
-    """Whether a claim of ``fpga.json`` is one of this experiment's."""
-    return claim.get("paper", {}).get("where") == "Table 2"
-
-
 def make_claims(table: pd.DataFrame) -> list[dict]:
     """The claims of Table 2 that follow from the rows of circuit ``layer``, without verdicts.
 
@@ -150,7 +145,7 @@ def make_claims(table: pd.DataFrame) -> list[dict]:
                 # The paper's design takes all there are, and may have made other multipliers of LUTs.
                 expect, words_of_it = {"min": paper[resource]}, "take every DSP of the ZCU102"
             claim = {
-                "id": f"fpga/{resource.lower()}-{slug}",
+                "id": f"fpga_gates/{resource.lower()}-{slug}",
                 "statement": f"The layer's 1,312 {words} in parallel {words_of_it}",
                 "paper": {"key": "yokota2024", "where": "Table 2", "value": paper[resource]},
                 "ours": {"value": int(ours[resource]), "scale": "full"},
@@ -165,7 +160,7 @@ def make_claims(table: pd.DataFrame) -> list[dict]:
     use = {design: 100 * int(layer.loc[design, "LUT"]) / ZCU102["LUT"] for design in PAPER}
     claims.append(
         {
-            "id": "fpga/fits",
+            "id": "fpga_gates/fits",
             "statement": "The layer fits on the ZCU102 with shifts, and not with float32 multipliers (1 is yes)",
             "paper": {"key": "yokota2024", "where": "Table 2", "value": 1},
             "ours": {"value": int(use["shift"] <= 100 < use["float"]), "scale": "full"},
@@ -178,7 +173,7 @@ def make_claims(table: pd.DataFrame) -> list[dict]:
         paper = 100 * (1 - PAPER["shift"][resource] / PAPER["float"][resource])
         claims.append(
             {
-                "id": f"fpga/{resource.lower()}-saving",
+                "id": f"fpga_gates/{resource.lower()}-saving",
                 "statement": f"Shifts save the share of the {resource}s that the paper has, within 10 points",
                 "paper": {"key": "yokota2024", "where": "Table 2", "value": round(paper, 1), "unit": "%"},
                 "ours": {"value": round(saved, 1), "unit": "%", "scale": "full"},

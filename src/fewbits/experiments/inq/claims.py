@@ -2,192 +2,42 @@
 
 import pandas as pd
 
-from fewbits import evidence
-from fewbits.experiments.common import recorded
-from fewbits.mobileone import MobileNetV1, MobileOne, reparameterize
-from fewbits.nets import count_parameters
-
 STANDARD, BN_KEPT, LEAST_ERROR = "standard", "BN kept as a scale", "n1 of least error"  # settings in ``inq_small``
 KEYS = ["network", "seed", "setting", "bits"]  # of ``inq_small``; ``stage`` in addition in ``inq_small_stages``
-# Of ``inq_cifar100`` and ``inq_cifar100_stages``: ``seed`` is that of the float network, ``inq_seed`` that of INQ.
-CIFAR_KEYS = ["network", "branches", "seed", "form", "variant", "inq_seed"]
-STAGE_KEYS = ["network", "branches", "seed", "variant", "inq_seed"]
 
 
-def recorded_cifar100() -> pd.DataFrame:
-    """What is recorded of the full-scale runs."""
-    return recorded("inq_cifar100", [*CIFAR_KEYS, "accuracy"])
-
-
-def merge_rows(name: str, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Put ``new`` rows into the recorded table ``name``, in place of those with the same keys; the whole table.
-
-    The table is read here, not earlier: another process may have added rows in the meantime.
-    """
-    table = recorded(name, [])
-    table = pd.concat([table, new]) if len(table) else new
-    table = table.drop_duplicates(keys, keep="last").sort_values(keys, ignore_index=True)
-    evidence.write_rows(name, table)
-    return table
-
-
-def size_claims() -> list[dict]:
-    """How many parameters the CIFAR-100 network has, and how many bits they take; exact, without training."""
-    networks = (MobileNetV1(), MobileOne(branches=1))
-    counts = {count_parameters(reparameterize(network.eval())) for network in networks}
-    (count,) = counts  # the same network at inference
-
-    def claim(slug: str, statement: str, where: str, paper: int, value: int, unit: str) -> dict:
-        source = {"key": "yokota2024", "where": where, "value": paper, "unit": unit}
-        ours = {"value": value, "unit": unit, "scale": "full"}
-        expect = {"min": paper, "max": paper}
-        return {"id": f"inq/{slug}", "statement": statement, "paper": source, "ours": ours, "expect": expect}
-
-    folded = "MobileNet-V1 and MobileOne, folded, have 159,236 parameters"
-    in_float = "The parameters of the network take 5,095,552 bits in floating point"
-    in_five = "The parameters of the network take 796,180 bits after INQ, weights and biases"
-    return [
-        claim("parameters", folded, "Table 1: bits / 32", 159_236, count, ""),
-        claim("params-float", in_float, "Table 1", 5_095_552, 32 * count, "bits"),
-        claim("params-inq", in_five, "Table 1", 796_180, 5 * count, "bits"),
-    ]
-
-
-PAPER = {("mobilenet", "float"): 62.92, ("mobileone", "float"): 64.32}
-PAPER |= {("mobilenet", "inq"): 58.54, ("mobileone", "inq"): 63.19}
-LETTERS = dict(zip("abcd", PAPER.items(), strict=True))  # of the rows of the paper's table
-NAMES = {"mobilenet": "MobileNet-V1", "mobileone": "MobileOne"}
-_TABLE_1 = "{} is at most a point below the paper's accuracy on CIFAR-100"
-
-
-def _network(key: tuple[str, str]) -> str:
-    return NAMES[key[0]] + (" with 5-bit INQ" if key[1] == "inq" else "")
-
-
-def cited_claims(table: pd.DataFrame) -> list[dict]:
-    """The rows of yokota2024's Table 1 of which ``inq_cifar100`` has nothing: cited until they have been run."""
-    measured = {claim["id"] for claim in cifar_claims(table)}
-    reason = "full-scale training (python -m fewbits.experiments inq --network {}) has not been run yet"
-    return [
-        {
-            "id": f"inq/{letter}",
-            "statement": _TABLE_1.format(_network(key)),
-            "paper": {"key": "yokota2024", "where": "Table 1", "value": paper, "unit": "%"},
-            "reason": reason.format(key[0]),
-        }
-        for letter, (key, paper) in LETTERS.items()
-        if f"inq/{letter}" not in measured
-    ]
-
-
-def cifar_claims(table: pd.DataFrame) -> list[dict]:
-    """The claims of yokota2024's Table 1 for which ``inq_cifar100`` has rows."""
-
-    def above(network: str, other: str) -> pd.Series:
-        """Points by which INQ of ``network`` is better than the float ``other`` of the same seed."""
-        in_float = _scores(table, other, "float").droplevel("inq_seed")
-        return _scores(table, network, "inq").sub(in_float, level="seed")
-
-    claims = []
-    for letter, (key, paper) in LETTERS.items():
-        statement = _TABLE_1.format(_network(key))
-        claims += _claim(letter, statement, _scores(table, *key), {"min": paper - 1}, paper, unit="%")
-    drops = {network: _by_inq_seed(-above(network, network)) for network in NAMES}
-    claims += _claim(
-        "mobilenet-drop",
-        "5-bit INQ costs MobileNet-V1 no more than the paper's 4.38 points",
-        drops["mobilenet"],
-        {"max": 4.38},
-        4.38,
-    )
-    claims += _claim(
-        "mobileone-drop", "5-bit INQ costs MobileOne at most 2 points", drops["mobileone"], {"max": 2.0}, 1.13
-    )
-    claims += _claim(
-        "mobileone-drop-smaller",
-        "INQ costs MobileOne less than MobileNet-V1: the difference of the drops",
-        drops["mobilenet"].sub(drops["mobileone"]),
-        {"min": 0.0},
-        3.25,
-    )
-    claims += _claim(
-        "proposed-beats-mobilenet-float",
-        "MobileOne with 5-bit INQ is better than MobileNet-V1 in floating point",
-        above("mobileone", "mobilenet"),
-        {"min": 0.0},
-        0.27,
-    )
-    return claims
-
-
-def aligned_claims(table: pd.DataFrame) -> list[dict]:
-    """What alignment of channel scales before INQ does, and a float teacher in addition, as far as it has been run."""
-    aligned = {network: _scores(table, network, "inq", "aligned") for network in NAMES}
-    in_float = _scores(table, "mobileone", "float").droplevel("inq_seed")
-    claims = _claim(
-        "mobileone-drop-aligned",
-        "5-bit INQ costs MobileOne at most 2 points after folding constants and aligning scales",
-        -aligned["mobileone"].sub(in_float, level="seed"),
-        {"max": 2.0},
-    )
-    pays = {"min": 0.0, "scale": "full"}
-    for network, slug in {"mobileone": "alignment-pays", "mobilenet": "alignment-pays-mobilenet"}.items():
-        statement = f"Folding constants and aligning scales makes {NAMES[network]} more accurate after 5-bit INQ"
-        claims += _claim(slug, statement, aligned[network] - _scores(table, network, "inq"), pays)
-    taught = _scores(table, "mobileone", "inq", "aligned+distilled")
-    statement = "Aligned MobileOne is more accurate after 5-bit INQ if the float network teaches it"
-    return claims + _claim("teacher-pays", statement, taught - aligned["mobileone"], pays)
-
-
-def _scores(table: pd.DataFrame, network: str, form: str, variant: str = "plain") -> pd.Series:
-    """Accuracies in percent by (seed, inq_seed); of MobileOne with 4 branches."""
-    rows = table[(table.network == network) & (table.form == form) & (table.variant == variant)]
-    return rows[rows.branches.isin((0, 4))].set_index(["seed", "inq_seed"]).accuracy.sort_index()
-
-
-def _by_inq_seed(values: pd.Series) -> pd.Series:
-    """Of several runs of INQ with one seed the one from the last float network, so that as many as possible differ."""
-    return values.dropna().groupby("inq_seed").last()
-
-
-def _claim(
-    slug: str, statement: str, values: pd.Series, expect: dict, paper: float | None = None, unit: str = "pt"
-) -> list[dict]:
-    """One claim from ``values`` by seed, or by (seed, inq_seed), and what Table 1 has; none if there are no values."""
-    values = _by_inq_seed(values)
-    if values.empty:
-        return []
-    ours = {"unit": unit, "values": [round(float(v), 4) for v in values], "seeds": values.index.tolist()}
-    source = {"key": "yokota2024", "where": "Table 1", "value": paper, "unit": unit}
-    claim = {"id": f"inq/{slug}", "statement": statement} | ({} if paper is None else {"paper": source})
-    return [claim | {"ours": ours | {"scale": "full"}, "expect": expect}]
+def points_lost(table: pd.DataFrame, setting: str, bits: int, network: str = "MobileNet") -> pd.Series:
+    """Points of test accuracy that INQ costs, by seed; ``table`` has the rows of ``inq_small``."""
+    by = table[table.network == network].set_index(["setting", "bits", "seed"]).accuracy.sort_index()
+    return by["float", 32] - by[setting, bits]
 
 
 def small_claims(table: pd.DataFrame) -> list[dict]:
-    """What zhou2017 and yokota2024 say of INQ, on ``mnist5k``."""
+    """What zhou2017 say of INQ, on ``mnist5k``; rows of ``inq_small``."""
     net = table[table.network == "MobileNet"]
     seeds = sorted(net.seed.unique().tolist())
-    by = table.set_index(["network", "setting", "bits", "seed"]).accuracy.sort_index()
 
     def claim(slug: str, statement: str, where: str, value, values, unit: str = "pt", **expect) -> dict:
         ours = {"unit": unit, "values": [round(float(v), 4) for v in values], "seeds": seeds, "scale": "notebook"}
         source = {"key": "zhou2017", "where": where, "value": value}
         return {"id": f"inq/{slug}", "statement": statement, "paper": source, "ours": ours, "expect": expect}
 
-    def loss(setting: str, bits: int, network: str = "MobileNet") -> pd.Series:
-        """Points that INQ costs, by seed."""
-        return by[network, "float", 32] - by[network, setting, bits]
-
     def gain(setting: str, other: str, bits: int) -> pd.Series:
-        return loss(other, bits)[seeds] - loss(setting, bits)[seeds]
+        return (points_lost(table, other, bits) - points_lost(table, setting, bits))[seeds]
 
     runs = table[table.changed.notna()].groupby("seed")
-    folded_late = net.query("setting == 'INQ then folded' and bits == 5").sort_values("seed").on_grid
     kept = "{}-bit INQ of the weights, BN kept, costs {}"
-    costs = "At 5 bits, rounding again after such a folding costs more than folding first"
+    five, three = (points_lost(table, BN_KEPT, bits) for bits in (5, 3))
     claims = [
-        claim("drop-5-bit", kept.format(5, "nothing"), "Sec. 3", "better than float", loss(BN_KEPT, 5), max=0.0),
-        claim("drop-3-bit", kept.format(3, "at most a point"), "Sec. 3", "small", loss(BN_KEPT, 3), max=1.0),
+        claim(
+            "drop-5-bit",
+            kept.format(5, "nothing"),
+            "Sec. 3",
+            "better than float",
+            five,
+            max=0.0,
+        ),
+        claim("drop-3-bit", kept.format(3, "at most a point"), "Sec. 3", "small", three, max=1.0),
         claim(
             "retraining-pays",
             "At 5 bits, INQ step by step beats rounding everything at once",
@@ -214,47 +64,8 @@ def small_claims(table: pd.DataFrame) -> list[dict]:
             max=0,
             scale="notebook",
         ),
-        claim(
-            "folding-after-leaves-grid",
-            "Folding BN after INQ leaves less than half of the weights on the 5-bit grid",
-            "Sec. 2.1",
-            "powers of two",
-            100 * folded_late,
-            "%",
-            max=50.0,
-            scale="notebook",
-        ),
-        claim(
-            "folding-after-costs",
-            costs,
-            "Sec. 2.1",
-            "powers of two",
-            gain(STANDARD, "folded then rounded", 5),
-            min=0.0,
-            scale="notebook",
-        ),
     ]
     least = "At 3 bits, n1 of least squared error beats the n1 of the largest weight"
     our_own = claim("least-error-pays", least, "", 0, gain(LEAST_ERROR, STANDARD, 3), min=0.0, scale="notebook")
     del our_own["paper"]
-    claims.append(our_own)
-    return claims + small_mobileone_claims(loss(STANDARD, 5), loss(STANDARD, 5, "MobileOne k=4"))
-
-
-def small_mobileone_claims(mobilenet: pd.Series, mobileone: pd.Series) -> list[dict]:
-    """Yokota2024's comparison of the two networks on ``mnist5k``, from points that 5-bit INQ costs, by seed."""
-    values = (mobilenet - mobileone).dropna()
-    return [
-        {
-            "id": "inq/mobileone-drop-smaller-digits",
-            "statement": "Small networks: INQ costs MobileOne less than MobileNet-V1, the difference of the drops",
-            "paper": {"key": "yokota2024", "where": "Table 1", "value": 3.25, "unit": "pt"},
-            "ours": {
-                "unit": "pt",
-                "values": [round(float(v), 4) for v in values],
-                "seeds": values.index.tolist(),
-                "scale": "notebook",
-            },
-            "expect": {"min": 0.0},
-        }
-    ]
+    return [*claims, our_own]

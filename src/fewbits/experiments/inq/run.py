@@ -1,94 +1,28 @@
-"""INQ on MobileNet-V1 and MobileOne: the table of yokota2024 on CIFAR-100, and what matters in INQ, on ``mnist5k``.
+"""What matters in INQ, on ``mnist5k``: bits, partition, schedule, biases, order of folding and INQ, branches.
 
-``--network small`` (default) runs the comparisons on ``mnist5k`` with several seeds, in minutes: bits, partition,
-schedule, biases, order of folding and INQ, branches. It writes ``data/results/inq_small.csv``, the rows of a network
-and seed when they are done, and does not run again what is there.
-
-``--network mobilenet`` and ``--network mobileone`` run one seed on CIFAR-100: train, fold to 159,236 parameters, INQ of
-all of them at 5 bits. The state lies in ``data/runs`` and is written after each epoch: stop at any time, or with
-``--minutes``, and call again with ``--resume``. A finished run writes its rows of ``data/results/inq_cifar100.csv`` and
-its columns of ``inq_predictions.csv`` (one class per test image), the float network in ``data/checkpoints``, and for
-seed 0 that after INQ. With ``--pretrained`` INQ starts from that float network, and nothing is trained before.
-``--variants`` without a name trains the float network only. The variant "unquantized" is a control: the folded network
-is trained for one stage of INQ, and nothing is frozen. With ``--inq-seed`` INQ runs once more, in another order of the
-images, from the float network of ``--seed``.
-
-``--network layers`` takes the float networks of seed 0 from there, rounds one layer at a time, and writes the costs to
-``data/results/inq_layers.csv``. ``--network forms`` rounds all layers, without and with constant channels folded and
-scales aligned, and writes ``data/results/inq_forms.csv``.
-
-The others write the claims that follow from all rows there are to ``data/results/inq.json``.
+Several seeds, in minutes. Written are ``data/results/inq_small.csv``, ``inq_small_stages.csv`` (the rows of a network
+and seed when they are done; what is there does not run again), the claims that follow in ``inq.json``, and those in
+``mobileone.json`` that follow from the same rows.
 """
 
 import copy
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import pandas as pd
 import torch.nn.functional as F
 from torch import nn
 
 from fewbits import evidence
-from fewbits.data import Dataset, load, normalize
-from fewbits.experiments.common import checkpoint_path, seeds
-from fewbits.experiments.inq.cifar100 import UNQUANTIZED, run_cifar
-from fewbits.experiments.inq.claims import (
-    BN_KEPT,
-    KEYS,
-    LEAST_ERROR,
-    STANDARD,
-    cited_claims,
-    merge_rows,
-    recorded,
-    recorded_cifar100,
-    size_claims,
-    small_claims,
-)
-from fewbits.experiments.inq.layers import run_forms, run_layers
-from fewbits.experiments.inq.training import CHANGES, FRACTIONS, LR, Trainer, apply_inq, on_grid, percent
+from fewbits.experiments.common import checkpoint_path, merge_rows, recorded, seeds
+from fewbits.experiments.inq.claims import BN_KEPT, KEYS, LEAST_ERROR, STANDARD, small_claims
+from fewbits.experiments.inq.networks import small_data, small_net
+from fewbits.experiments.inq.training import FRACTIONS, Trainer, apply_inq, on_grid, percent
+from fewbits.experiments.mobileone import claims as mobileone
 from fewbits.inq import ALEXNET, GOOGLENET, Inq, halving
-from fewbits.mobileone import MobileNetV1, MobileOne, reparameterize
+from fewbits.mobileone import reparameterize
 from fewbits.training import save_model, seed_everything
-
-
-def add_arguments(parser) -> None:
-    """Options of ``python -m fewbits.experiments inq``."""
-    parser.add_argument("--network", choices=("small", "mobilenet", "mobileone", "layers", "forms"), default="small")
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds of the small runs (default 5)")
-    cifar = parser.add_argument_group("CIFAR-100 (one seed a call)")
-    cifar.add_argument("--seed", type=int, default=0)
-    cifar.add_argument("--inq-seed", type=int, help="of INQ, if not that of the float network")
-    cifar.add_argument("--branches", type=int, default=4, help="k of MobileOne (default 4)")
-    cifar.add_argument("--epochs", type=int, default=100, help="of the float network (default 100)")
-    cifar.add_argument("--inq-epochs", type=int, default=8, help="of each stage of INQ but the last (default 8)")
-    cifar.add_argument("--inq-lr", type=float, default=LR, help=f"at the start of each stage (default {LR})")
-    variants = f"of INQ: plain (default), {', '.join(CHANGES)}, several joined by +; or {UNQUANTIZED}"
-    cifar.add_argument("--variants", nargs="*", metavar="VARIANT", default=["plain"], help=variants)
-    cifar.add_argument("--batch-size", type=int, default=128)
-    cifar.add_argument("--lr", type=float, default=0.4, help="peak learning rate of the float network (default 0.4)")
-    cifar.add_argument("--weight-decay", type=float, default=5e-4, help="of the float network (default 5e-4)")
-    cifar.add_argument("--smoothing", type=float, default=0.0, help="of the labels, float network (default 0)")
-    cifar.add_argument("--minutes", type=float, help="stop after so many minutes; go on with --resume")
-    cifar.add_argument("--resume", action="store_true", help="go on from the state in data/runs")
-    cifar.add_argument("--pretrained", action="store_true", help="take the float network from data/checkpoints")
-    cifar.add_argument("--images", type=int, help="use only so many images of each kind, and record nothing")
-
-
-def run(options, command: str) -> None:
-    """Train and measure, then write tables, claims and checkpoints."""
-    evidence.code_version()
-    if options.network == "small":
-        run_small(options, command)
-    elif options.network == "layers":
-        run_layers(options.images)
-    elif options.network == "forms":
-        run_forms(options.images)
-    else:
-        run_cifar(options, command)
-
-
-# --- mnist5k ---------------------------------------------------------------------------------------------------------
 
 NETWORKS = {"MobileNet": 0, "MobileOne k=1": 1, "MobileOne k=2": 2, "MobileOne k=4": 4}
 BITS = (5, 4, 3, 2)
@@ -106,17 +40,18 @@ SETTINGS = {
 }
 
 
-def small_data() -> Dataset:
-    """``mnist5k``, normalized and averaged to 14 × 14 pixels."""
-    data = normalize(load("mnist5k"))
-    halves = {name: F.avg_pool2d(getattr(data, name), 2) for name in ("train_images", "test_images")}
-    return replace(data, **halves)
+def add_arguments(parser: ArgumentParser) -> None:
+    """Options of ``python -m fewbits.experiments inq``."""
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
 
 
-def small_net(branches: int) -> nn.Module:
-    """A network with one block in each of 3 stages: MobileNet-V1 if ``branches`` is 0, else MobileOne."""
-    shape = {"in_channels": 1, "classes": 10, "widths": (16, 32, 64), "depths": (1, 1, 1)}
-    return MobileOne(**shape, branches=branches, merged=True) if branches else MobileNetV1(**shape)
+def run(options: Namespace, command: str) -> None:
+    """Measure what the table lacks, then write the claims of this chapter and those of ``mobileone``."""
+    evidence.code_version()
+    table = measure_missing(seeds(options.seeds))
+    wall_s = float(table.seconds.sum())
+    evidence.record("inq", small_claims(table), command=command, wall_s=wall_s)
+    evidence.record("mobileone", mobileone.changed_claims(), command=command, wall_s=wall_s)
 
 
 def train_small(branches: int, trainer: Trainer, epochs: int = SMALL_EPOCHS) -> nn.Module:
@@ -125,13 +60,6 @@ def train_small(branches: int, trainer: Trainer, epochs: int = SMALL_EPOCHS) -> 
     model = small_net(branches)
     trainer.train(model, "float", epochs, lr=0.2, decay=5e-4, loss=F.cross_entropy, peak=True)
     return model.eval()
-
-
-def run_small(options, command: str) -> None:
-    """Measure what the table lacks, then write the claims."""
-    table = measure_missing(seeds(options.seeds))
-    claims = size_claims() + small_claims(table) + cited_claims(recorded_cifar100())
-    evidence.record("inq", claims, command=command, wall_s=table.seconds.sum())
 
 
 def measure_missing(seed_list: Sequence[int]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from fewbits.bn_folding import fold_model
 from fewbits.data import Dataset, load
 from fewbits.experiments.bn_folding import run as bn_folding
 from fewbits.experiments.common import checkpoint_path
-from fewbits.experiments.inq.cifar100 import cifar100, float_network
+from fewbits.experiments.mobileone.cifar100 import cifar100, float_network
 from fewbits.experiments.uniform import run as uniform
 from fewbits.nets import MLP
 from fewbits.nets.resnet import BasicBlock

@@ -1,4 +1,4 @@
-"""Bits under two penalties for the network of the experiment ``inq`` (159,236 parameters), on CIFAR-100.
+"""Bits under two penalties for the network of the experiment ``mobileone`` (159,236 parameters), on CIFAR-100.
 
 The float network is the folded MobileNet-V1 that was trained there, one seed of it; a seed here is that of the few
 epochs in which bits and weights are learned. A row that is there is not trained again, and a training that was
@@ -14,10 +14,9 @@ import torch
 from fewbits import evidence
 from fewbits.data import random_crop_flip
 from fewbits.experiments.common import ROOT, recorded, seeds
-from fewbits.experiments.inq.cifar100 import cifar100, float_network
 from fewbits.experiments.mixed_precision.training import METHODS, measure, train_quantized
-from fewbits.fpga.latency import Processor
-from fewbits.mixed_precision import filter_bits
+from fewbits.experiments.mobileone.cifar100 import cifar100, float_network
+from fewbits.mixed_precision import Processor, filter_bits
 
 EPOCHS, LR = 3, 5e-4
 SETTINGS = {

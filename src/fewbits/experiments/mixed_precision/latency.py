@@ -1,13 +1,12 @@
 """Which number predicts time: the size of the weights, or MACs × bits?
 
 Fig. 2 of Nakata et al. (2021) for two networks, layer by layer and for random allocations of bits, on the processor
-model of ``fewbits.fpga.latency`` and on this machine's CPU with one thread. The CPU is measured first, where the table
-``latency_measured`` lacks rounds: keep the machine quiet for that. Written are ``data/results/latency.json`` (claims),
-``latency_measured.csv``, ``latency_layers.csv``, ``latency_allocations.csv`` and ``latency_correlations.csv``.
+model of ``fewbits.mixed_precision.processor`` and on this machine's CPU with one thread. The CPU is measured first,
+where the table ``mixed_precision_latency_measured`` lacks rounds: keep the machine quiet for that. Written are that
+table and ``mixed_precision_latency_layers``, ``…_allocations`` and ``…_correlations``.
 """
 
 import math
-import time
 from collections.abc import Iterator
 
 import pandas as pd
@@ -29,36 +28,33 @@ from fewbits.experiments.mixed_precision.latency_tables import (
     layers_table,
     network_layers,
 )
-from fewbits.fpga.latency import Processor
+from fewbits.mixed_precision import Processor
 
 
-def add_arguments(parser) -> None:
-    """Options of ``python -m fewbits.experiments latency``."""
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of measurement, 0 for none (default 3)")
-    parser.add_argument("--allocations", type=int, default=500, help="random allocations of each kind (default 500)")
+def run_latency(rounds: int, allocations: int) -> list[dict]:
+    """Measure what is missing, then write the tables; the claims that follow.
 
-
-def run(options, command: str) -> None:
-    """Measure what is missing, then write tables and claims."""
-    evidence.code_version()
-    started = time.perf_counter()
+    Args:
+        rounds: of measurement on the CPU, 0 for none.
+        allocations: random allocations of bits, of each kind.
+    """
     layers = {name: network_layers(name) for name in NETWORKS}
-    measured = measure_cpu(layers, options.rounds)
+    measured = measure_cpu(layers, rounds)
     table = layers_table(layers, measured)
-    evidence.write_rows("latency_layers", table)
-    allocations = allocations_table(layers, table, options.allocations)
-    evidence.write_rows("latency_allocations", allocations.drop(columns=list(VARIANTS)))
-    found = correlations_table(layers, table, allocations)
-    evidence.write_rows("latency_correlations", found)
+    evidence.write_rows("mixed_precision_latency_layers", table)
+    drawn = allocations_table(layers, table, allocations)
+    evidence.write_rows("mixed_precision_latency_allocations", drawn.drop(columns=list(VARIANTS)))
+    found = correlations_table(layers, table, drawn)
+    evidence.write_rows("mixed_precision_latency_correlations", found)
     shown = found[(found.variant == DEFAULT) & (found.subset == "all") & (found.bits == "8 and 16")]
     print(shown.drop(columns=["variant", "subset", "bits", "arithmetic"]).to_string(index=False))
-    evidence.record("latency", make_claims(found), command=command, wall_s=time.perf_counter() - started)
+    return make_claims(found)
 
 
 def measure_cpu(layers: dict[str, list[Layer]], rounds: int) -> pd.DataFrame:
     """Times of each different shape on the CPU; what is recorded, where ``rounds`` is 0."""
     if rounds == 0:
-        return recorded("latency_measured", ["network", "layer", "backend", "bits", "batch"])
+        return recorded("mixed_precision_latency_measured", ["network", "layer", "backend", "bits", "batch"])
     # Imported here: it needs ONNX Runtime, which the model does not.
     from fewbits.experiments.mixed_precision.latency_cpu import EMPTY, ConvShape, measure
 

@@ -1,4 +1,4 @@
-"""The claims of the experiment ``latency``.
+"""The claims of ``mixed_precision --part latency``.
 
 Nakata et al. (2021) write that the correlation of weight size and time is weak and that of MACs × bits strong, without
 numbers. We call a Pearson correlation r weak up to 0.5 in magnitude, and strong from 0.8 on: bounds that were set
@@ -18,7 +18,7 @@ CANDIDATES = {"weight size": ("size", "weakly", "weak", WEAK), "MACs×bits": ("w
 
 
 def make_claims(table: pd.DataFrame) -> list[dict]:
-    """Claims that follow from the table ``latency_correlations``, without verdicts.
+    """Claims that follow from the table ``mixed_precision_latency_correlations``, without verdicts.
 
     Layers on the processor and on the CPU, whole networks with random bits on the processor; CPU claims only where the
     table has measured times.
@@ -50,7 +50,7 @@ def _claim(row, name: str, statement: str, points: str, source: dict | None) -> 
     slug, how, word, expect = CANDIDATES[row.metric]
     subject = "The weight data size" if slug == "size" else "The sum of MACs × bits"
     claim = {
-        "id": f"latency/{name}-{slug}",
+        "id": f"mixed_precision/correlation-{name}-{slug}",
         "statement": f"{statement.format(subject, how)} (Pearson r, ResNet-18)",
         "ours": {"value": row.pearson, "scale": "full"},
         "expect": expect,

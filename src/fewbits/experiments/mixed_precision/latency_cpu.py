@@ -20,6 +20,7 @@ from fewbits import evidence
 from fewbits.experiments.common import recorded
 
 SECONDS, LEAST_CALLS = 0.15, 2  # of one measurement; the shortest call counts
+TABLE = "mixed_precision_latency_measured"
 KEYS = ["network", "layer", "backend", "bits", "batch"]
 
 
@@ -169,7 +170,7 @@ BITS = (8, 16, 32)
 
 
 def measure(shapes: dict[tuple[str, str], ConvShape], batches: Iterable[int], rounds: int) -> pd.DataFrame:
-    """Times of all shapes, in the recorded table ``latency_measured``.
+    """Times of all shapes, in the recorded table ``mixed_precision_latency_measured``.
 
     Each round measures everything once, so that a moment in which the machine is busy touches one round only; the
     shortest time of all rounds is kept. A row counts its rounds, so an interrupted run goes on where it stopped.
@@ -187,9 +188,9 @@ def measure(shapes: dict[tuple[str, str], ConvShape], batches: Iterable[int], ro
     torch.set_num_threads(1)
     torch.backends.quantized.engine = "onednn"
     instructions = torch.backends.cpu.get_cpu_capability()
-    table = recorded("latency_measured", [*KEYS, "arithmetic", "milliseconds", "rounds", "instructions"])
+    table = recorded(TABLE, [*KEYS, "arithmetic", "milliseconds", "rounds", "instructions"])
     if set(table.instructions) - {instructions}:
-        raise ValueError("latency_measured.csv comes from a machine with other instructions: delete it to measure anew")
+        raise ValueError(f"{TABLE}.csv comes from a machine with other instructions: delete it to measure anew")
     rows = {tuple(row[key] for key in KEYS): row for row in table.to_dict("records")}
     for number in range(1, rounds + 1):
         for (network, layer), shape in shapes.items():
@@ -206,6 +207,6 @@ def measure(shapes: dict[tuple[str, str], ConvShape], batches: Iterable[int], ro
                 row = dict(zip(KEYS, key, strict=True)) | {"arithmetic": arithmetic, "milliseconds": round(best, 5)}
                 rows[key] = row | {"rounds": number, "instructions": instructions}
             if missing:
-                evidence.write_rows("latency_measured", pd.DataFrame(rows.values()))
+                evidence.write_rows(TABLE, pd.DataFrame(rows.values()))
         print(f"round {number} of {rounds} is complete", flush=True)
     return pd.DataFrame(rows.values())

@@ -1,4 +1,4 @@
-"""Correlations with bootstrap intervals (see the experiment ``latency``)."""
+"""Correlations with bootstrap intervals (see ``mixed_precision --part latency``)."""
 
 from collections.abc import Sequence
 

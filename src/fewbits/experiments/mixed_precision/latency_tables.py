@@ -1,4 +1,4 @@
-"""Networks, their layers, and the tables of the experiment ``latency``."""
+"""Networks, their layers, and the tables of ``mixed_precision --part latency``."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import pandas as pd
 from torch import nn
 
 from fewbits.core.macs import LayerWork, layer_work
-from fewbits.fpga.latency import Processor, network_cycles
+from fewbits.mixed_precision import Processor, network_cycles
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.nets import ResNet18
 

@@ -4,7 +4,7 @@ Every method starts from the same float network of its seed. Written are ``data/
 row per method, setting and seed; only what is missing is trained), ``data/results/mixed_precision_bits.csv`` (bits of
 every filter, one row per layer), ``data/results/mixed_precision.json`` (claims) and the networks of seed 0 that the
 chapter evaluates in ``data/checkpoints``. ``--data cifar100`` does the same for the MobileNet of the experiment ``inq``
-(``mixed_precision_cifar100.csv``).
+(``mixed_precision_cifar100.csv``). ``--part latency`` asks which number predicts time (see `latency`).
 """
 
 import time
@@ -16,7 +16,8 @@ from torch import nn
 
 from fewbits import evidence
 from fewbits.experiments.common import checkpoint_path, recorded, seeds
-from fewbits.experiments.mixed_precision import cifar100 as _mixed_precision_cifar100
+from fewbits.experiments.mixed_precision import cifar100 as full_scale
+from fewbits.experiments.mixed_precision.latency import run_latency
 from fewbits.experiments.mixed_precision.training import METHODS, measure, prepared, train_float, train_quantized
 from fewbits.mixed_precision import filter_bits
 from fewbits.training import save_model
@@ -29,15 +30,24 @@ SASAKI_RATIO = 0.5  # the step of the claim on post-training accuracy, in standa
 
 def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments mixed_precision``."""
+    parser.add_argument("--part", choices=("training", "latency"), default="training")
     parser.add_argument("--data", choices=("mnist5k", "cifar100"), default="mnist5k")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
+    latency = parser.add_argument_group("latency")
+    latency.add_argument("--rounds", type=int, default=3, help="rounds of measurement, 0 for none (default 3)")
+    latency.add_argument("--allocations", type=int, default=500, help="random allocations of each kind (default 500)")
 
 
 def run(options, command: str) -> None:
     """Train what is missing, then write claims."""
     evidence.code_version()  # before the run, so that a later commit does not take the credit
+    if options.part == "latency":
+        started = time.perf_counter()
+        claims = run_latency(options.rounds, options.allocations)
+        evidence.record("mixed_precision", claims, command=command, wall_s=time.perf_counter() - started)
+        return
     if options.data == "cifar100":
-        frame = _mixed_precision_cifar100.run_cifar100(options.seeds)
+        frame = full_scale.run_cifar100(options.seeds)
         claims = make_cifar100_claims(frame)
     else:
         frame = run_mnist5k(options.seeds)
@@ -155,8 +165,8 @@ def make_cifar100_claims(frame: pd.DataFrame) -> list[dict]:
     (exact,) = frame[frame.method == "float"].to_dict("records")
     floats = pd.DataFrame([exact | {"seed": seed} for seed in sorted(frame.seed.unique())])
     frame = pd.concat([frame[frame.method != "float"], floats])
-    pair = compared(frame, "nakata", "uhlich filter-wise", _mixed_precision_cifar100.LEVEL)
-    where = f"CIFAR-100, MobileNet, {_distance(_mixed_precision_cifar100.LEVEL)}"
+    pair = compared(frame, "nakata", "uhlich filter-wise", full_scale.LEVEL)
+    where = f"CIFAR-100, MobileNet, {_distance(full_scale.LEVEL)}"
     return [] if pair.empty else _penalty_claims(pair, where, "-cifar100", "reduced")
 
 

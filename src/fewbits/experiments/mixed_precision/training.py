@@ -14,13 +14,14 @@ from torch import nn
 from fewbits.core.macs import LayerWork, layer_work
 from fewbits.core.quantizer import quantize_weights
 from fewbits.data import Dataset, load
-from fewbits.fpga.latency import Processor, network_cycles
 from fewbits.mixed_precision import (
     DistributionQuantizer,
+    Processor,
     constrain,
     filter_bits,
     learn_weight_bits,
     mac_bits,
+    network_cycles,
     over_budget,
     weight_size,
 )

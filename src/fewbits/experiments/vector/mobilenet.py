@@ -9,7 +9,7 @@ from torch import nn
 
 from fewbits import evidence
 from fewbits.experiments.common import checkpoint_path
-from fewbits.experiments.inq.cifar100 import cifar100
+from fewbits.experiments.mobileone.cifar100 import cifar100
 from fewbits.experiments.vector.training import other_sizes, percent, size
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.training import load_model

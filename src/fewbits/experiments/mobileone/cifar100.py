@@ -1,4 +1,4 @@
-"""INQ of MobileNet-V1 and MobileOne on CIFAR-100: one seed of one network, resumable (experiment ``inq``)."""
+"""INQ of MobileNet-V1 and MobileOne on CIFAR-100: one seed of one network, resumable (experiment ``mobileone``)."""
 
 import copy
 import math
@@ -12,17 +12,9 @@ from torch import Tensor, nn
 
 from fewbits import evidence
 from fewbits.data import Dataset, load, normalize, random_crop_flip
-from fewbits.experiments.common import ROOT, checkpoint_path
-from fewbits.experiments.inq.claims import (
-    CIFAR_KEYS,
-    STAGE_KEYS,
-    aligned_claims,
-    cifar_claims,
-    cited_claims,
-    merge_rows,
-    size_claims,
-)
+from fewbits.experiments.common import ROOT, checkpoint_path, merge_rows
 from fewbits.experiments.inq.training import OutOfTime, Trainer, apply_inq, changes_of, retrain
+from fewbits.experiments.mobileone.claims import CIFAR_KEYS, STAGE_KEYS, changed_claims
 from fewbits.mobileone import MobileNetV1, MobileOne, reparameterize
 from fewbits.nets import count_parameters
 from fewbits.training import distributed, load_model, save_model, seed_everything
@@ -125,28 +117,13 @@ def _run(options, command: str, device: torch.device) -> None:
     if options.images:
         print("A part of the images: nothing is recorded.")
         return
-    table = merge_rows("inq_cifar100", pd.DataFrame(rows), CIFAR_KEYS)
+    merge_rows("mobileone_cifar100", pd.DataFrame(rows), CIFAR_KEYS)
     if stages:
-        merge_rows("inq_cifar100_stages", pd.DataFrame(stages), [*STAGE_KEYS, "stage"])
+        merge_rows("mobileone_cifar100_stages", pd.DataFrame(stages), [*STAGE_KEYS, "stage"])
     write_predictions(predicted, data.test_labels)
-    claims = size_claims() + cifar_claims(table) + aligned_claims(table) + cited_claims(table)
     # Not the clock: an interrupted run goes on later.
     wall_s = sum(pd.read_csv(log).seconds.sum() for log in folder.rglob("*.csv"))
-    evidence.record("inq", unrecorded(claims), command=command, wall_s=wall_s, device=device)
-
-
-def unrecorded(claims: list[dict]) -> list[dict]:
-    """Those whose numbers are not the recorded ones; the others keep the provenance of the run that they are from."""
-    try:
-        stored = {claim["id"]: claim for claim in evidence.load("inq")}
-    except FileNotFoundError:
-        return claims
-    return [claim for claim in claims if _numbers(claim) != _numbers(stored.get(claim["id"], {}))]
-
-
-def _numbers(claim: dict) -> tuple:
-    ours = claim.get("ours", {})
-    return ours.get("values", ours.get("value")), ours.get("seeds"), claim.get("expect"), claim.get("statement")
+    evidence.record("mobileone", changed_claims(), command=command, wall_s=wall_s, device=device)
 
 
 def train_float(options, branches: int, trainer: Trainer, device: torch.device) -> nn.Module:
@@ -175,11 +152,11 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def write_predictions(predicted: dict[str, Tensor], labels: Tensor) -> None:
-    """Add one column per network to ``inq_predictions.csv``, one row per test image."""
+    """Add one column per network to ``mobileone_predictions.csv``, one row per test image."""
     try:
-        table = evidence.rows("inq_predictions")
+        table = evidence.rows("mobileone_predictions")
     except FileNotFoundError:
         table = pd.DataFrame({"label": labels.numpy()})
     for name, classes in predicted.items():
         table[name] = classes.numpy()
-    evidence.write_rows("inq_predictions", table[["label", *sorted(table.columns.drop("label"))]])
+    evidence.write_rows("mobileone_predictions", table[["label", *sorted(table.columns.drop("label"))]])

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from fewbits.plots.theme import COLORS, WIDTH
 
-# Kind of a layer, as in the table ``latency_layers`` -> colour and marker.
+# Kind of a layer, as in the table ``mixed_precision_latency_layers`` -> colour and marker.
 KINDS = {
     "first": (COLORS["binarynet"], "s"),
     "3×3": (COLORS["uniform"], "o"),
@@ -57,8 +57,8 @@ def time_of_layers(frame: pd.DataFrame, *, title: str = "Which number predicts t
     panel, for the points drawn.
 
     Args:
-        frame: rows of the table ``latency_layers`` of one network, backend and batch size: ``layer``, ``kind``,
-            ``bits`` (two widths), ``weight_bits_total``, ``macs_bits``, and ``milliseconds`` or ``cycles``.
+        frame: rows of the table ``mixed_precision_latency_layers`` of one network, backend and batch size: ``layer``,
+            ``kind``, ``bits`` (two widths), ``weight_bits_total``, ``macs_bits``, and ``milliseconds`` or ``cycles``.
     Raises:
         ValueError: a kind has no colour, or neither time is there for every row.
     """
@@ -97,8 +97,8 @@ def time_of_allocations(frame: pd.DataFrame, *, title: str = "Which number predi
     """The same two panels for whole networks, one point a random allocation of bits, and Pearson's r.
 
     Args:
-        frame: rows of the table ``latency_allocations`` of one network, backend and scope: ``weight_bits_total``,
-            ``macs_bits``, and ``milliseconds`` or ``cycles``.
+        frame: rows of the table ``mixed_precision_latency_allocations`` of one network, backend and scope:
+            ``weight_bits_total``, ``macs_bits``, and ``milliseconds`` or ``cycles``.
     Raises:
         ValueError: neither time is there for every row.
     """

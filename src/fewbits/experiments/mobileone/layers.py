@@ -9,8 +9,8 @@ from torch import nn
 from fewbits import evidence
 from fewbits.core.quantizer import weight_layers
 from fewbits.data import Dataset
-from fewbits.experiments.inq.cifar100 import cifar100, float_network
 from fewbits.experiments.inq.training import ALIGNED_WITH
+from fewbits.experiments.mobileone.cifar100 import cifar100, float_network
 from fewbits.inq import Inq, InqQuantizer
 from fewbits.mobileone import align_scales, fold_constant_channels
 from fewbits.training import correct
@@ -21,14 +21,14 @@ NETWORKS = ("mobilenet", "mobileone")
 
 
 def run_layers(images: int | None) -> None:
-    """Write ``inq_layers.csv``, rows of :func:`layer_rows` for the float networks of seed 0 in ``data/checkpoints``."""
+    """Write ``mobileone_layers.csv``: rows of :func:`layer_rows`, float networks of seed 0 in ``data/checkpoints``."""
     data = cifar100(torch.device("cpu"), images)
     rows = [{"network": network} | row for network in NETWORKS for row in layer_rows(float_network(network), data)]
-    _write("inq_layers", rows, images)
+    _write("mobileone_layers", rows, images)
 
 
 def run_forms(images: int | None) -> None:
-    """Write ``inq_forms.csv``, rows of :func:`form_row` for the same networks in three forms.
+    """Write ``mobileone_forms.csv``, rows of :func:`form_row` for the same networks in three forms.
 
     "as trained"; "constants folded" by :func:`fold_constant_channels`; "aligned" by :func:`align_scales` after that;
     with training images as in INQ.
@@ -41,7 +41,7 @@ def run_forms(images: int | None) -> None:
         aligned = align_scales(folded, data.train_images[:ALIGNED_WITH])
         forms = {"as trained": model, "constants folded": folded, "aligned": aligned}
         rows += [{"network": network, "form": form} | form_row(changed, data) for form, changed in forms.items()]
-    _write("inq_forms", rows, images)
+    _write("mobileone_forms", rows, images)
 
 
 def _write(name: str, rows: list[dict], images: int | None) -> None:

@@ -1,0 +1,22 @@
+"""The small network and data of the experiment ``inq``, which the chapters on circuits use too."""
+
+from dataclasses import replace
+
+import torch.nn.functional as F
+from torch import nn
+
+from fewbits.data import Dataset, load, normalize
+from fewbits.mobileone import MobileNetV1, MobileOne
+
+
+def small_data() -> Dataset:
+    """``mnist5k``, normalized and averaged to 14 × 14 pixels."""
+    data = normalize(load("mnist5k"))
+    halves = {name: F.avg_pool2d(getattr(data, name), 2) for name in ("train_images", "test_images")}
+    return replace(data, **halves)
+
+
+def small_net(branches: int) -> nn.Module:
+    """A network with one block in each of 3 stages: MobileNet-V1 if ``branches`` is 0, else MobileOne."""
+    shape = {"in_channels": 1, "classes": 10, "widths": (16, 32, 64), "depths": (1, 1, 1)}
+    return MobileOne(**shape, branches=branches, merged=True) if branches else MobileNetV1(**shape)

@@ -1,0 +1,1 @@
+"""The experiment ``mobileone``: what trains and measures for the records of its chapter."""
