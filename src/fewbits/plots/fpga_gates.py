@@ -93,7 +93,7 @@ def luts_by_width(
     """LUTs of one multiplier against its width, a line each for shifts and for multiplication without DSP.
 
     Args:
-        table: rows "multiplier <width>" of the table ``fpga_resources``.
+        table: rows "multiplier <width>" of the table ``fpga_gates_resources``.
     """
     figure, axis = plt.subplots(figsize=(WIDTH, 2.8))
     rows = table[table.circuit.str.startswith("multiplier ")]
