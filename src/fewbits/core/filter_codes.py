@@ -1,5 +1,6 @@
 """Codes with a width of their own for each filter: what a processor of variable precision stores."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +20,8 @@ HEADER_BITS = WIDTH_BITS + SCALE_BITS
 class FilterCodes:
     """An encoded tensor whose channels (the filters of a layer) differ in their number of bits.
 
-    As :class:`fewbits.core.codes.Codes` it offers ``decode``, ``packed`` and ``nbits``: ``real = values * scale``. The
-    codes are in two's complement.
+    A :class:`fewbits.core.codes.StoredForm` on uniform grids: ``real = values * scale``. The codes are in two's
+    complement.
 
     Attributes:
         values: integers of the tensor's shape; those of filter f fit ``bits[f]`` bits.
@@ -39,7 +40,7 @@ class FilterCodes:
     scale: Tensor
     channel_axis: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         shape = check_channel_axis(self.values, self.channel_axis, "values")
         count = self.values.shape[self.channel_axis]
         if self.values.numel() == 0:
@@ -51,6 +52,21 @@ class FilterCodes:
         check_integers(self.bits, 1, MAX_BITS, "bits")
         for bits, rows in self._by_width():
             check_integers(rows, *packing.code_range(bits, signed=True))
+
+    @property
+    def levels(self) -> None:
+        """None: the integers lie on uniform grids."""
+        return None
+
+    @property
+    def zero_point(self) -> None:
+        """None: 0 is code 0."""
+        return None
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the real tensor: that of ``values``."""
+        return self.values.shape
 
     def decode(self) -> Tensor:
         """The real tensor that the codes stand for, in the dtype of ``scale``."""
@@ -76,7 +92,7 @@ class FilterCodes:
         weights_per_filter = self.values.numel() // len(self.bits)
         return int(self.bits.sum()) * weights_per_filter + HEADER_BITS * len(self.bits)
 
-    def _by_width(self):
+    def _by_width(self) -> Iterator[tuple[int, Tensor]]:
         """(bits, (c, n) values of all filters of this width), narrowest first."""
         rows = channel_rows(self.values, self.channel_axis)
         for bits in self.bits.unique().tolist():

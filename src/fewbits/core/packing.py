@@ -22,6 +22,17 @@ def packed_size(count: int, bits: int) -> int:
     return -(-count * check_bits(bits) // 8)
 
 
+def index_bits(k: int) -> int:
+    """Bits of an index into a table of ``k`` entries, ``ceil(log2 k)``, but at least 1.
+
+    Raises:
+        ValueError: ``k`` < 1.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    return max((k - 1).bit_length(), 1)
+
+
 def code_range(bits: int, signed: bool) -> tuple[int, int]:
     """Least and greatest integer that a field of ``bits`` bits can hold."""
     check_bits(bits)

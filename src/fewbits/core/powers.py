@@ -1,6 +1,6 @@
 """Rounding to a power of two: what turns a multiplication into a shift.
 
-All three functions read the power off the floating point format (``frexp``), so they are exact: no logarithm is
+The functions of tensors read the power off the floating point format (``frexp``), so they are exact: no logarithm is
 computed and none is rounded. 0, ±Inf and NaN stay what they are.
 """
 
@@ -20,6 +20,24 @@ def nearest_power(x: Tensor) -> Tensor:
     Magnitudes from 0.75 times the power above the dtype's greatest number give ±Inf.
     """
     return _power(x, 0.75)
+
+
+def signed_powers(bits: int) -> Tensor:
+    """Table of a field of ``bits`` bits, the sign above an exponent e: 0 where e = 0, else ``±2^(e - 1)``.
+
+    e ends at 2^(bits - 2): the other half of the e is not written. This is the code of INQ (zhou2017, Sec. 2.1), of the
+    shift-adder and of its circuits.
+
+    Args:
+        bits: 2 to 16.
+    Returns:
+        (2^(bits - 1) + 2^(bits - 2) + 1,) int64, indexed by the field; 0 for a field that is never written.
+    """
+    half, count = 2 ** (bits - 1), 2 ** (bits - 2)
+    levels = torch.zeros(half + count + 1, dtype=torch.int64)
+    levels[1 : count + 1] = 2 ** torch.arange(count)
+    levels[half + 1 :] = -levels[1 : count + 1]
+    return levels
 
 
 class _AP2(Function):

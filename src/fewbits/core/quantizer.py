@@ -2,25 +2,27 @@
 
 ``forward`` is what training and simulated inference use: float in, float on the grid out, with a straight-through
 gradient. ``encode`` is what hardware keeps: integers, a scale and the number of bits
-(:class:`fewbits.core.codes.Codes`). The two must agree bit for bit, ``quantizer.encode(x).decode() == quantizer(x)``;
-the tests check it for every method.
+(:class:`fewbits.core.codes.StoredForm`). The two must agree bit for bit,
+``quantizer.encode(x).decode() == quantizer(x)``; the tests check it for every method.
 
 The helpers below put quantizers into any network without touching its class: weights through
 ``torch.nn.utils.parametrize`` (``layer.weight`` is then the quantized weight and
 ``layer.parametrizations.weight.original`` the latent one), activations behind every module of a chosen type.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from fewbits.core.codes import Codes
+from fewbits.core.codes import StoredForm
 from fewbits.core.hooks import watching
 from fewbits.core.modes import evaluating
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+LinearOrConv = nn.Linear | nn.Conv1d | nn.Conv2d
 
 
 class Quantizer(nn.Module):
@@ -30,12 +32,17 @@ class Quantizer(nn.Module):
         """Simulated quantization: floating point in, floating point on the grid out, differentiable."""
         raise NotImplementedError
 
-    def encode(self, x: Tensor) -> Codes:
+    def encode(self, x: Tensor) -> StoredForm:
         """What hardware stores for ``x``; ``encode(x).decode()`` equals ``forward(x)`` bit for bit."""
         raise NotImplementedError
 
+    @property
+    def complete(self) -> bool:
+        """Whether there is a stored form already; False while a schedule such as INQ has quantized only a part."""
+        return True
 
-def weight_layers(model: nn.Module) -> dict[str, nn.Module]:
+
+def weight_layers(model: nn.Module) -> dict[str, LinearOrConv]:
     """The linear and convolution layers of ``model`` by name, in the order in which they are registered."""
     return {name: module for name, module in model.named_modules() if isinstance(module, LAYERS)}
 
@@ -44,6 +51,8 @@ def quantize_weights(
     model: nn.Module, make_quantizer: Callable[[], Quantizer], skip: Collection[str] = ("first", "last")
 ) -> nn.Module:
     """Quantize the weights of ``model`` in place, each layer with a quantizer of its own.
+
+    Layers that hold the same weight share its quantizer.
 
     Args:
         model: any module; its linear and convolution layers count, biases stay as they are.
@@ -67,8 +76,12 @@ def quantize_weights(
     quantized = [name for name in chosen if parametrize.is_parametrized(layers[name], "weight")]
     if quantized:
         raise ValueError(f"the weights of {quantized} are quantized already")
+    made: dict[int, Quantizer] = {}  # layers that hold the same weight share its quantizer, so that it stays the same
     for name in chosen:
-        parametrize.register_parametrization(layers[name], "weight", make_quantizer())
+        weight = layers[name].weight
+        if id(weight) not in made:
+            made[id(weight)] = make_quantizer()
+        parametrize.register_parametrization(layers[name], "weight", made[id(weight)])
     return model
 
 
@@ -127,25 +140,200 @@ def observe_activations(
         raise ValueError("model has no activation quantizer to calibrate")
 
 
+# --- what is stored --------------------------------------------------------------------------------------------------
+
+
 def weight_quantizers(model: nn.Module) -> Iterator[tuple[str, Quantizer, Tensor]]:
-    """Layer name, quantizer and latent weight of every layer that :func:`quantize_weights` has changed."""
+    """Layer name, quantizer and latent weight of every layer that :func:`quantize_weights` or a schedule has changed.
+
+    Layers that hold the same weight are all listed.
+    """
+    for name, quantizer, latent in _parameter_quantizers(model):
+        layer, _, kind = name.rpartition(".")
+        if kind == "weight":
+            yield layer, quantizer, latent
+
+
+def _parameter_quantizers(model: nn.Module) -> Iterator[tuple[str, Quantizer, Tensor]]:
+    """The same for weights and biases, by the name that the parameter would have without its parametrization."""
     for name, layer in weight_layers(model).items():
-        if parametrize.is_parametrized(layer, "weight"):
-            parametrization = layer.parametrizations.weight
-            if isinstance(parametrization[0], Quantizer):  # weight_norm and its kin are parametrizations too
-                yield name, parametrization[0], parametrization.original
+        for kind in ("weight", "bias"):
+            if parametrize.is_parametrized(layer, kind):
+                parametrization = parametrization_of(layer, kind)
+                if isinstance(parametrization[0], Quantizer):  # weight_norm and its kin are parametrizations too
+                    yield f"{name}.{kind}" if name else kind, parametrization[0], parametrization.original
 
 
-def encode_weights(model: nn.Module) -> dict[str, Codes]:
-    """The stored form of every quantized weight, by layer name."""
-    return {name: quantizer.encode(latent.detach()) for name, quantizer, latent in weight_quantizers(model)}
+def encode_parameters(model: nn.Module) -> dict[str, StoredForm]:
+    """The stored form of every quantized weight and bias, by parameter name, such as ``0.weight``.
+
+    It knows whatever is a parametrization: quantizers, INQ, learned bits, shared values, and codes that
+    :func:`attach_codes` has put in. What a schedule returns when it is finished, such as ``Inq.encode()``, is the same
+    mapping.
+
+    Raises:
+        ValueError: INQ has not frozen a parameter wholly; the message names it.
+    """
+    found = {}
+    for name, quantizer, latent in _parameter_quantizers(model):
+        try:
+            found[name] = quantizer.encode(latent.detach())
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return found
+
+
+def encode_weights(model: nn.Module) -> dict[str, StoredForm]:
+    """The stored form of every quantized weight, by layer name; :func:`encode_parameters` has the biases too.
+
+    Raises:
+        ValueError: as :func:`encode_parameters`.
+    """
+    return {
+        name.rpartition(".")[0]: codes
+        for name, codes in encode_parameters(model).items()
+        if name.rpartition(".")[2] == "weight"
+    }
 
 
 def stored_bits(model: nn.Module) -> int:
-    """Bits that the parameters of ``model`` take: quantized weights as codes and scales, everything else at 32 bits.
+    """Bits that the parameters of ``model`` take: quantized ones as codes and scales, everything else at 32 bits.
 
-    What a weight quantizer learns itself (a step size, levels) is part of its codes and not counted twice.
+    What a quantizer learns itself (a step size, levels) is part of its codes and not counted twice. A weight that
+    several layers hold is counted once, unless their quantizers make different codes of it. A tensor that INQ has
+    frozen in part is counted as float.
     """
-    coded = {id(p) for _, quantizer, latent in weight_quantizers(model) for p in (latent, *quantizer.parameters())}
-    rest = sum(p.numel() for p in model.parameters() if id(p) not in coded)
-    return 32 * rest + sum(codes.nbits for codes in encode_weights(model).values())
+    coded, owned = 0, set[int]()
+    seen = set[tuple[int, bytes, bytes]]()
+    for _, quantizer, latent in _parameter_quantizers(model):
+        if not quantizer.complete:
+            continue
+        owned |= {id(parameter) for parameter in (latent, *quantizer.parameters())}
+        codes = quantizer.encode(latent.detach())
+        content = id(latent), codes.packed(), codes.decode().cpu().numpy().tobytes()
+        coded += 0 if content in seen else codes.nbits
+        seen.add(content)
+    return 32 * sum(p.numel() for p in model.parameters() if id(p) not in owned) + coded
+
+
+def stored_state(model: nn.Module) -> dict[str, Tensor | StoredForm]:
+    """What a file stores of ``model``: its ``state_dict`` with codes in place of the parametrized parameters.
+
+    Parametrizations that are no quantizers are computed: their parameters are tensors.
+
+    Raises:
+        ValueError: as :func:`encode_parameters`.
+    """
+    state: dict[str, Tensor | StoredForm] = {}
+    codes = encode_parameters(model)
+    for name, value in model.state_dict().items():
+        place, mark, inside = f".{name}".partition(".parametrizations.")
+        if not mark:
+            state[name] = value
+            continue
+        kind = inside.partition(".")[0]
+        plain = f"{place}.{kind}"[1:]
+        if plain not in state:
+            state[plain] = codes[plain] if plain in codes else getattr(model.get_submodule(place[1:]), kind).detach()
+    return state
+
+
+def parametrization_of(layer: nn.Module, kind: str = "weight") -> parametrize.ParametrizationList:
+    """The parametrization of the parameter ``kind`` of ``layer``: its modules in order, and ``original``.
+
+    Raises:
+        ValueError: the parameter has none.
+    """
+    if not parametrize.is_parametrized(layer, kind):
+        raise ValueError(f"the {kind} is not parametrized")
+    return cast(parametrize.ParametrizationList, cast(nn.ModuleDict, layer.parametrizations)[kind])
+
+
+class KeptCodes(Quantizer):
+    """Parametrization of :func:`attach_codes`: the parameter is what its codes stand for, and stays so.
+
+    It belongs to the tensor whose codes it holds: what comes in counts only by its shape, and gets no gradient. A
+    ``state_dict`` with other values is refused, as it would bring no codes: attach those instead.
+    """
+
+    def __init__(self, codes: StoredForm):
+        super().__init__()
+        self.codes = codes
+        self.decoded: Tensor
+        self.register_buffer("decoded", codes.decode())
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._check(x)
+        return self.decoded
+
+    def encode(self, x: Tensor) -> StoredForm:
+        self._check(x)
+        return self.codes
+
+    def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing, unexpected, errors):
+        given = state_dict.get(f"{prefix}decoded", self.decoded)
+        if given.shape != self.decoded.shape or not torch.equal(given.to(self.decoded), self.decoded):
+            errors.append(f"{prefix}decoded is not what the attached codes stand for: use attach_codes")
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
+
+    def _check(self, x: Tensor) -> None:
+        if x.shape != self.codes.shape:
+            raise ValueError(f"x has shape {tuple(x.shape)}; these codes are those of {tuple(self.codes.shape)}")
+
+
+def attach_codes(model: nn.Module, codes: Mapping[str, StoredForm]) -> nn.Module:
+    """Put codes into plain parameters of ``model``, in place, so that everything that reads codes finds them.
+
+    ::
+
+        codes = inq.encode()
+        attach_codes(inq.finish(), codes)  # stored_bits, stored_state and to_integers now see INQ's codes
+
+    Args:
+        codes: by parameter name, such as ``0.weight``; for weights and biases of linear and convolution layers.
+    Returns:
+        ``model``: each parameter is the decoded one and is trained no more. Layers that hold the same parameter all
+        get its codes.
+    Raises:
+        ValueError: ``model`` has no such parameter in such a layer, it is parametrized already, or it has another
+            shape. Nothing has changed then.
+    """
+    layers = weight_layers(model)
+    places = {
+        (f"{name}.{kind}" if name else kind): (layer, kind)
+        for name, layer in layers.items()
+        for kind in layer._parameters
+    }
+    chosen = {}
+    for name, form in codes.items():
+        if name not in places:
+            raise ValueError(
+                f"codes name {name!r}, which is no plain weight or bias of a layer; there are {list(places)}"
+            )
+        parameter = getattr(*places[name])
+        if parameter is None or parameter.shape != form.shape:
+            shape = None if parameter is None else tuple(parameter.shape)
+            raise ValueError(f"{name} has shape {shape} in model, its codes {tuple(form.shape)}")
+        chosen[id(parameter)] = form
+    for layer, kind in places.values():
+        parameter = getattr(layer, kind)
+        if id(parameter) in chosen:
+            kept = KeptCodes(chosen[id(parameter)]).to(parameter)
+            parametrize.register_parametrization(layer, kind, kept)
+            parametrization_of(layer, kind).original.requires_grad_(False)
+    return model
+
+
+def remove_quantizer(layer: nn.Module, kind: str = "weight") -> None:
+    """Make a parametrized parameter of ``layer`` a plain one, which holds what it computes now.
+
+    ``parametrize.remove_parametrizations`` takes the attribute off the class of ``layer``, which deep copies of it
+    share: they would lose theirs. Here ``layer`` gets a class of its own first.
+
+    Args:
+        kind: "weight" or "bias".
+    """
+    shared = type(layer)
+    content = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
+    layer.__class__ = type(shared.__name__, shared.__bases__, content)
+    parametrize.remove_parametrizations(layer, kind, leave_parametrized=True)

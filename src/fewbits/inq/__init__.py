@@ -1,17 +1,15 @@
 """Incremental Network Quantization: weights become powers of two, a part at a time."""
 
-from fewbits.inq.schedule import (
-    ALEXNET,
-    GOOGLENET,
+from fewbits.inq.codebook import (
     MAX_BITS,
-    Inq,
     InqQuantizer,
-    PartlyFrozen,
-    halving,
+    encode_frozen,
+    exponent_of,
     largest_exponent,
     least_error_exponent,
     lowest_exponent,
 )
+from fewbits.inq.schedule import ALEXNET, GOOGLENET, Inq, PartlyFrozen, halving
 
 __all__ = [
     "ALEXNET",
@@ -20,6 +18,8 @@ __all__ = [
     "Inq",
     "InqQuantizer",
     "PartlyFrozen",
+    "encode_frozen",
+    "exponent_of",
     "halving",
     "largest_exponent",
     "least_error_exponent",

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from fewbits.core import container
-from fewbits.core.quantizer import weight_layers
+from fewbits.core.quantizer import LinearOrConv, weight_layers
 from fewbits.training import restore
 from fewbits.vector.shared_weights import SharedWeights, share_weights
 
@@ -35,7 +35,7 @@ class DeepCompression:
         self.model = model
         self.masks = {name: torch.ones_like(layer.weight, dtype=torch.bool) for name, layer in self._layers().items()}
 
-    def _layers(self) -> dict[str, nn.Module]:
+    def _layers(self) -> dict[str, LinearOrConv]:
         return weight_layers(self.model)
 
     @torch.no_grad()

@@ -11,28 +11,17 @@ by its shape. So the latent weight gets no gradient, and quantizing twice change
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from fewbits.core import packing
 from fewbits.core.checks import check_finite
 from fewbits.core.codes import Codes
-from fewbits.core.quantizer import Quantizer, weight_layers
+from fewbits.core.packing import index_bits
+from fewbits.core.quantizer import Quantizer, parametrization_of, weight_layers
+from fewbits.core.vector_codes import VectorCodes, look_up
 from fewbits.vector.clustering import assign, kmeans
-
-
-def index_bits(k: int) -> int:
-    """Bits of an index into a table of ``k`` entries, ``ceil(log2 k)``, but at least 1.
-
-    Raises:
-        ValueError: ``k`` < 1.
-    """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    return max((k - 1).bit_length(), 1)
 
 
 class SharedWeights(Quantizer):
@@ -57,20 +46,25 @@ class SharedWeights(Quantizer):
             raise ValueError(f"k must be at least 2, got {k}")
         device, x = x.device, x.detach().cpu()  # clustering is NumPy's and numba's work
         alive = x != 0
-        self.zeros = int(not alive.all())  # entries of the codebook that stand for pruned weights: 0 or 1
+        zeros = int(not alive.all())
         codes = torch.zeros(x.shape, dtype=torch.int32)
         centroids = x.new_empty(0)
         if alive.any():
-            found = kmeans(x[alive], k - self.zeros, init, seed)
-            codes[alive] = (assign(x[alive], found) + self.zeros).int()
+            found = kmeans(x[alive], k - zeros, init, seed)
+            codes[alive] = (assign(x[alive], found) + zeros).int()
             centroids = found.to(x.dtype)
         self.centroids = nn.Parameter(centroids)
+        self.codes: Tensor
         self.register_buffer("codes", codes)
+        # Entries of the codebook that stand for pruned weights, 0 or 1. The codes mean nothing without it, so it
+        # belongs to the state_dict with them.
+        self.zeros: Tensor
+        self.register_buffer("zeros", torch.tensor(zeros))
         self.to(device)
 
     def codebook(self) -> Tensor:
         """(at most k,): 0 first if there are pruned weights, then the centroids."""
-        return torch.cat([self.centroids.new_zeros(self.zeros), self.centroids])
+        return torch.cat([self.centroids.new_zeros(int(self.zeros)), self.centroids])
 
     def forward(self, x: Tensor) -> Tensor:
         """The shared values, in the shape of ``x``, which must be that of the tensor that was clustered."""
@@ -84,37 +78,7 @@ class SharedWeights(Quantizer):
         return Codes(self.codes, index_bits(len(levels)), levels.new_ones(()), levels=levels.clone(), signed=False)
 
     def extra_repr(self) -> str:
-        return f"{self.zeros + len(self.centroids)} values for {self.codes.numel()} weights"
-
-
-@dataclass(frozen=True)
-class VectorCodes:
-    """A tensor stored as indices into codebooks of sub-vectors: what :class:`ProductQuantizer` encodes to.
-
-    Attributes:
-        values: (rows, groups) integers.
-        bits: of one index.
-        codebooks: (1, k, d) if all groups share one, or (groups, k, d).
-        shape: of the tensor; a row of ``groups * d`` elements may end in filler, which is dropped.
-    """
-
-    values: Tensor
-    bits: int
-    codebooks: Tensor
-    shape: torch.Size
-
-    def decode(self) -> Tensor:
-        """The real tensor, in the dtype of the codebooks."""
-        return _look_up(self.codebooks, self.values, self.shape)
-
-    def packed(self) -> bytes:
-        """The indices alone as a bit stream, row by row."""
-        return packing.pack(self.values, self.bits)
-
-    @property
-    def nbits(self) -> int:
-        """Bits to store: the indices, and 32 for every number of the codebooks."""
-        return self.bits * self.values.numel() + 32 * self.codebooks.numel()
+        return f"{int(self.zeros) + len(self.centroids)} values for {self.codes.numel()} weights"
 
 
 class ProductQuantizer(Quantizer):
@@ -149,6 +113,7 @@ class ProductQuantizer(Quantizer):
         found = [_cluster_vectors(group, k, seed) for group in groups]
         self.codebooks = nn.Parameter(torch.stack([codebook for codebook, _ in found]))
         codes = found[0][1].view(len(rows), -1) if shared else torch.stack([index for _, index in found], dim=1)
+        self.codes: Tensor
         self.register_buffer("codes", codes.int())
         self.shape = x.shape
         self.to(x.device)
@@ -156,7 +121,7 @@ class ProductQuantizer(Quantizer):
     def forward(self, x: Tensor) -> Tensor:
         """The shared values, in the shape of ``x``, which must be that of the tensor that was clustered."""
         _check_shape(x, self.shape)
-        return _look_up(self.codebooks, self.codes, self.shape)
+        return look_up(self.codebooks, self.codes, self.shape)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> VectorCodes:
@@ -188,19 +153,13 @@ def share_weights(model: nn.Module, make: Callable[[str, Tensor], Quantizer]) ->
     for name, layer in layers.items():
         parametrize.register_parametrization(layer, "weight", make(name, layer.weight.detach()))
         # It has no gradient; without this an optimizer's weight decay would still be given it.
-        layer.parametrizations.weight.original.requires_grad_(False)
+        parametrization_of(layer).original.requires_grad_(False)
     return model
 
 
 def _check_shape(x: Tensor, shape: torch.Size) -> None:
     if x.shape != shape:
         raise ValueError(f"x has shape {tuple(x.shape)}; this quantizer was made for {tuple(shape)}")
-
-
-def _look_up(codebooks: Tensor, codes: Tensor, shape: torch.Size) -> Tensor:
-    group = torch.arange(codes.shape[1], device=codes.device) if len(codebooks) > 1 else 0
-    rows = codebooks[group, codes.long()].flatten(1)
-    return rows[:, : shape[1:].numel()].reshape(shape)
 
 
 def _cluster_vectors(vectors: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor]:
