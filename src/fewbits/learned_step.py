@@ -15,6 +15,24 @@ from fewbits.uniform import integer_range, symmetric_scale
 LEAST_STEP = 2.0**-20
 
 
+def lsq_codes(x: Tensor, step: Tensor, q_min: int, q_max: int) -> Tensor:
+    """Codes of ``x`` on the grid of ``step`` > 0: integers in its dtype, differentiable.
+
+    Source: esser2020 Eq. 1; esser2020 Eq. 3; esser2020 Eq. 5; book eq-lsq
+    """
+    # esser2020 Eq. 1; autograd turns this line into esser2020 Eq. 3 and esser2020 Eq. 5
+    return round_ste((x / step).clamp(q_min, q_max))
+
+
+def lsq_values(x: Tensor, step: Tensor, q_min: int, q_max: int) -> Tensor:
+    """The numbers that the codes of ``x`` stand for, differentiable in ``x`` and ``step``.
+
+    Source: esser2020 Eq. 2; book eq-lsq
+    """
+    # esser2020 Eq. 2
+    return lsq_codes(x, step, q_min, q_max) * step + 0.0  # + 0.0: integers have one zero
+
+
 class LSQ(Quantizer):
     """Even grid ``s * round(clip(v / s, -Q_N, Q_P))`` with one learned step s per tensor.
 
@@ -62,14 +80,12 @@ class LSQ(Quantizer):
         batch = 1 if self.signed or x.dim() == 0 else len(x)
         return 1 / math.sqrt(x.numel() // batch * self.q_max)  # esser2020 Sec. 2.2
 
-    def _codes(self, x: Tensor, step: Tensor) -> Tensor:
-        """Integers in the dtype of ``x``, with a straight-through gradient."""
+    def _positive(self, step: Tensor) -> Tensor:
         if not (torch.isfinite(step) and step > 0):
             raise ValueError(
                 f"step_size must be positive and finite, got {step.item()}; call keep_positive in training"
             )
-        # esser2020 Eq. 1; autograd turns this line into esser2020 Eq. 3 and esser2020 Eq. 5
-        return round_ste((x / step).clamp(self.q_min, self.q_max))
+        return step
 
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_float(x))
@@ -79,9 +95,7 @@ class LSQ(Quantizer):
         if self.scale_gradient:
             factor = self.gradient_scale(x)
             step = round_backward(step, lambda gradient: factor * gradient)
-        step = step.to(x.dtype)
-        # esser2020 Eq. 2
-        return self._codes(x, step) * step + 0.0  # + 0.0: integers have one zero
+        return lsq_values(x, self._positive(step.to(x.dtype)), self.q_min, self.q_max)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
@@ -89,7 +103,8 @@ class LSQ(Quantizer):
             raise ValueError("step_size has not started: call the quantizer, or fit, before encode")
         x = working_precision(check_finite(x))
         step = self.step_size.detach().to(x.dtype, copy=True)  # training must not change what is stored
-        return Codes(self._codes(x, step).to(torch.int32), self.bits, step, signed=self.signed)
+        codes = lsq_codes(x, self._positive(step), self.q_min, self.q_max)
+        return Codes(codes.to(torch.int32), self.bits, step, signed=self.signed)
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, {'signed' if self.signed else 'unsigned'}, scale_gradient={self.scale_gradient}"

@@ -202,15 +202,29 @@ def exact_ternary(x: Tensor, channel_axis: int | None = None, power_of_two: bool
     # Sums and squares of magnitudes below 2 neither overflow nor vanish; dividing by a power of two is exact.
     unit = power_below(rows.amax(1, keepdim=True))
     unit = torch.where(unit > 0, unit, 1.0)
-    magnitude = _descending(rows / unit)
-    count = torch.arange(1, magnitude.shape[1] + 1, dtype=torch.float64, device=x.device)
-    total = magnitude.cumsum(1)
-    scale = nearest_power(total / count) if power_of_two else total / count
-    best = (scale * (2 * total - count * scale)).argmax(1, keepdim=True)  # yin2016 Sec. 2; li2016 Eq. 6
-    scale = (unit * scale.gather(1, best)).squeeze(1).to(x.dtype).reshape(check_channel_axis(x, channel_axis))
+    scale = unit * least_error_scale(_descending(rows / unit), power_of_two)
+    scale = scale.squeeze(1).to(x.dtype).reshape(check_channel_axis(x, channel_axis))
     # At the optimum every weight has its nearest code, so half the scale is the threshold.
     codes = (x.sign() * (x.abs() > check_finite(scale, "the scale of x") / 2)).to(torch.int8)
     return codes, scale
+
+
+def least_error_scale(magnitudes: Tensor, power_of_two: bool = False) -> Tensor:
+    """The scale of the best ternary codes for sorted magnitudes.
+
+    Args:
+        magnitudes: (…, n), >= 0, along the last axis sorted from the largest to the smallest.
+        power_of_two: allow only powers of two as scales.
+    Returns:
+        (…, 1), in the dtype of ``magnitudes``.
+    Source: yin2016 Sec. 2; li2016 Eq. 6 (the problem); book eq-ternary-error
+    """
+    total = magnitudes.cumsum(-1)  # S_1, S_2, …, S_n
+    count = torch.arange(1, magnitudes.shape[-1] + 1).to(magnitudes)
+    scale = nearest_power(total / count) if power_of_two else total / count
+    gain = scale * (2 * total - count * scale)  # S_k² / k where the scale is S_k / k
+    best = gain.argmax(-1, keepdim=True)  # yin2016 Sec. 2; li2016 Eq. 6
+    return scale.take_along_dim(best, -1)
 
 
 def _descending(rows: Tensor) -> Tensor:

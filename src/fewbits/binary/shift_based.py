@@ -149,16 +149,29 @@ class ShiftAdaMax(Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, **group)
+                    self._move(parameter, parameter.grad, **group)
         return loss
 
-    def _move(self, parameter: Tensor, *, lr: float, betas: tuple[float, float], eps: float, **_) -> None:
+    def _move(
+        self, parameter: Tensor, gradient: Tensor, *, lr: float, betas: tuple[float, float], eps: float, **_
+    ) -> None:
         state = self.state[parameter]
         if not state:
             state.update(step=0, m=torch.zeros_like(parameter), v=torch.zeros_like(parameter))
         state["step"] += 1
-        m, v, (beta1, beta2) = state["m"], state["v"], betas
-        m += (1 - beta1) * (parameter.grad - m)
-        torch.maximum(v - (1 - beta2) * v, parameter.grad.abs() + eps, out=v)  # courbariaux2016 Alg. 4
-        rate = ap2(torch.tensor(lr / (1 - beta1 ** state["step"]), dtype=torch.float64)).item()
-        parameter -= rate * (m / ap2(v))  # courbariaux2016 Alg. 4
+        rate = lr / (1 - betas[0] ** state["step"])
+        parameter -= adamax_move(gradient, state["m"], state["v"], rate, *betas, eps)
+
+
+def adamax_move(gradient: Tensor, m: Tensor, v: Tensor, rate: float, beta1: float, beta2: float, eps: float) -> Tensor:
+    """What one step of :class:`ShiftAdaMax` subtracts from a parameter .
+
+    Args:
+        gradient, m, v: of one shape; the running mean m and the recent maximum v are brought up to date in place.
+        rate: the learning rate divided by ``1 - beta1^t``.
+    Source: courbariaux2016 Alg. 4
+    """
+    m += (1 - beta1) * (gradient - m)
+    torch.maximum(v - (1 - beta2) * v, gradient.abs() + eps, out=v)  # courbariaux2016 Alg. 4
+    step = ap2(torch.tensor(rate, dtype=torch.float64)).item()
+    return step * (m / ap2(v))  # courbariaux2016 Alg. 4

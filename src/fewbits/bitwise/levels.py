@@ -21,12 +21,13 @@ def naive(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
         (M, N) int32: bits in which the rows differ.
     """
     out = np.empty((len(inputs), len(weights)), np.int32)
-    _naive(out, inputs, weights)
+    count_naive(out, inputs, weights)
     return out
 
 
 @njit(cache=True)
-def _naive(out, inputs, weights):
+def count_naive(out, inputs, weights):
+    """Fill ``out`` (M, N) with the number of bits in which each input row and each weight row differ."""
     for m in range(inputs.shape[0]):
         for n in range(weights.shape[0]):
             count = np.uint64(0)

@@ -78,8 +78,25 @@ def fill_offsets(words, first, offsets, pairs):
 
 
 @njit(cache=True, inline="always")
-def _three(lanes, at, t0, t1, t2):
+def three_lookups(lanes, at, t0, t1, t2):
+    """The sum of three look-ups for 32 weight rows: bytes that hold one count in each half."""
     return lookup(t0, load(lanes, at)) + lookup(t1, load(lanes, at + 64)) + lookup(t2, load(lanes, at + 128))
+
+
+@njit(cache=True, inline="always")
+def count_pair(lanes, at, tables, offsets, p, a0, b0, a1, b1):
+    """Add three look-ups of a pair of inputs to the counters of 64 weight rows, a0 and b0 for the first 32 of them.
+
+    Args:
+        lanes: nibbles of 64 rows from ``at``. offsets: of the pair from ``p``.
+        a0, a1: counters of both inputs, the second one's 16-fold; b0, b1: of the second input.
+    """
+    t0 = load_table(tables, offsets, p)
+    t1 = load_table(tables, offsets, p + 1)
+    t2 = load_table(tables, offsets, p + 2)
+    s0 = three_lookups(lanes, at, t0, t1, t2)
+    s1 = three_lookups(lanes, at + 32, t0, t1, t2)
+    return a0 + s0, b0 + high_nibbles(s0), a1 + s1, b1 + high_nibbles(s1)
 
 
 @njit(cache=True, nogil=True)
@@ -94,26 +111,8 @@ def count_block(lanes, at, offsets, p, q, groups, tables, sums, s):
     a0, a1, a2, a3 = zero(), zero(), zero(), zero()
     b0, b1, b2, b3 = zero(), zero(), zero(), zero()
     for _ in range(groups // STEP):
-        t0, t1, t2 = (
-            load_table(tables, offsets, p),
-            load_table(tables, offsets, p + 1),
-            load_table(tables, offsets, p + 2),
-        )
-        s0, s1 = _three(lanes, at, t0, t1, t2), _three(lanes, at + 32, t0, t1, t2)
-        a0 += s0
-        b0 += high_nibbles(s0)
-        a1 += s1
-        b1 += high_nibbles(s1)
-        t0, t1, t2 = (
-            load_table(tables, offsets, q),
-            load_table(tables, offsets, q + 1),
-            load_table(tables, offsets, q + 2),
-        )
-        s2, s3 = _three(lanes, at, t0, t1, t2), _three(lanes, at + 32, t0, t1, t2)
-        a2 += s2
-        b2 += high_nibbles(s2)
-        a3 += s3
-        b3 += high_nibbles(s3)
+        a0, b0, a1, b1 = count_pair(lanes, at, tables, offsets, p, a0, b0, a1, b1)
+        a2, b2, a3, b3 = count_pair(lanes, at, tables, offsets, q, a2, b2, a3, b3)
         at, p, q = at + STEP * LANES, p + STEP, q + STEP
     add_bytes(sums, s, a0 - times16(b0))
     add_bytes(sums, s + 32, a1 - times16(b1))

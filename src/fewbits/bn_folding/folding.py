@@ -60,11 +60,24 @@ def fold_batch_norm(layer: nn.Module, bn: nn.Module) -> nn.Module:
         raise ValueError(f"layer has {layer.weight.shape[0]} output channels, bn has {bn.num_features}")
     scale, shift = bn_scale_shift(bn)
     folded = copy.deepcopy(layer)
-    weight = layer.weight.detach() * per_channel(scale, layer.weight.dim())
-    bias = shift if layer.bias is None else layer.bias.detach() * scale + shift
+    bias = None if layer.bias is None else layer.bias.detach()
+    weight, bias = folded_parameters(layer.weight.detach(), bias, scale, shift)
     folded.weight = nn.Parameter(weight.to(layer.weight))
     folded.bias = nn.Parameter(bias.to(layer.weight))
     return folded
+
+
+def folded_parameters(weight: Tensor, bias: Tensor | None, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the folded layer.
+
+    Args:
+        weight: (C, …), output channels first; bias: (C,) or None.
+        scale, shift: (C,), from :func:`bn_scale_shift`.
+    Source: jacob2018 Eq. 14; jacob2018 Sec. 3.2 (bias); book eq-bn-folding
+    """
+    new_weight = weight * per_channel(scale, weight.dim())  # jacob2018 Eq. 14
+    new_bias = shift if bias is None else bias * scale + shift  # jacob2018 Sec. 3.2
+    return new_weight, new_bias
 
 
 def fold_model(model: nn.Module) -> nn.Module:

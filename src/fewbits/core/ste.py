@@ -51,16 +51,10 @@ class _Sign(Function):
 class _FakeQuantize(Function):
     @staticmethod
     def forward(ctx, x, scale, zero_point, q_min, q_max):
-        y = torch.div(x, scale).round_()  # jacob2018 Eq. 12
-        if zero_point is not None:
-            y.add_(zero_point)
-        clipped = y.clamp(q_min, q_max)
+        codes, unclipped = grid_codes(x, scale, zero_point, q_min, q_max)
         if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(clipped == y)
-        if zero_point is not None:
-            return clipped.sub_(zero_point).mul_(scale)
-        # 0 + clipped * scale: integers have one zero, so -0.0 must become 0.0.
-        return torch.addcmul(clipped.new_zeros(()), clipped, scale, out=clipped)
+            ctx.save_for_backward(codes == unclipped)
+        return grid_values(codes, scale, zero_point)
 
     @staticmethod
     def backward(ctx, grad):
@@ -68,7 +62,9 @@ class _FakeQuantize(Function):
         return grad.where(inside, grad.new_zeros(())), None, None, None, None  # book eq-ste
 
 
-class _RoundBackward(Function):
+class RoundBackward(Function):
+    """What :func:`round_backward` applies."""
+
     @staticmethod
     def forward(ctx, x, rule):
         ctx.rule = rule
@@ -123,7 +119,27 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor | None, q_min: in
         q_min, q_max: least and greatest integer.
     Source: jacob2018 Eq. 12; bengio2013 (gradient); book eq-uniform; book eq-ste
     """
-    return _FakeQuantize.apply(x, scale, zero_point, q_min, q_max)
+    return _FakeQuantize.apply(x, scale, 0 if zero_point is None else zero_point, q_min, q_max)
+
+
+def grid_codes(x: Tensor, scale: Tensor, zero_point: Tensor | int, q_min: int, q_max: int) -> tuple[Tensor, Tensor]:
+    """The codes of ``x`` and what they were before clipping, both integers in the dtype of ``x``, two new tensors.
+
+    Arguments as in :func:`fake_quantize`, with 0 for no zero point. No code is -0.0: integers have
+    one zero, and adding 0 to -0.0 gives 0.0.
+
+    Source: jacob2018 Eq. 12; book eq-uniform
+    """
+    unclipped = (x / scale).round_().add_(zero_point)  # jacob2018 Eq. 12
+    return unclipped.clamp(q_min, q_max), unclipped
+
+
+def grid_values(codes: Tensor, scale: Tensor, zero_point: Tensor | int) -> Tensor:
+    """The numbers that ``codes`` stand for, written over them.
+
+    Source: jacob2018 Eq. 1; book eq-uniform
+    """
+    return codes.sub_(zero_point).mul_(scale)  # jacob2018 Eq. 1
 
 
 def round_backward(x: Tensor, rule: Callable[[Tensor], Tensor]) -> Tensor:
@@ -132,4 +148,4 @@ def round_backward(x: Tensor, rule: Callable[[Tensor], Tensor]) -> Tensor:
     Args:
         rule: of the gradient, which has the shape and dtype of ``x``; its result may have another dtype.
     """
-    return _RoundBackward.apply(x, rule)
+    return RoundBackward.apply(x, rule)

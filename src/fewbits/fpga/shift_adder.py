@@ -39,6 +39,17 @@ def shift_of(code: int, n1: int = 0, bits: int = 5) -> tuple[int, int] | None:
     return (sign, -(lowest_exponent(n1, bits) + e - 1)) if e else None
 
 
+def signed_shift(x: int, sign: int, n: int) -> int:
+    """``x`` shifted right by n places and then negated if ``sign`` is 1: the shifter and the negation of the circuit.
+
+    The result has as many bits as it needs.
+
+    Source: yokota2024 Sec. 2.2; own (rounding down, and its order); book eq-fpga-field
+    """
+    shifted = x >> n if n >= 0 else x << -n  # >> rounds down, as a circuit's arithmetic shift does
+    return -shifted if sign else shifted  # yokota2024 Sec. 2.2
+
+
 def product(x: int, code: int, n1: int = 0, *, bits: int = 5, overflow: str = "wrap", width: int = 32) -> int:
     """One product, as it goes into the adder: x shifted, then negated if the weight is negative.
 
@@ -55,9 +66,7 @@ def product(x: int, code: int, n1: int = 0, *, bits: int = 5, overflow: str = "w
     field = shift_of(int(code), n1, bits)
     if field is None:
         return 0
-    sign, n = field
-    shifted = int(x) >> n if n >= 0 else int(x) << -n  # Python's >> rounds down, as a circuit's arithmetic shift does
-    term = -shifted if sign else shifted
+    term = signed_shift(int(x), *field)
     return _wrap(term, width) if overflow == "wrap" else term
 
 

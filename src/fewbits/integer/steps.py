@@ -68,11 +68,12 @@ class Requantizer:
     def __call__(self, total: Tensor) -> Tensor:
         multiplier, shift = self.multiplier, self.shift
         if multiplier.dim():
-            multiplier, shift = (per_channel(values, total.dim(), 1) for values in (multiplier, shift))
-        scaled = requantize(total, multiplier, shift, self.rounding)
-        return self.saturate(scaled)
+            multiplier = per_channel(multiplier, total.dim(), 1)
+            shift = per_channel(shift, total.dim(), 1)
+        return self.saturate(requantize(total, multiplier, shift, self.rounding))
 
     def saturate(self, scaled: Tensor) -> Tensor:
+        """Integers in steps of the output, int32, to codes: add the zero point, clip."""
         codes = (scaled + self.zero_point).clamp(self.q_min, self.q_max)  # jacob2018 Eq. 4
         return codes.to(torch.int8 if self.q_min < 0 else torch.uint8)
 
@@ -126,9 +127,10 @@ class Layer:
         centred = x.to(torch.int32) - self.zero_point  # jacob2018 Eq. 4
         weight = self.weight.to(torch.int32)
         if self.geometry is None:
-            return (F.linear(centred, weight) << self.bias_fraction) + self.bias  # jacob2018 Eq. 10; jacob2018 Eq. 11
-        # jacob2018 Eq. 10; jacob2018 Eq. 11
-        return (F.conv2d(centred, weight, **self.geometry) << self.bias_fraction) + self.bias.reshape(-1, 1, 1)
+            sums, bias = F.linear(centred, weight), self.bias
+        else:
+            sums, bias = F.conv2d(centred, weight, **self.geometry), self.bias.reshape(-1, 1, 1)
+        return (sums << self.bias_fraction) + bias  # jacob2018 Eq. 10; jacob2018 Eq. 11
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.output(self.accumulate(x))

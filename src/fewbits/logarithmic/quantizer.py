@@ -24,8 +24,8 @@ from fewbits.core.ste import round_backward, straight_through
 STEPS = {"2": 1, "sqrt2": 2}  # per octave
 # Where the mantissa in [½, 1) crosses from one rounded logarithm to the next: 2^(-½) for base 2, 2^(-¾) and 2^(-¼) for
 # base √2. Irrational, so there are no ties; the float64 just above, so that ">=" decides right for every float64.
-_BORDERS = {"2": (0.5**0.5,), "sqrt2": (math.nextafter(0.5**0.75, 1), math.nextafter(0.5**0.25, 1))}
-_NO_EXPONENT = -(2**20)
+BORDERS = {"2": (0.5**0.5,), "sqrt2": (math.nextafter(0.5**0.75, 1), math.nextafter(0.5**0.25, 1))}
+NO_EXPONENT = -(2**20)
 
 
 def log_round(x: Tensor, base: str = "2") -> Tensor:
@@ -41,9 +41,9 @@ def log_round(x: Tensor, base: str = "2") -> Tensor:
     mantissa, exponent = torch.frexp(x)
     mantissa = mantissa.abs().double()  # in float32 the borders would be rounded
     power = STEPS[base] * (exponent - 1)
-    for border in _BORDERS[base]:
+    for border in BORDERS[base]:
         power += mantissa >= border
-    return power.masked_fill_(x == 0, _NO_EXPONENT)
+    return power.masked_fill_(x == 0, NO_EXPONENT)
 
 
 def powers_of(base: str, exponents: range) -> Tensor:

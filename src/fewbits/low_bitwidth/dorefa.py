@@ -57,8 +57,8 @@ class DoReFaWeights(Quantizer):
         if self.bits == 1:
             sign = torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
             return straight_through(x, sign * mean_magnitude(x.detach(), None))  # zhou2016dorefa Sec. 2.3
-        squashed = _squash(x)  # zhou2016dorefa Sec. 2.3
-        index, scale = _index_and_scale(squashed.detach(), self.bits)
+        squashed = squash(x)  # zhou2016dorefa Sec. 2.3
+        index, scale = index_and_scale(squashed.detach(), self.bits)
         return straight_through(squashed, (2 * index - (2**self.bits - 1)) * scale)
 
     @torch.no_grad()
@@ -66,25 +66,33 @@ class DoReFaWeights(Quantizer):
         x = working_precision(check_finite(x))
         if self.bits == 1:
             return sign_codes(x, mean_magnitude(x, None))
-        index, scale = _index_and_scale(_squash(x), self.bits)
+        index, scale = index_and_scale(squash(x), self.bits)
         return Codes(index.to(torch.int32), self.bits, scale, levels=odd_levels(self.bits).to(x.device), signed=False)
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}"
 
 
-def _squash(x: Tensor) -> Tensor:
-    """``tanh(x) / max|tanh(x)|``, in [-1, 1]; 0 where all of ``x`` is 0."""
+def squash(x: Tensor) -> Tensor:
+    """``tanh(x) / max|tanh(x)|``, in [-1, 1]; 0 where all of ``x`` is 0.
+
+    Source: zhou2016dorefa Sec. 2.3
+    """
     y = x.tanh()
     largest = y.abs().amax()
-    return y / torch.where(largest > 0, largest, 1.0)
+    return y / torch.where(largest > 0, largest, 1.0)  # zhou2016dorefa Sec. 2.3
 
 
-def _index_and_scale(unit: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Of the 2^bits values in [-1, 1] the nearest to each number: its index 0 … n, and 1/n."""
+def index_and_scale(unit: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Of the 2^bits values in [-1, 1] the nearest to each number: its index 0 … n, and 1/n.
+
+    Args:
+        unit: any shape, in [-1, 1].
+    Source: zhou2016dorefa Sec. 2.2; book eq-low-bitwidth-qk
+    """
     n = 2**bits - 1
     index = torch.round(n * (unit / 2 + 0.5)).clamp_(0, n)  # zhou2016dorefa Sec. 2.2
-    return index, torch.ones((), dtype=unit.dtype, device=unit.device) / n
+    return index, unit.new_ones(()) / n
 
 
 class DoReFaActivation(Quantizer):

@@ -7,6 +7,7 @@ same on light and dark pages.
 
 from fewbits.plots.methods import accuracy_of_methods, error_accuracy_bytes
 from fewbits.plots.results import accuracy_by_bits, claims_at_a_glance
+from fewbits.plots.source import show_source
 from fewbits.plots.tensors import before_after, staircase, weight_histogram
 from fewbits.plots.theme import COLORS, MARKERS, VERDICT_COLORS, contrast, text_color, use_theme
 
@@ -20,6 +21,7 @@ __all__ = [
     "claims_at_a_glance",
     "contrast",
     "error_accuracy_bytes",
+    "show_source",
     "staircase",
     "text_color",
     "use_theme",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fewbits.core.checks import check_bits, check_channel_axis, check_finite, check_float, working_precision
 from fewbits.core.codes import Codes
 from fewbits.core.quantizer import Quantizer, observe_activations, quantize_activations, quantize_weights
-from fewbits.core.ste import fake_quantize
+from fewbits.core.ste import fake_quantize, grid_codes
 from fewbits.uniform.calibration import max_range
 
 RangeOf = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -145,9 +145,10 @@ class UniformQuantizer(Quantizer):
     def encode(self, x: Tensor) -> Codes:
         x = working_precision(check_finite(x))
         scale, zero_point = self.scale_and_zero_point(x)
-        values = torch.round(x / scale) + (0 if zero_point is None else zero_point)  # jacob2018 Eq. 12
+        # jacob2018 Eq. 12
+        values, _ = grid_codes(x, scale, 0 if zero_point is None else zero_point, self.q_min, self.q_max)
         return Codes(
-            values.clamp(self.q_min, self.q_max).to(torch.int32),
+            values.to(torch.int32),
             self.bits,
             scale,
             None if zero_point is None else zero_point.to(torch.int32),

@@ -81,17 +81,31 @@ def lloyd(x: Tensor, centroids: Tensor, max_steps: int = 10_000) -> tuple[Tensor
     """
     values, counts = _distinct(x, 1)
     n, total = (np.concatenate([[0.0], np.cumsum(part)]) for part in (counts, counts * values))
-    centroids = centroids.double().numpy()
+    here = centroids.double().numpy()
     for step in range(max_steps):
-        # Elements up to a border, the border included, belong to the lower centroid: as in `assign`.
-        cuts = np.searchsorted(values, (centroids[:-1] + centroids[1:]) / 2, side="right")
-        edges = np.concatenate([[0], cuts, [len(values)]])
-        members, sums = np.diff(n[edges]), np.diff(total[edges])
-        moved = np.where(members > 0, sums / np.maximum(members, 1), centroids)
-        if np.array_equal(moved, centroids):
-            return torch.from_numpy(centroids), step
-        centroids = moved
-    return torch.from_numpy(centroids), max_steps
+        moved = lloyd_step(values, n, total, here)
+        if np.array_equal(moved, here):
+            return torch.from_numpy(here), step
+        here = moved
+    return torch.from_numpy(here), max_steps
+
+
+def lloyd_step(values: np.ndarray, counts: np.ndarray, sums: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """Where one step of :func:`lloyd` moves the centroids.
+
+    Args:
+        values: (n,) different numbers, ascending.
+        counts, sums: (n + 1,) how many elements the first 0 … n values stand for, and their sum.
+        centroids: (k,) ascending.
+    Returns:
+        (k,) float64.
+    Source: han2015 Eq. 2; book eq-vector-kmeans
+    """
+    borders = (centroids[:-1] + centroids[1:]) / 2
+    cuts = np.searchsorted(values, borders, side="right")  # a border belongs to the lower centroid
+    edges = np.concatenate([[0], cuts, [len(values)]])
+    members, total = np.diff(counts[edges]), np.diff(sums[edges])
+    return np.where(members > 0, total / np.maximum(members, 1), centroids)  # han2015 Eq. 2
 
 
 def kmeans(x: Tensor, k: int, init: str = "linear", seed: int = 0) -> Tensor:
@@ -149,7 +163,13 @@ def _distinct(x: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @numba.njit(cache=True)
-def _interval_error(sums, i, j):
+def interval_error(sums, i, j):
+    """Sum of squared distances of elements i … j - 1 to their mean, at least 0.
+
+    Args:
+        sums: (3, n + 1) running counts, sums and sums of squares of the sorted elements.
+    Source: own (textbook); book eq-vector-optimal
+    """
     weight = sums[0, j] - sums[0, i]
     total = sums[1, j] - sums[1, i]
     return max(sums[2, j] - sums[2, i] - total * total / weight, 0.0)
@@ -162,7 +182,7 @@ def _optimal_edges(sums, k):
     before = np.empty(n + 1)
     before[0] = 0.0
     for j in range(1, n + 1):
-        before[j] = _interval_error(sums, 0, j)
+        before[j] = interval_error(sums, 0, j)
     starts = np.zeros((k, n + 1), np.int32)
     stack = np.empty((128, 4), np.int64)
     for m in range(1, k):
@@ -176,7 +196,7 @@ def _optimal_edges(sums, k):
             j = (low + high) // 2
             best, start = np.inf, first
             for i in range(first, min(last, j - 1) + 1):
-                error = before[i] + _interval_error(sums, i, j)
+                error = before[i] + interval_error(sums, i, j)
                 if error < best:
                     best, start = error, i
             now[j] = best
