@@ -11,7 +11,6 @@ With ``--record`` the figures go to ``data/results/fpga_speed.csv``, which the c
 """
 
 import copy
-import os
 import sys
 import time
 
@@ -22,6 +21,7 @@ from numba import njit
 from turns import print_ratios
 
 from fewbits import evidence
+from fewbits.core.processors import usable_cores
 from fewbits.experiments.fpga.run import inq_network
 from fewbits.fpga.network import ShiftAdderNet
 from fewbits.inq import Inq
@@ -73,7 +73,7 @@ def main() -> None:
     additions = sum(layer["additions"] for layer in census.values()) // 32
     print(f"{IMAGES} images through 159,236 weights, {additions / 1e6:.1f} million shift-adds an image without zeros")
     tables = []
-    for threads in sorted({1, len(os.sched_getaffinity(0))}):
+    for threads in sorted({1, usable_cores()}):
         torch.set_num_threads(threads)
         steps = {
             "shift-adder": lambda threads=threads: net.run(integers, threads),

@@ -1,7 +1,8 @@
-"""Fixtures for tests of several files: the browser, of which a process can have only one, and folded networks."""
+"""Fixtures for tests of several files: the browser, of which a process can have only one, figures, folded networks."""
 
 from collections.abc import Callable, Iterator
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from browsing import launched
@@ -12,6 +13,7 @@ from fewbits.bn_folding import fold_model
 from fewbits.experiments.bn_folding.run import separable_net
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.nets import MLP, VGGSmall
+from fewbits.plots import use_theme
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +23,15 @@ def browser() -> Iterator[Browser]:
             yield browser
     except FileNotFoundError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def book_theme() -> Iterator[None]:
+    """Figures as a chapter draws them. Afterwards they are closed, and matplotlib's settings are what they were."""
+    with plt.rc_context():
+        use_theme()
+        yield
+        plt.close("all")
 
 
 FOLDED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {

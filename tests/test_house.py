@@ -1,6 +1,7 @@
 """The house is in order: pins agree, modules keep to their floors, pages and notebooks belong together."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -132,6 +133,63 @@ def test_every_module_can_be_imported_and_brings_in_nothing_from_above():
 def test_a_module_on_too_low_a_floor_is_noticed():
     done = imported_by_floors(("core", "low_bitwidth", "binary"))
     assert "AssertionError: floor 1 brings in ['binary']" in done.stderr
+
+
+# What a program may have set for itself. Libraries are imported first: what they set is their affair.
+GLOBAL_STATE = """
+import importlib, os, pkgutil, random, sys
+import matplotlib.pyplot, numba, numpy, pandas, scipy.stats, seaborn, sklearn, torch
+def state():
+    found = {f"matplotlib.{name}": str(value) for name, value in matplotlib.rcParams.items()}
+    found |= {f"numba.{name}": repr(getattr(numba.config, name)) for name in dir(numba.config)}
+    found |= {f"environment.{name}": value for name, value in os.environ.items()}
+    found |= {f"numpy.{name}": value for name, value in (numpy.geterr() | numpy.get_printoptions()).items()}
+    for name in ("axes_style", "plotting_context", "color_palette"):
+        found[f"seaborn.{name}"] = str(getattr(seaborn, name)())
+    for name in (
+        "get_num_threads", "get_num_interop_threads", "get_default_dtype", "get_float32_matmul_precision",
+        "is_grad_enabled", "are_deterministic_algorithms_enabled", "is_deterministic_algorithms_warn_only_enabled",
+        "is_autocast_enabled", "get_rng_state",
+    ):
+        found[f"torch.{name}"] = str(getattr(torch, name)())
+    found["torch.benchmark"] = torch.backends.cudnn.benchmark
+    return found | {"random": random.getstate(), "numpy random": str(numpy.random.get_state())}
+before = state()
+for name in sys.argv[1:]:
+    package = importlib.import_module(name)
+    for module in pkgutil.walk_packages(package.__path__, f"{name}."):
+        if module.name not in {scripts!r}:
+            importlib.import_module(module.name)
+after = state()
+print(*sorted(name for name in before | after if before.get(name) != after.get(name)), sep="\\n")
+"""
+
+
+def changed_by_importing(*packages: str) -> list[str]:
+    """Which settings of the process a fresh interpreter finds changed after it imported all modules of the packages."""
+    command = [sys.executable, "-c", GLOBAL_STATE.replace("{scripts!r}", repr(SCRIPTS)), *packages]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return run.stdout.split()
+
+
+def test_importing_changes_no_setting_of_the_process():
+    assert changed_by_importing("fewbits") == []
+
+
+def test_a_changed_setting_is_noticed(tmp_path, monkeypatch):
+    (tmp_path / "meddler").mkdir()
+    (tmp_path / "meddler" / "__init__.py").write_text(
+        "import os, numba, seaborn, torch\n"
+        "seaborn.set_theme(rc={'figure.dpi': 144})\n"
+        "numba.config.CPU_FEATURES = '-prefer-256-bit'\n"
+        "torch.set_default_dtype(torch.float64)\n"
+        "os.environ['MEDDLED'] = '1'\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    changed = changed_by_importing("meddler")
+    expected = {"environment.MEDDLED", "matplotlib.figure.dpi", "numba.CPU_FEATURES", "torch.get_default_dtype"}
+    assert expected <= set(changed)
+    assert any(name.startswith("seaborn.") for name in changed)
 
 
 @pytest.mark.parametrize(

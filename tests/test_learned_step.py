@@ -11,7 +11,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -441,6 +440,7 @@ def test_claims_follow_from_the_recorded_runs():
     assert differs == {f"learned_step/{slug}" for slug in slugs}
 
 
+@pytest.mark.usefixtures("book_theme")
 def test_the_figure_draws_every_rule():
     x = torch.linspace(-6, 5, 50)
     y = x.round().clamp(-4, 3)
@@ -451,7 +451,6 @@ def test_the_figure_draws_every_rule():
     assert [text.get_text() for text in below.get_legend().get_texts()] == ["a", "b"]
     assert below.get_xlabel()
     assert all(axes.get_ylabel() for axes in figure.axes)
-    plt.close(figure)
 
 
 def test_the_figure_refuses_what_it_cannot_draw():

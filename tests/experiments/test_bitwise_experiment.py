@@ -6,7 +6,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,11 +20,7 @@ from fewbits.experiments.bitwise.turns import shortest
 from fewbits.experiments.comparison import TASKS
 from fewbits.plots import bitwise as figures
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("book_theme")
 
 
 # --- Turns ------------------------------------------------------------------------------------------------------------

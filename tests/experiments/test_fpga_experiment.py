@@ -4,7 +4,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,11 +17,7 @@ from fewbits.experiments.inq.networks import small_data, small_net
 from fewbits.mobileone import reparameterize
 from fewbits.plots import fpga as figures
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("book_theme")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import math
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,11 +19,7 @@ from fewbits.experiments.mixed_precision.latency_statistics import correlations
 from fewbits.mixed_precision import Processor
 from fewbits.plots import mixed_precision_latency as figures
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("book_theme")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import itertools
 import math
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
@@ -19,11 +18,7 @@ from fewbits.nets import count_parameters
 from fewbits.plots import logarithmic as figures
 from fewbits.uniform import UniformQuantizer
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("book_theme")
 
 
 def images(count: int = 16) -> torch.Tensor:

@@ -8,7 +8,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,13 +25,9 @@ from fewbits.fpga.synthesis import synthesize
 from fewbits.nets import MLP
 from fewbits.plots import method_map as figures
 
+pytestmark = pytest.mark.usefixtures("book_theme")
+
 N, VECTORS = 4, 200
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 # --- Circuits ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """The experiment on mixed precision: costs by loops, equal accuracy by hand, claims from recorded tables, figures."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,11 +16,7 @@ from fewbits.mixed_precision import DistributionQuantizer, LearnedBits, Processo
 from fewbits.plots import mixed_precision as figures
 from fewbits.training import correct, load_model
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("book_theme")
 
 
 @pytest.fixture(scope="module")

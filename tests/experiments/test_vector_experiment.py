@@ -6,7 +6,6 @@ matplotlib.use("Agg")
 
 import lzma
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,6 +22,8 @@ from fewbits.plots import vector as figures
 from fewbits.plots.theme import COLORS, MARKERS
 from fewbits.training import save_model
 from fewbits.vector import optimal_centroids
+
+pytestmark = pytest.mark.usefixtures("book_theme")
 
 TABLES = ("vector_runs", "vector_inits", "vector_streams", "vector_sizes")
 
@@ -168,12 +169,6 @@ def test_other_sizes_by_hand():
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def test_every_init_has_a_style_of_its_own():

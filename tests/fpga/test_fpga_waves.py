@@ -1,6 +1,5 @@
 """Waves are what the circuit holds; the figures of chapter fpga_gates draw what they are given."""
 
-import matplotlib.pyplot as plt
 import pytest
 
 from fewbits import evidence
@@ -37,20 +36,21 @@ def test_unknown_wire_is_refused():
         waves.record(Netlist(synthesize("bias_relu")), {"sum": [1], "bias": [0]}, {"?": ("nothing", False)})
 
 
+@pytest.mark.usefixtures("book_theme")
 def test_waveform_has_a_box_a_number(found):
     figure = figures.waveform(found)
     (axis,) = figure.axes
     assert [text.get_text() for text in axis.texts] == [str(value) for values in found.values() for value in values]
     assert [label.get_text() for label in axis.get_yticklabels()] == list(found)
-    plt.close(figure)
 
 
+@pytest.mark.usefixtures("book_theme")
 def test_bars_carry_their_numbers():
     figure = figures.utilization_of_layers({"LUT": {"shift": (80.4, 70.2), "float": (132.4, 251.1)}})
     assert {text.get_text() for text in figure.axes[0].texts} == {"80", "70", "132", "251"}
-    plt.close(figure)
 
 
+@pytest.mark.usefixtures("book_theme")
 def test_lines_show_the_table():
     table = evidence.rows("fpga_gates_resources")
     figure = figures.luts_by_width(table)
@@ -60,5 +60,4 @@ def test_lines_show_the_table():
     # A multiplier of twice the width costs about four times as much, a shifter about twice.
     assert 3.5 < lines[0][3] / lines[0][1] < 4.5
     assert 1.5 < lines[1][3] / lines[1][1] < 2.5
-    plt.close(figures.processing_element())
-    plt.close(figure)
+    assert figures.processing_element().axes

@@ -452,13 +452,7 @@ def test_bad_models_are_refused():
 # --- Figures ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def close_figures():
-    yield
-    plt.close("all")
-
-
-@pytest.mark.usefixtures("close_figures")
+@pytest.mark.usefixtures("book_theme")
 def test_figures_show_what_they_are_given():
     weights = torch.tensor([[0.5, -0.3], [0.25, 0.0]])
     frozen = torch.tensor([[True, False], [True, True]])

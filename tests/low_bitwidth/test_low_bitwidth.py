@@ -3,7 +3,6 @@
 import copy
 import math
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -386,6 +385,7 @@ def test_kept_networks_load_and_are_what_was_recorded():
         assert percent == pytest.approx(recorded.accuracy[(*setting, 0)], abs=0.2)
 
 
+@pytest.mark.usefixtures("book_theme")
 def test_figures_show_what_they_are_given():
     x = torch.linspace(-1, 1, 5)
     figure = figures.mean_rounded(x, {"noise": x, "zero": torch.zeros(5)})
@@ -402,4 +402,3 @@ def test_figures_show_what_they_are_given():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
     assert [container.lines[0].get_xdata().tolist() for container in axes.containers] == [[2], [5]]
     assert [text.get_text() for text in axes.texts] == ["2.00", "5.00"]
-    plt.close("all")

@@ -2,7 +2,6 @@
 
 import copy
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
@@ -378,6 +377,7 @@ def test_window_sums_do_not_depend_on_the_number_of_threads():
 # --- Figures ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("book_theme")
 def test_figures_show_what_they_are_given():
     weights = torch.tensor([[0.5, -0.3], [0.25, 0.0]])
     panels = figures.kernels({"a": weights, "b": 2 * weights}, 3 * weights).axes
@@ -390,9 +390,9 @@ def test_figures_show_what_they_are_given():
     assert [label.get_text() for label in axis.get_yticklabels()] == ["one", "two"]
     assert axis.get_xlabel() == "time of a training step, one = 1"
     assert axis.collections[0].get_segments()[1][:, 0].tolist() == [1.5, 3.0]
-    plt.close("all")
 
 
+@pytest.mark.usefixtures("book_theme")
 def test_layers_are_shown_by_kind():
     rows = [("a", "full", 1.0), ("a", "depthwise", 5.0), ("b", "full", 0.5), ("b", "linear", 0.25)]
     frame = pd.DataFrame(rows, columns=["network", "kind", "points"])
@@ -408,4 +408,3 @@ def test_layers_are_shown_by_kind():
         assert names == ["full", "depthwise", "pointwise", "linear"]
         assert [axis.get_yscale() for axis in figure.axes] == ["log" if log else "linear"] * 2
         assert figure.axes[0].get_ylabel() == "points lost"
-        plt.close(figure)

@@ -4,7 +4,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,11 +15,7 @@ from fewbits.plots import bn_folding as folding
 from fewbits.plots import integer
 from fewbits.plots.theme import COLORS
 
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("book_theme")
 
 
 def points(axis) -> list[tuple[float, float]]:

@@ -4,7 +4,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,11 +15,7 @@ from fewbits.evidence import interval
 from fewbits.plots import ternary as figures
 from fewbits.ternary import TWN, ExactTernary, optimal_ratio
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("book_theme")
 
 
 def runs(**accuracies):

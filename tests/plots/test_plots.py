@@ -1,7 +1,5 @@
 """Figures: what they draw, that they are labelled, and that their colours can be told apart and read."""
 
-import subprocess
-import sys
 from itertools import combinations
 
 import matplotlib
@@ -17,6 +15,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from fewbits import evidence, plots
+
+pytestmark = pytest.mark.usefixtures("book_theme")
 
 # Methods drawn together: the chapters, then one method of each family.
 CHAPTERS = [
@@ -44,12 +44,6 @@ EYES = {
         [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 # --- colours ----------------------------------------------------------------------------------------------------------
@@ -121,14 +115,13 @@ def test_verdicts_have_readable_colours_and_the_table_s_symbols():
 # --- theme ------------------------------------------------------------------------------------------------------------
 
 
-def test_importing_applies_the_theme():
-    script = (
-        "import matplotlib; matplotlib.use('Agg'); from fewbits import plots; import matplotlib.pyplot as plt;"
-        "rc = plt.rcParams; print(rc['figure.dpi'], rc['figure.figsize'][0], rc['figure.facecolor'], rc['font.size'],"
-        "rc['figure.constrained_layout.use'])"
-    )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["144.0", "7.0", "white", "8.0", "True"]
+def test_the_theme_is_applied_when_it_is_asked_for():
+    plt.rcdefaults()
+    plots.use_theme()
+    rc = plt.rcParams
+    assert (rc["figure.dpi"], rc["figure.figsize"], rc["figure.facecolor"]) == (144, [7.0, 3.2], "white")
+    assert rc["font.size"] == 8
+    assert rc["figure.constrained_layout.use"]
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,3 @@
 
 Everything counts: the kernels return int32 and equal integer arithmetic exactly.
 """
-
-from fewbits.bitwise import isa
-
-isa.use_wide_vectors()

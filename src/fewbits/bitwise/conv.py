@@ -15,7 +15,7 @@ from numba import njit
 
 from fewbits.bitwise import isa, plain, tables
 from fewbits.bitwise.plain import popcount
-from fewbits.bitwise.simd import store_offsets
+from fewbits.bitwise.simd import store_offsets, wide_vectors
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ def _outside(at, size):
 def _conv_tables(out, image, lanes, starts, tables_):
     """One image by tables. A pair of inputs is a pixel and the one half an image below, so that pairs stay together
     wherever the kernel goes; a tile is two such pairs side by side."""
+    wide_vectors()
     height, width, words = image.shape
     filters = out.shape[2]
     half, wide = (height + 1) // 2, width + 3  # a column of padding left, two right: for a tile that sticks out
@@ -144,13 +145,15 @@ def _conv_tables(out, image, lanes, starts, tables_):
 @njit(cache=True, nogil=True)
 def _conv_plain(out, image, panels, starts):
     """One image in plain Python; the run of words under a row of the kernel is cut at the border."""
+    wide_vectors()
     height, width, words = image.shape
     counts = np.empty(plain.LANES, np.uint64)
     for y in range(height):
         for x in range(width):
             from_x, to_x = max(x - 1, 0), min(x + 2, width)
             for panel in range(panels.shape[0]):
-                counts[:] = 0
+                for j in range(plain.LANES):  # not [:] = 0, see plain.accumulate
+                    counts[j] = 0
                 for row in range(max(y - 1, 0), min(y + 2, height)):
                     k = (3 * (row - y + 1) + from_x - x + 1) * words
                     for column in range(from_x, to_x):

@@ -43,13 +43,3 @@ def chosen() -> str:
     if wanted not in available():
         raise ValueError(f"FEWBITS_ISA={wanted} needs {', '.join(sorted(_NEEDED[wanted]))}, which this processor lacks")
     return wanted
-
-
-def use_wide_vectors() -> None:
-    """Let LLVM use 512-bit vectors: for most processors that have them it prefers 256 bits.
-
-    It must be called before Numba compiles its first function; afterwards it has no effect. The package does so.
-    """
-    if numba.config.CPU_FEATURES is None and "avx512" in available():
-        host = llvmlite.binding.get_host_cpu_features().flatten()
-        numba.config.CPU_FEATURES = f"{host},-prefer-256-bit"

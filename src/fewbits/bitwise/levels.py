@@ -9,7 +9,7 @@ from numba import njit
 
 from fewbits.bitwise import plain, tables
 from fewbits.bitwise.plain import LANES, popcount
-from fewbits.bitwise.simd import add_bytes, load, load_table, lookup, zero
+from fewbits.bitwise.simd import add_bytes, load, load_table, lookup, wide_vectors, zero
 
 
 def naive(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -28,6 +28,7 @@ def naive(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
 @njit(cache=True)
 def count_naive(out, inputs, weights):
     """Fill ``out`` (M, N) with the number of bits in which each input row and each weight row differ."""
+    wide_vectors()
     for m in range(inputs.shape[0]):
         for n in range(weights.shape[0]):
             count = np.uint64(0)
@@ -45,6 +46,7 @@ def panelled(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 @njit(cache=True)
 def _panelled(out, inputs, weights):
+    wide_vectors()
     counts = np.empty(LANES, np.uint64)
     for panel in range(weights.shape[0]):
         for m in range(inputs.shape[0]):
@@ -85,6 +87,7 @@ def _carry(a, b, c):
 
 @njit(cache=True)
 def _carry_save(out, inputs, weights):
+    wide_vectors()
     ones, twos, fours = np.empty(LANES, np.uint64), np.empty(LANES, np.uint64), np.empty(LANES, np.uint64)
     eights = np.empty(LANES, np.uint64)
     width = inputs.shape[1]
@@ -129,6 +132,7 @@ def one_table(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 @njit(cache=True)
 def _one_table(out, offsets, lanes, entries):
+    wide_vectors()
     inputs, groups = offsets.shape
     flat_lanes, flat, sums = lanes.reshape(-1), offsets.reshape(-1), np.empty(4 * LANES, np.uint16)
     for panel in range(lanes.shape[0]):

@@ -14,7 +14,7 @@ from numba import njit
 
 from fewbits.bitwise import isa, tables
 from fewbits.bitwise.pack import bit_planes
-from fewbits.bitwise.simd import add_bytes, high_nibbles, load, load_twice, lookup, low_nibbles, zero
+from fewbits.bitwise.simd import add_bytes, high_nibbles, load, load_twice, lookup, low_nibbles, wide_vectors, zero
 
 LANES = tables.LANES
 MOST_ACTIVATION = 31  # two look-ups of four activations must fit in a byte: 2 * 4 * 31 = 248
@@ -153,6 +153,7 @@ def _sum_lookups_of_four(panel, at, entries, t, size, pairs, most, sums):
 
 @njit(cache=True, nogil=True)
 def _products_avx2(out, activations, panels, largest):
+    wide_vectors()
     bits, count, pairs, _ = panels.shape
     rows, width = activations.shape[0], out.shape[1]
     at_once = 4 if rows > 1 else 1
@@ -185,6 +186,7 @@ def _products_avx2(out, activations, panels, largest):
 
 @njit(cache=True, nogil=True)
 def _products_plain(out, activations, panels, largest):
+    wide_vectors()
     bits, count, pairs, _ = panels.shape
     entry_words = np.zeros(pairs * 4, np.uint64)
     entries = entry_words.view(np.uint8)

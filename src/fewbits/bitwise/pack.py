@@ -8,7 +8,7 @@ A network of bits packs its activations between any two layers, so here packing 
 import numpy as np
 from numba import njit
 
-from fewbits.bitwise.simd import at_least_mask, bit_mask, sign_mask
+from fewbits.bitwise.simd import at_least_mask, bit_mask, sign_mask, wide_vectors
 
 
 def sign_words(x: np.ndarray) -> np.ndarray:
@@ -102,6 +102,7 @@ def _plane(codes: np.ndarray, selected: int) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _pack_signs(flat, count, words):
+    wide_vectors()
     for row in range(words.shape[0]):
         start, whole = row * count, count // 64
         for j in range(whole):
@@ -115,6 +116,7 @@ def _pack_signs(flat, count, words):
 
 @njit(cache=True, nogil=True)
 def _pack_bits(flat, count, selected, words):
+    wide_vectors()
     for row in range(words.shape[0]):
         start, whole = row * count, count // 64
         for j in range(whole):
@@ -128,6 +130,7 @@ def _pack_bits(flat, count, selected, words):
 
 @njit(cache=True, nogil=True)
 def _pack_at_least(flat, limits, words):
+    wide_vectors()
     count = len(limits)
     for row in range(words.shape[0]):
         start, whole = row * count, count // 64

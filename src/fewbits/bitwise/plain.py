@@ -7,6 +7,8 @@ the same input word, which is what a compiler turns into vectors.
 import numpy as np
 from numba import njit
 
+from fewbits.bitwise.simd import wide_vectors
+
 LANES = 64
 
 
@@ -36,13 +38,14 @@ def accumulate(out, weights, words, scales, first, last):
         out: (C / S, N) int32. weights: :func:`panels` of N rows. words: (C, W) uint64. scales: (S,) int32.
         first, last: inputs ``2 * first`` to ``2 * last - 1`` are treated.
     """
+    wide_vectors()
     columns, width = words.shape
     one, two = np.empty(LANES, np.uint64), np.empty(LANES, np.uint64)
     for panel in range(weights.shape[0]):
         for tile in range(first, last):
             a, b = 2 * tile, min(2 * tile + 1, columns - 1)
-            one[:] = 0
-            two[:] = 0
+            for j in range(LANES):  # [:] = 0 would be a function of Numba's own, in narrow vectors
+                one[j] = two[j] = 0
             quads = width // 4
             for quad in range(quads):
                 k = 4 * quad
@@ -65,6 +68,7 @@ def accumulate(out, weights, words, scales, first, last):
 @njit(cache=True)
 def add_scaled(out, column, counts, start, scales):
     """Add the counts of one input and 64 weight rows from ``start`` to ``out``, as :func:`accumulate` says."""
+    wide_vectors()
     row, scale = column // len(scales), np.int64(scales[column % len(scales)])
     for j in range(min(LANES, out.shape[1] - start)):
         out[row, start + j] += np.int32(scale * np.int64(counts[j]))

@@ -22,6 +22,7 @@ from fewbits.bitwise.simd import (
     lookup,
     store_offsets,
     times16,
+    wide_vectors,
     zero,
 )
 
@@ -67,6 +68,7 @@ def fill_offsets(words, first, offsets, pairs):
         offsets: flat uint16, filled: blocks of 48 nibbles, and in a block pair after pair. A last block of one or two
             words is filled up with the table of two zeros, which adds nothing where the weights are filled up alike.
     """
+    wide_vectors()
     columns, width = words.shape
     for pair in range(pairs):
         a, b = min(first + 2 * pair, columns - 1), min(first + 2 * pair + 1, columns - 1)
@@ -133,6 +135,7 @@ def accumulate(out, lanes, words, scales, first, last, tables):
         first, last: inputs ``4 * first`` to ``4 * last - 1`` are treated.
         tables: ``TABLES``.
     """
+    wide_vectors()
     groups = lanes.shape[1]
     blocks = (groups + BLOCK - 1) // BLOCK
     flat_lanes, flat_out = lanes.reshape(-1), out.reshape(-1)

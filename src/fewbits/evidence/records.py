@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import subprocess
-import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 import torch
 
 from fewbits.core.files import write_whole
+from fewbits.core.processors import usable_cores
 from fewbits.evidence.claims import Claim, runs, validate, verdict
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -109,13 +109,11 @@ def provenance(command: str, wall_s: float, device: str | torch.device = "cpu") 
     """
     device = torch.device(device)
     model = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_model()
-    # Cores this process may use (in a container fewer than the machine has); only Linux can tell.
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     return {
         "commit": code_version(),
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),
-        "device": f"{model}, {cores} CPU cores",
+        "device": f"{model}, {usable_cores()} CPU cores",
         "torch": torch.__version__,
         "wall_s": round(wall_s, 1),
     }

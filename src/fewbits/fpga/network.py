@@ -13,7 +13,6 @@ Between two layers a number has the width of the format, 32 bits for Q16.16.
 """
 
 import functools
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fewbits.core.processors import usable_cores
 from fewbits.fpga.fixed_point import Q16_16, QFormat, check_overflow
 from fewbits.fpga.kernels import counted_sums, make_terms, wrapping_sums
 from fewbits.fpga.lanes import LANES
@@ -151,7 +151,7 @@ class ShiftAdderNet:
             raise ValueError(f"images must fit {self.form}")
         steps = self._steps(*images.shape[2:])
         blocks = [images[first : first + LANES] for first in range(0, len(images), LANES)]
-        threads = min(threads or len(os.sched_getaffinity(0)), len(blocks)) or 1
+        threads = min(threads or usable_cores(), len(blocks)) or 1
         logits = np.empty((len(images), len(self.layers[-1].codes)), np.int64)
 
         def work(thread: int) -> list[np.ndarray | None]:

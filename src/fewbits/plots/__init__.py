@@ -1,8 +1,8 @@
 """Every figure of the book: one theme, one colour and one marker per method, axes with units.
 
-Importing this package applies the theme. A function draws, returns its figure or axes, and leaves ``plt.show()`` to the
-caller. Figures are 7 in wide (the width of a page) with 8–9 pt text on an opaque white ground, so that they read the
-same on light and dark pages.
+Importing this package changes nothing: whoever draws calls :func:`use_theme` once, before the first figure. A function
+draws, returns its figure or axes, and leaves ``plt.show()`` to the caller. Figures are 7 in wide (the width of a page)
+with 8–9 pt text on an opaque white ground, so that they read the same on light and dark pages.
 """
 
 from fewbits.plots.methods import accuracy_of_methods, error_accuracy_bytes
@@ -27,5 +27,3 @@ __all__ = [
     "use_theme",
     "weight_histogram",
 ]
-
-use_theme()

@@ -42,7 +42,7 @@ SMALL = 8
 
 
 def use_theme() -> None:
-    """Apply the book's theme to matplotlib. Called on import; call it again after changing ``plt.rcParams``."""
+    """Apply the book's theme to matplotlib: set ``plt.rcParams`` for all figures that are drawn from now on."""
     sns.set_theme(
         context="paper",
         style="ticks",
