@@ -333,8 +333,34 @@ def test_float32_folding_keeps_the_predictions():
     assert torch.equal(actual.argmax(1)[gap > 1e-4], expected.argmax(1)[gap > 1e-4])
 
 
+class Standardized(nn.Conv2d):
+    def forward(self, x):
+        return self._conv_forward(x, (self.weight - self.weight.mean()) / self.weight.std(), self.bias)
+
+
+def test_a_layer_with_a_forward_of_its_own_is_left_alone():
+    model = nn.Sequential(Standardized(3, 3, 3), random_bn(nn.BatchNorm2d, 3)).double().eval()
+    x = torch.randn(4, 3, 6, 6).double()
+    assert torch.equal(fold_model(model)(x), model(x))
+    with pytest.raises(TypeError, match="layer must be"):
+        fold_batch_norm(*model)
+    hooked = nn.Sequential(nn.Linear(3, 3), random_bn(nn.BatchNorm1d, 3)).double().eval()
+    hooked[0].register_forward_hook(lambda module, inputs, output: 2 * output)
+    assert torch.equal(fold_model(hooked)(x[0, 0, :3, :3]), hooked(x[0, 0, :3, :3]))
+
+
+def test_the_model_itself_may_be_a_layer_or_a_batch_norm():
+    for model in (nn.Linear(3, 3), nn.BatchNorm1d(3)):
+        assert type(fold_model(model)) is type(model)
+
+
+def test_what_cannot_be_folded_is_named():
+    with pytest.raises(ValueError, match=r"0.1 \(BatchNorm1d\) after 0.0 \(Linear\): layer has 3 output channels"):
+        fold_model(nn.Sequential(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(4))))
+
+
 def test_branching_on_values_is_refused():
-    with pytest.raises(torch.fx.proxy.TraceError):
+    with pytest.raises(ValueError, match="Net: the forward pass cannot be read"):
         fold_model(Net(lambda net, x: net.bn(net.conv(x)) if x.sum() > 0 else x))
 
 

@@ -2,14 +2,18 @@
 
 import copy
 
+import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from fewbits.binary import XnorLinear
 from fewbits.bn_folding import channel_ranges, equalizable_pairs, equalize, fold_model, input_ranges
 from fewbits.core.quantizer import quantize_weights, weight_layers
 from fewbits.data import load
 from fewbits.experiments.bn_folding import run as bn_folding
 from fewbits.experiments.common import checkpoint_path
+from fewbits.mobileone import align_scales
 from fewbits.nets import ResNet18
 from fewbits.training import correct, load_model
 from fewbits.uniform import UniformQuantizer
@@ -64,6 +68,57 @@ def test_dead_channels_are_left_alone():
     result = equalize(model)
     assert torch.equal(result[0].weight, model[0].weight)
     assert torch.equal(result[2].weight, model[2].weight)
+
+
+class OnTwoPaths(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.relu, self.b = nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.b(self.relu(self.a(x))) + self.a(-x)
+
+
+def shared_layers() -> dict[str, nn.Module]:
+    """Networks in which no layer can be changed for one call alone."""
+    first, second, again = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3)
+    second.weight = first.weight
+    return {
+        "called twice": nn.Sequential(again, nn.ReLU(), again),
+        "on two paths": OnTwoPaths(),
+        "tied weight": nn.Sequential(first, nn.ReLU(), second),
+        "own forward": nn.Sequential(nn.Linear(3, 3), nn.ReLU(), XnorLinear(3, 3)),
+    }
+
+
+@pytest.mark.parametrize("kind", shared_layers())
+@pytest.mark.parametrize("change", [equalize, lambda model: align_scales(model.eval(), torch.randn(9, 3))])
+def test_shared_layers_are_left_alone(kind, change):
+    model = shared_layers()[kind]
+    with torch.no_grad():
+        next(model.parameters())[0] *= 20
+    assert equalizable_pairs(model) == []
+    x = torch.randn(5, 3)
+    assert torch.equal(change(model)(x), model(x))
+
+
+def test_functions_and_methods_are_read_as_modules_are():
+    class Functional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(2, 3, 3), nn.Conv2d(3, 2, 1)
+
+        def forward(self, x):
+            return self.b(F.max_pool2d(self.a(x).relu(), 2))
+
+    assert equalizable_pairs(Functional()) == [("a", "b")]
+
+
+def test_quantized_weights_are_refused():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+    quantize_weights(model, lambda: UniformQuantizer(4), skip=("first",))
+    with pytest.raises(ValueError, match=r"2 \(ParametrizedLinear\) has a quantized weight"):
+        equalize(model)
 
 
 def test_it_rescues_the_network_that_folding_spoils():

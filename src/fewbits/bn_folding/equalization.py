@@ -9,16 +9,18 @@ import copy
 import math
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from fewbits.bn_folding.folding import channel_ranges
 from fewbits.core.channels import per_channel
-from fewbits.core.quantizer import LAYERS, weight_layers
+from fewbits.core.graph import read
+from fewbits.core.quantizer import LinearOrConv, weight_layers
 
-_TRANSPARENT = (nn.ReLU, nn.Identity, nn.MaxPool2d, nn.Dropout)  # f(s x) = s f(x) for s > 0, channel by channel
+_TRANSPARENT = ("relu", "identity", "max_pool2d", "dropout")  # f(s x) = s f(x) for s > 0, channel by channel
 
 
-def input_ranges(layer: nn.Module) -> Tensor:
+def input_ranges(layer: LinearOrConv) -> Tensor:
     """Largest magnitude of the weights that read each input channel: (C,); of a depthwise layer that of its outputs."""
     if is_depthwise(layer):
         return channel_ranges(layer.weight)
@@ -30,22 +32,30 @@ def is_depthwise(layer: nn.Module) -> bool:
 
 
 def equalizable_pairs(model: nn.Module) -> list[tuple[str, str]]:
-    """Names of layers (first, second) such that only ReLU, max-pool and the like lie between them, and nobody else
-    reads what the first one gives. A grouped layer that is not depthwise cannot be the second."""
-    modules, graph = dict(model.named_modules()), fx.Tracer().trace(model)
+    """Names of layers (first, second) such that only ReLU, max-pool and the like come between them.
+
+    Nothing else reads what the first one gives, and both can be changed for this pair alone: a layer that is called
+    twice, shares its weight or has a forward of its own is in no pair. A grouped layer that is not depthwise cannot be
+    the second.
+
+    Raises:
+        ValueError: a layer of a pair has a quantized weight, or the forward pass cannot be read.
+    """
+    network = read(model)
     pairs = []
-    for node in graph.nodes:
-        if node.op != "call_module" or not isinstance(modules[node.target], LAYERS):
+    for call in network.calls:
+        after = call.only_user
+        while after is not None and after.op in _TRANSPARENT:
+            after = after.only_user
+        first, second = call.layer, None if after is None else after.layer
+        if after is None or first is None or second is None or network.sharing(call) or network.sharing(after):
             continue
-        after = node
-        while len(after.users) == 1:
-            after = next(iter(after.users))
-            if after.op != "call_module" or not isinstance(modules[after.target], _TRANSPARENT):
-                break
-        kind = modules.get(after.target) if after.op == "call_module" else None
-        same_channels = isinstance(kind, LAYERS) and kind.weight.dim() == modules[node.target].weight.dim()
-        if same_channels and (kind.weight.shape[1] == len(modules[node.target].weight) or is_depthwise(kind)):
-            pairs.append((node.target, after.target))
+        for name, layer in ((call, first), (after, second)):
+            if parametrize.is_parametrized(layer):
+                raise ValueError(f"{name} has a quantized weight: change its scale before it is quantized")
+        same_axes = second.weight.dim() == first.weight.dim()
+        if same_axes and (second.weight.shape[1] == len(first.weight) or is_depthwise(second)):
+            pairs.append((call.name, after.name))
     return pairs
 
 
@@ -69,7 +79,7 @@ def equalize(model: nn.Module, tolerance: float = 1e-3, sweeps: int = 100) -> nn
     return model
 
 
-def _equalize_pair(first: nn.Module, second: nn.Module) -> float:
+def _equalize_pair(first: LinearOrConv, second: LinearOrConv) -> float:
     """Equalize two layers in place; returns the largest |log s|."""
     r1, r2 = channel_ranges(first.weight), input_ranges(second)
     factor = torch.where((r1 > 0) & (r2 > 0), (r1 / r2).sqrt(), 1.0)

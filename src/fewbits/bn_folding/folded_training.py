@@ -6,98 +6,124 @@ train on. So statistics are *frozen* after some epochs: then c moves with gamma 
 """
 
 import copy
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from fewbits.bn_folding.folding import BATCH_NORMS
+from fewbits.bn_folding.folding import affine, foldable_pairs
 from fewbits.core.channels import per_channel
-from fewbits.core.quantizer import Quantizer
+from fewbits.core.graph import BatchNorm, read, replace_module
+from fewbits.core.quantizer import LinearOrConv, Quantizer
 
 
 class FoldedLayer(nn.Module):
     """A layer and its BN as one layer with weight ``quantizer(c w)`` and bias ``c b + d``.
 
-    In training, until :meth:`freeze`, the statistics are those of the batch, from a first pass with ``w`` itself (Jacob
-    et al., Fig. C.8), and the running ones are updated; else they are the running ones.
+    Where the BN is in training mode, until :meth:`freeze`, the statistics are those of the batch, from a first pass
+    with ``w`` itself (Jacob et al., Fig. C.8), and the running ones are updated; else they are the running ones.
+    Whether it is frozen is part of the state.
 
     Args:
-        layer: nn.Linear on (N, K) or nn.Conv2d, weight not quantized.
-        bn: its BN, with affine parameters and running statistics.
+        layer: nn.Linear on (N, K) or a convolution, weight not quantized.
+        bn: its BN, with running statistics.
         quantizer: of the folded weight.
+    Raises:
+        ValueError: the weight of ``layer`` is quantized, ``bn`` has no running statistics or another number of
+            channels; at a call, the input of a linear layer is not (N, K).
     """
 
-    def __init__(self, layer: nn.Module, bn: nn.Module, quantizer: Quantizer):
+    frozen: Tensor
+
+    def __init__(self, layer: LinearOrConv, bn: BatchNorm, quantizer: Quantizer):
         super().__init__()
+        if parametrize.is_parametrized(layer):
+            raise ValueError("layer has a quantized weight; fold before quantizing, or it is quantized twice")
+        if bn.running_mean is None or bn.running_var is None:
+            raise ValueError("bn keeps no running statistics (track_running_stats=False)")
+        if len(layer.weight) != bn.num_features:
+            raise ValueError(f"layer has {len(layer.weight)} output channels, bn has {bn.num_features}")
         self.layer, self.bn, self.quantizer = layer, bn, quantizer
-        self.frozen = False
+        self.register_buffer("frozen", torch.tensor(False, device=layer.weight.device))
+        self.train(bn.training)
 
     def freeze(self) -> None:
         """From now on the running statistics count, in training too, and stay."""
-        self.frozen = True
+        self.frozen.fill_(True)
 
     def folded(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """Weight ``c w``, before the quantizer, and bias ``c b + d``."""
-        c = self.bn.weight / torch.sqrt(variance + self.bn.eps)
+        gamma, beta = affine(self.bn, mean)
+        c = gamma / torch.sqrt(variance + self.bn.eps)
         bias = mean.new_zeros(()) if self.layer.bias is None else self.layer.bias
         weight = self.layer.weight * per_channel(c, self.layer.weight.dim())
-        return weight, self.bn.bias + c * (bias - mean)
+        return weight, beta + c * (bias - mean)
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.folded(*self._statistics(x))
-        return self._apply(x, self.quantizer(weight), bias)
+        return self._run(x, self.quantizer(weight), bias)
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if self.frozen or not self.training:
-            return self.bn.running_mean, self.bn.running_var
-        y = self._apply(x, self.layer.weight, self.layer.bias)
+        if self.frozen or not self.bn.training:
+            return self._running()
+        y = self._run(x, self.layer.weight, self.layer.bias)
         axes = [axis for axis in range(y.dim()) if axis != 1]
         self.bn(y.detach())  # updates the running statistics
         return y.mean(axes), y.var(axes, correction=0)
 
-    def _apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if isinstance(self.layer, nn.Linear):
-            return F.linear(x, weight, bias)
-        return F.conv2d(x, weight, bias, self.layer.stride, self.layer.padding, self.layer.dilation, self.layer.groups)
+    def _running(self) -> tuple[Tensor, Tensor]:
+        assert self.bn.running_mean is not None
+        assert self.bn.running_var is not None
+        return self.bn.running_mean, self.bn.running_var
+
+    def _run(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The layer with another weight and bias; a convolution does it with its own padding and geometry."""
+        if not isinstance(self.layer, nn.Linear):
+            return self.layer._conv_forward(x, weight, bias)
+        if x.dim() != 2:
+            raise ValueError(f"x must be (N, K), so that the channels are axis 1, got {tuple(x.shape)}")
+        return F.linear(x, weight, bias)
 
     @torch.no_grad()
-    def merge(self) -> nn.Module:
-        """A plain layer with a bias, the folded weight behind the quantizer: the same outputs as in evaluation mode."""
+    def merge(self) -> LinearOrConv:
+        """A plain layer with a bias, the folded weight after the quantizer: the same outputs as in evaluation mode."""
         layer = copy.deepcopy(self.layer)
-        weight, bias = self.folded(self.bn.running_mean, self.bn.running_var)
+        weight, bias = self.folded(*self._running())
         layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
         parametrize.register_parametrization(layer, "weight", copy.deepcopy(self.quantizer))
         return layer
 
 
-def fold_in_training(model: nn.Module, make_quantizer) -> nn.Module:
-    """A copy of ``model`` in which each layer with a BN directly behind it has become one :class:`FoldedLayer`.
+def fold_in_training(model: nn.Module, make_quantizer: Callable[[], Quantizer]) -> nn.Module:
+    """A copy of ``model`` in which each layer with a BN directly after it has become one :class:`FoldedLayer`.
 
-    BN becomes ``nn.Identity``; layers without BN stay as they are.
+    BN becomes ``nn.Identity``; layers without BN stay as they are, and so do those that
+    :func:`fewbits.bn_folding.fold_model` leaves alone, e.g. because they are called twice.
 
     Args:
         make_quantizer: returns a new weight quantizer at each call.
+    Raises:
+        ValueError: as :class:`FoldedLayer`, or the forward pass cannot be read; the message names the module.
     """
     model = copy.deepcopy(model)
-    modules = dict(model.named_modules())
-    for node in fx.Tracer().trace(model).nodes:
-        if node.op != "call_module" or not isinstance(modules[node.target], BATCH_NORMS):
-            continue
-        before = node.all_input_nodes[0]
-        if before.op == "call_module" and len(before.users) == 1:
-            layer = modules[before.target]
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                model.set_submodule(before.target, FoldedLayer(layer, modules[node.target], make_quantizer()))
-                model.set_submodule(node.target, nn.Identity())
+    for names, (layer, bn) in foldable_pairs(read(model)).items():
+        try:
+            folded = FoldedLayer(layer, bn, make_quantizer())
+        except ValueError as error:
+            raise ValueError(f"{names}: {error}") from error
+        replace_module(model, bn, nn.Identity().train(bn.training))
+        replace_module(model, layer, folded)
     return model
 
 
 def merge_folded(model: nn.Module) -> nn.Module:
     """A copy of ``model``, in evaluation mode, with every :class:`FoldedLayer` merged into a plain quantized layer."""
     model = copy.deepcopy(model).eval()
-    for name, module in list(model.named_modules()):
+    if isinstance(model, FoldedLayer):
+        return model.merge().eval()
+    for module in list(model.modules()):
         if isinstance(module, FoldedLayer):
-            model.set_submodule(name, module.merge().eval())
+            replace_module(model, module, module.merge().eval())
     return model

@@ -8,35 +8,39 @@ with other numbers (Jacob et al. 2018, Sec. 3.2). The result is exact, up to the
 import copy
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from fewbits.core.channels import per_channel
-from fewbits.core.quantizer import LAYERS
+from fewbits.core.graph import BATCH_NORMS, BatchNorm, Network, is_plain, read, replace_module
+from fewbits.core.quantizer import LAYERS, LinearOrConv
 
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
-
-def bn_scale_shift(bn: nn.Module) -> tuple[Tensor, Tensor]:
+def bn_scale_shift(bn: BatchNorm) -> tuple[Tensor, Tensor]:
     """Factor ``c`` and offset ``d`` of a batch normalization in eval mode, both (C,).
 
     Raises:
         ValueError: ``bn`` is in train mode (its statistics change with the batch), keeps no running statistics, or
             has a factor or offset that is not finite (NaN statistics; a variance of 0 with ``eps=0``).
     """
-    if bn.running_mean is None:
+    if bn.running_mean is None or bn.running_var is None:
         raise ValueError(
             "bn keeps no running statistics (track_running_stats=False), so it is never a fixed affine map"
         )
     if bn.training:
         raise ValueError("bn is in train mode, where it depends on the batch: call .eval() before folding")
-    gamma = torch.ones_like(bn.running_var) if bn.weight is None else bn.weight
-    beta = torch.zeros_like(bn.running_mean) if bn.bias is None else bn.bias
+    gamma, beta = affine(bn, bn.running_mean)
     scale = gamma / torch.sqrt(bn.running_var + bn.eps)
     shift = beta - scale * bn.running_mean
     if not (scale.isfinite() & shift.isfinite()).all():
         raise ValueError("bn has a scale or shift that is NaN or Inf")
     return scale.detach(), shift.detach()
+
+
+def affine(bn: BatchNorm, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """gamma and beta, both (C,) like ``mean``; 1 and 0 where the BN has none (``affine=False``)."""
+    gamma = torch.ones_like(mean) if bn.weight is None else bn.weight
+    return gamma, torch.zeros_like(mean) if bn.bias is None else bn.bias
 
 
 def fold_batch_norm(layer: nn.Module, bn: nn.Module) -> nn.Module:
@@ -48,11 +52,12 @@ def fold_batch_norm(layer: nn.Module, bn: nn.Module) -> nn.Module:
     Raises:
         ValueError: ``bn`` cannot be folded (:func:`bn_scale_shift`), its channel count does not match the layer's
             output, or the weight of ``layer`` is quantized: folding would move it off its grid, so fold first.
-        TypeError: ``layer`` is neither linear nor a convolution, or ``bn`` is no batch normalization.
+        TypeError: ``layer`` is neither linear nor a convolution, or ``bn`` is no batch normalization; classes with a
+            forward of their own, and modules with hooks, are none.
     """
-    if not isinstance(layer, LAYERS):
+    if not (isinstance(layer, LAYERS) and is_plain(layer, LAYERS)):
         raise TypeError(f"layer must be linear or a convolution, got {type(layer).__name__}")
-    if not isinstance(bn, BATCH_NORMS):
+    if not (isinstance(bn, BATCH_NORMS) and is_plain(bn, BATCH_NORMS)):
         raise TypeError(f"bn must be a BatchNorm1d or BatchNorm2d, got {type(bn).__name__}")
     if parametrize.is_parametrized(layer):
         raise ValueError("layer has a quantized weight; fold before quantizing, or the weight leaves its grid")
@@ -80,36 +85,42 @@ def folded_parameters(weight: Tensor, bias: Tensor | None, scale: Tensor, shift:
     return new_weight, new_bias
 
 
+def foldable_pairs(network: Network) -> dict[str, tuple[LinearOrConv, BatchNorm]]:
+    """Layers that can take over the work of the BN after them, by the names of both (for messages).
+
+    The BN is the only reader of the layer's result, both are called once, and no function reads their parameters.
+    """
+    pairs = {}
+    for call in network.calls:
+        before = call.inputs[0] if call.batch_norm is not None else call
+        if call.batch_norm is None or before.layer is None or before.only_user is not call:
+            continue
+        sharers = [*network.sharers(before), *network.sharers(call)]
+        if not any(other.op == "parameter" or other.module in (before.module, call.module) for other in sharers):
+            pairs[f"{call} after {before}"] = before.layer, call.batch_norm
+    return pairs
+
+
 def fold_model(model: nn.Module) -> nn.Module:
     """A copy of ``model``, in eval mode, in which every BN that directly follows a layer has been folded into it.
 
     A BN is left alone where its layer's output or weight is used elsewhere too, where the layer or the BN is called
-    more than once, or where something else comes before it. Folded BNs become ``nn.Identity``, so names and structure
-    stay. As in :func:`fold_batch_norm`, a linear layer before a BN must see (N, K) inputs.
+    more than once, or where something else comes before it, such as a layer with a forward of its own. Folded BNs
+    become ``nn.Identity``, so names and structure stay. As in :func:`fold_batch_norm`, a linear layer before a BN must
+    see (N, K) inputs.
 
     Raises:
-        ValueError: as :func:`fold_batch_norm`.
-        torch.fx.proxy.TraceError: the forward pass branches on values, so its graph cannot be read.
+        ValueError: as :func:`fold_batch_norm`, or the forward pass cannot be read (:func:`fewbits.core.graph.read`);
+            the message names the module.
     """
     model = copy.deepcopy(model).eval()
-    modules = dict(model.named_modules())
-    graph = fx.Tracer().trace(model)
-    calls = [node.target for node in graph.nodes if node.op == "call_module"]
-    read_directly = {node.target.rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
-    for node in list(graph.nodes):
-        if node.op != "call_module" or not isinstance(modules[node.target], BATCH_NORMS):
-            continue
-        before = node.all_input_nodes[0]
-        foldable = (
-            before.op == "call_module"
-            and isinstance(modules[before.target], LAYERS)
-            and len(before.users) == 1
-            and calls.count(before.target) == calls.count(node.target) == 1
-            and before.target not in read_directly
-        )
-        if foldable:
-            model.set_submodule(before.target, fold_batch_norm(modules[before.target], modules[node.target]))
-            model.set_submodule(node.target, nn.Identity().eval())
+    for names, (layer, bn) in foldable_pairs(read(model)).items():
+        try:
+            folded = fold_batch_norm(layer, bn)
+        except ValueError as error:
+            raise ValueError(f"{names}: {error}") from error
+        replace_module(model, bn, nn.Identity().eval())
+        replace_module(model, layer, folded)
     return model
 
 

@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from fewbits.core.quantizer import LAYERS, Quantizer
+from fewbits.core.quantizer import LAYERS, LinearOrConv, Quantizer
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 
 # What a module of a class computes is told by these methods; a subclass that has its own computes something else.
 _COMPUTING = ("forward", "_conv_forward", "_check_input_dim", "__call__")
@@ -90,9 +91,14 @@ class Call:
         return self.users[0] if len(self.users) == 1 and self.users[0].inputs.count(self) == 1 else None
 
     @property
-    def layer(self) -> nn.Module | None:
+    def layer(self) -> LinearOrConv | None:
         """The linear or convolution layer that is called; None for anything else, a layer with its own forward too."""
-        return self.module if self.op in ("linear", "conv1d", "conv2d") else None
+        return self.module if isinstance(self.module, LAYERS) and self.op != "other" else None
+
+    @property
+    def batch_norm(self) -> BatchNorm | None:
+        """The batch normalization that is called; None for anything else."""
+        return self.module if isinstance(self.module, BATCH_NORMS) and self.op != "other" else None
 
 
 @dataclass(eq=False)
@@ -117,17 +123,18 @@ class Network:
         """All calls of one module object, at whatever places it is registered."""
         return [call for call in self.calls if call.module is module]
 
+    def sharers(self, call: Call) -> list[Call]:
+        """Other calls that use a parameter or buffer of the module of ``call``, first of all those of the module."""
+        again = [other for other in self.calls if other.module is call.module and other is not call]
+        users = (other for tensor in _tensors(call, self.root) for other in self._readers[id(tensor)])
+        return list(dict.fromkeys([*again, *(other for other in users if other is not call)]))
+
     def sharing(self, call: Call) -> str:
         """Why the module of ``call`` cannot be changed for this call alone; "" if it can."""
-        if call.module is None:
-            return f"{call} is no module"
-        if len(self.calls_of(call.module)) > 1:
+        others = self.sharers(call)
+        if others and others[0].module is call.module:
             return f"{call} is called more than once"
-        for tensor in _tensors(call, self.root):
-            others = [reader for reader in self._readers[id(tensor)] if reader is not call]
-            if others:
-                return f"{call} shares a parameter with {others[0]}"
-        return ""
+        return f"{call} shares a parameter with {others[0]}" if others else ""
 
     @torch.no_grad()
     def shapes(self, example: Tensor) -> dict[Call, torch.Size]:
@@ -232,7 +239,10 @@ class _Tracer(fx.Tracer):
         return isinstance(module, self.leaves) or super().is_leaf_module(module, name)
 
     def path_of_module(self, module: nn.Module) -> str:
-        return next(name for name, each in self.root.named_modules() if each is module)
+        for name, each in self.root.named_modules():
+            if each is module:
+                return name
+        raise NameError("it calls a module that is no part of it")
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)

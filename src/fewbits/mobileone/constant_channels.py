@@ -35,9 +35,10 @@ def fold_constant_channels(model: nn.Module, images: Tensor, batch_size: int = 2
         raise ValueError("model is in training mode, where channels may change: call model.eval() first")
     model = copy.deepcopy(model)
     layers = weight_layers(model)
-    pairs = [(layers[first], layers[second]) for first, second in equalizable_pairs(model)]
-    ranges = seen_ranges(model, [second for _, second in pairs], images, batch_size)
-    for (first, second), (lowest, highest) in zip(pairs, ranges, strict=True):
+    names = equalizable_pairs(model)
+    ranges = seen_ranges(model, [layers[name] for _, name in names], images, batch_size)
+    for (first_name, name), (lowest, highest) in zip(names, ranges, strict=True):
+        first, second = layers[first_name], layers[name]
         constant = lowest == highest
         if isinstance(second, nn.Conv2d) and second.padding not in (0, (0, 0), "valid"):
             constant &= highest == 0
@@ -47,7 +48,7 @@ def fold_constant_channels(model: nn.Module, images: Tensor, batch_size: int = 2
         if second.bias is not None:
             second.bias += added
         elif added.any():
-            raise ValueError("a layer that reads a constant channel has no bias to take the constant")
+            raise ValueError(f"{name} reads a constant channel and has no bias to take the constant")
         (second.weight if is_depthwise(second) else second.weight.transpose(0, 1))[constant] = 0
         first.weight[constant] = 0
         if first.bias is not None:

@@ -20,7 +20,7 @@ from fewbits.bn_folding import equalizable_pairs, is_depthwise
 from fewbits.core.channels import per_channel
 from fewbits.core.hooks import watching
 from fewbits.core.powers import nearest_power
-from fewbits.core.quantizer import weight_layers
+from fewbits.core.quantizer import LinearOrConv, weight_layers
 from fewbits.mobileone.moments import patch_moments
 
 
@@ -56,7 +56,7 @@ def align_scales(model: nn.Module, images: Tensor, candidates: int = 64) -> nn.M
     return model
 
 
-def rounding_cost(layer: nn.Module, mean: Tensor, moment: Tensor, factor: float = 1.0) -> Tensor:
+def rounding_cost(layer: LinearOrConv, mean: Tensor, moment: Tensor, factor: float = 1.0) -> Tensor:
     """Mean square by which each output of ``layer`` moves if its weights and bias, times ``factor``, are rounded to
     powers of two, and ``factor`` is divided away: (outputs,).
 
@@ -72,7 +72,7 @@ def rounding_cost(layer: nn.Module, mean: Tensor, moment: Tensor, factor: float 
     return quadratic + 2 * shift * (moved * mean).sum(1) + shift**2
 
 
-def seen_moments(model: nn.Module, layer: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+def seen_moments(model: nn.Module, layer: LinearOrConv, images: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (1, n) and second moment (1, n, n) of the n numbers that an output of ``layer`` sees in ``model``.
 
     Of a depthwise layer (C, n) and (C, n, n), as each channel sees itself only.
