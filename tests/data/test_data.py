@@ -7,6 +7,8 @@ import re
 import struct
 import tarfile
 import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fewbits.data import Dataset, datasets, load, normalize, random_crop_flip
+from fewbits.data import Dataset, datasets, download, load, normalize, random_crop_flip
+from fewbits.data.archives import parquet_shards
 from fewbits.data.download import fetch
 
 RNG = np.random.default_rng(0)
@@ -154,6 +157,32 @@ def test_missing_parquet_files_are_named(tmp_path):
         load("cifar100", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("test-00000-of-00001.parquet", "test-00000-of-00001-0123456789abcdef.parquet"),
+        ("test-00000-of-00001.parquet", "test-00000-of-00002.parquet", "test-00001-of-00002.parquet"),
+        ("test-00000-of-00001-0123456789abcdef.parquet", "test-00000-of-00001-fedcba9876543210.parquet"),
+        ("test-00002-of-00002.parquet", "test-00000-of-00002.parquet", "test-00001-of-00002.parquet"),
+    ],
+)
+def test_shards_of_two_revisions_are_refused(tmp_path, names):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"revisions|says that it is one of"):
+        parquet_shards(tmp_path, "test")
+
+
+def test_shards_with_hashes_are_found_and_counted(tmp_path):
+    names = ["test-00000-of-00002-0123456789abcdef.parquet", "test-00001-of-00002-fedcba9876543210.parquet"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert [path.name for path in parquet_shards(tmp_path, "test")] == names
+    (tmp_path / names[1]).unlink()
+    with pytest.raises(FileNotFoundError, match=r"test-00001-of-00002-….parquet: no such file"):
+        parquet_shards(tmp_path, "test")
+
+
 def test_corrupt_parquet_is_refused(tmp_path):
     test, images, labels = good_parquet(tmp_path)
     content = test.read_bytes()
@@ -165,15 +194,26 @@ def test_corrupt_parquet_is_refused(tmp_path):
     small = {"bytes": encoded(images[0][:, :31]), "path": "x"}
     grey = {"bytes": encoded(images[0][:1]), "path": "x"}
     cut = {"bytes": encoded(images[0])[:-30], "path": "x"}
+    colours, stream = Image.fromarray(images[0].transpose(1, 2, 0)).quantize(16), io.BytesIO()
+    colours.save(stream, "PNG")
+    palette = {"bytes": stream.getvalue(), "path": "x"}
+    # A header that declares 20,000 × 20,000 pixels, and no pixels: nothing of that size may be allocated.
+    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    enormous = {"bytes": bomb, "path": "x"}
     for changes, message in (
-        ({"img": [picture, small] * 2}, r"row 1 has shape \(31, 32, 3\)"),
-        ({"img": [picture, picture, grey, picture]}, r"row 2 has shape \(32, 32\)"),
+        ({"img": [picture, small] * 2}, r"row 1 has mode RGB and size \(32, 31\)"),
+        ({"img": [picture, picture, grey, picture]}, r"row 2 has mode L and size \(32, 32\)"),
+        ({"img": [picture, palette] * 2}, r"row 1 has mode P and size \(32, 32\)"),
+        ({"img": [picture, enormous] * 2}, r"row 1 has mode RGB and size \(20000, 20000\)|row 1 cannot be decoded"),
         ({"img": [cut, picture] * 2}, "row 0 cannot be decoded"),
         ({"img": [{"bytes": b"?", "path": "x"}] * 4}, "row 0 cannot be decoded"),
         ({"img": [{"path": "x"}] * 4}, "Hub layout"),
         ({"img": [1, 2, 3, 4]}, "Hub layout"),
         ({"fine_label": [0, 1, 2, 100]}, "labels run from 0 to 100, expected 0 to 99"),
         ({"fine_label": [0, -1, 2, 3]}, "labels run from -1 to 3"),
+        ({"fine_label": [0.5, 1.5, 2.5, 3.5]}, "the labels are double, expected whole numbers"),
+        ({"fine_label": [0, None, 2, 3]}, "1 of the labels is missing"),
     ):
         write_parquet(test, "cifar100", images, labels, **changes)
         with pytest.raises(ValueError, match=rf"test-00000-of-00001\.parquet: .*{message}"):
@@ -392,7 +432,21 @@ def test_download_is_complete_and_cached(tmp_path, server, capsys):
     assert "file.bin" in capsys.readouterr().err  # the bar
     fetch(server.url, HASH, tmp_path / "cache")
     assert len(server.requests) == 1
-    assert [entry.name for entry in path.parent.iterdir()] == ["file.bin"]
+    assert sorted(entry.name for entry in path.parent.iterdir()) == [".file.bin.lock", "file.bin"]
+
+
+def test_three_at_once_download_it_once(tmp_path, server):
+    with ThreadPoolExecutor(3) as pool:
+        paths = list(pool.map(lambda _: fetch(server.url, HASH, tmp_path, progress=False), range(3)))
+    assert [path.read_bytes() == CONTENT for path in paths] == [True] * 3
+    assert server.requests == [None]
+
+
+def test_a_cached_file_is_found_in_a_folder_that_cannot_be_written(tmp_path, server, monkeypatch):
+    (tmp_path / "file.bin").write_bytes(CONTENT)
+    monkeypatch.setattr(download, "FileLock", lambda path: pytest.fail("a lock is a file, too"))
+    assert fetch(server.url, HASH, tmp_path, progress=False).read_bytes() == CONTENT
+    assert server.requests == []
 
 
 def test_an_interrupted_download_is_resumed(tmp_path, server):
@@ -405,7 +459,7 @@ def test_an_interrupted_download_is_resumed(tmp_path, server):
     server.break_after = None
     assert fetch(server.url, HASH, tmp_path, progress=False).read_bytes() == CONTENT
     assert server.requests == [None, f"bytes={begun}-"]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file.bin"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".file.bin.lock", "file.bin"]
 
 
 def test_a_server_that_ignores_range_is_read_from_the_start(tmp_path, server):
@@ -425,7 +479,7 @@ def test_wrong_content_never_gets_the_final_name(tmp_path, server):
     (tmp_path / "file.bin.part").write_bytes(b"x" * 1000)  # a part of something else
     with pytest.raises(ValueError, match=r"file\.bin.* does not match"):
         fetch(server.url, HASH, tmp_path, progress=False)
-    assert not list(tmp_path.iterdir())
+    assert all(path.suffix == ".lock" for path in tmp_path.iterdir())
     assert fetch(server.url, HASH, tmp_path, progress=False).read_bytes() == CONTENT
 
 
@@ -441,7 +495,7 @@ def test_a_server_that_refuses_or_is_away_gives_one_error(tmp_path, server):
     server.server_close()
     with pytest.raises(ConnectionError, match=r"could not download"):
         fetch(server.url.replace(str(server.server_port), "9"), HASH, tmp_path, progress=False)
-    assert not list(tmp_path.iterdir())
+    assert all(path.suffix == ".lock" for path in tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

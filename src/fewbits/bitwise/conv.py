@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from fewbits.bitwise import isa, plain, tables
 from fewbits.bitwise.plain import popcount
 from fewbits.bitwise.simd import store_offsets, wide_vectors
+from fewbits.core.compiled import njit
 
 
 @dataclass(frozen=True)

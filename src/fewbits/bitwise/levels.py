@@ -5,11 +5,11 @@ AVX2. Levels 3 and 6 are what :mod:`fewbits.bitwise.gemm` uses.
 """
 
 import numpy as np
-from numba import njit
 
 from fewbits.bitwise import plain, tables
 from fewbits.bitwise.plain import LANES, popcount
 from fewbits.bitwise.simd import add_bytes, load, load_table, lookup, wide_vectors, zero
+from fewbits.core.compiled import njit
 
 
 def naive(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -10,11 +10,11 @@ Planes are stored at one bit a weight, two nibbles a byte, so a product with one
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from fewbits.bitwise import isa, tables
 from fewbits.bitwise.pack import bit_planes
 from fewbits.bitwise.simd import add_bytes, high_nibbles, load, load_twice, lookup, low_nibbles, wide_vectors, zero
+from fewbits.core.compiled import njit
 
 LANES = tables.LANES
 MOST_ACTIVATION = 31  # two look-ups of four activations must fit in a byte: 2 * 4 * 31 = 248

@@ -6,9 +6,9 @@ A network of bits packs its activations between any two layers, so here packing 
 """
 
 import numpy as np
-from numba import njit
 
 from fewbits.bitwise.simd import at_least_mask, bit_mask, sign_mask, wide_vectors
+from fewbits.core.compiled import njit
 
 
 def sign_words(x: np.ndarray) -> np.ndarray:

@@ -5,9 +5,9 @@ the same input word, which is what a compiler turns into vectors.
 """
 
 import numpy as np
-from numba import njit
 
 from fewbits.bitwise.simd import wide_vectors
+from fewbits.core.compiled import njit
 
 LANES = 64
 

@@ -11,7 +11,6 @@ Nine instructions for 32 rows, two inputs and 12 bits: 768 multiply-adds.
 """
 
 import numpy as np
-from numba import njit
 
 from fewbits.bitwise.simd import (
     add_bytes,
@@ -25,6 +24,7 @@ from fewbits.bitwise.simd import (
     wide_vectors,
     zero,
 )
+from fewbits.core.compiled import njit
 
 LANES = 64
 STEP = 3  # look-ups that a nibble can add up

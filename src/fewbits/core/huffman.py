@@ -12,8 +12,9 @@ The first bit of a word is the highest bit of a byte that is still free. This is
 
 import heapq
 
-import numba
 import numpy as np
+
+from fewbits.core.compiled import njit
 
 MAX_LENGTH = 63  # of a word, in bits; to exceed it, counts would have to add up to more than 10^12
 
@@ -134,7 +135,7 @@ def decode(data: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
     return symbols
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _decode(bits, per_length, in_order, count):
     """Bit by bit: among the words of each length, the canonical ones are consecutive numbers from ``first``.
 

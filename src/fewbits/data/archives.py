@@ -96,21 +96,35 @@ def read_cifar(path: Path, splits: dict[str, list[str]], label_bytes: int, class
 
 
 def parquet_shards(folder: Path, split: str) -> list[Path]:
-    """The files ``<split>*.parquet`` in order.
+    """The files of one revision of ``split``, in order.
+
+    Names are those of the Hub, ``<split>-00000-of-00003.parquet``, also with a hash (``…-of-00003-0123456789abcdef``),
+    or one file of another name that begins with ``split``.
 
     Raises:
-        FileNotFoundError: there is none, or one of the ``-00000-of-00003`` that the names promise is missing.
+        FileNotFoundError: there is none, or one of those that the names promise is missing.
+        ValueError: files of several revisions lie in the folder, so that rows would be read twice.
     """
-    shards = sorted(folder.glob(f"{split}*.parquet"))
-    if not shards:
+    found = sorted(folder.glob(f"{split}*.parquet"))
+    if not found:
         raise FileNotFoundError(f"{folder / f'{split}-*.parquet'}: no such file")
-    if match := re.search(r"-\d+-of-(\d+)\.parquet$", shards[0].name):
-        stem, count = shards[0].name[: match.start()], match[1]
-        shards = [folder / f"{stem}-{i:0{len(count)}d}-of-{count}.parquet" for i in range(int(count))]
-    for shard in shards:
-        if not shard.is_file():
-            raise FileNotFoundError(f"{shard}: no such file")
-    return shards
+    numbered = [re.fullmatch(r"(.*)-(\d+)-of-(\d+)(-[0-9a-f]+)?\.parquet", path.name) for path in found]
+    revisions = {
+        (match[1], match[3], bool(match[4])) if match else path.name
+        for match, path in zip(numbered, found, strict=True)
+    }
+    places = [int(match[2]) for match in numbered if match]
+    if len(revisions) > 1 or len(set(places)) < len(places):
+        names = ", ".join(path.name for path in found)
+        raise ValueError(f"{folder}: files of several revisions of {split!r} lie here, keep one of them: {names}")
+    if first := numbered[0]:
+        count = int(first[3])
+        if missing := sorted(set(range(count)) - set(places)):
+            name = f"{first[1]}-{missing[0]:0{len(first[3])}d}-of-{first[3]}{'-…' if first[4] else ''}.parquet"
+            raise FileNotFoundError(f"{folder / name}: no such file")
+        if max(places) >= count:
+            raise ValueError(f"{folder}: {found[-1].name} says that it is one of {count}")
+    return found
 
 
 def read_parquet(shards: list[Path], shape: tuple[int, int, int], classes: int) -> Arrays:
@@ -131,6 +145,10 @@ def _read_shard(path: Path, shape: tuple[int, int, int], classes: int) -> Arrays
         names = pq.read_schema(path).names
         columns = [next(c for c in known if c in names) for known in (IMAGE_COLUMNS, LABEL_COLUMNS)]
         table = pq.read_table(path, columns=columns)
+        if not pa.types.is_integer(table[columns[1]].type):
+            raise ValueError(f"{path}: the labels are {table[columns[1]].type}, expected whole numbers")
+        if missing := table[columns[1]].null_count:
+            raise ValueError(f"{path}: {missing} of the labels {'is' if missing == 1 else 'are'} missing")
         labels = table[columns[1]].to_numpy().astype(np.int64)
         encoded = table[columns[0]].combine_chunks().field("bytes")
     except StopIteration:
@@ -138,15 +156,20 @@ def _read_shard(path: Path, shape: tuple[int, int, int], classes: int) -> Arrays
     except (pa.ArrowException, OSError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: not a complete parquet file in Hub layout ({error})") from error
     channels, height, width = shape
+    mode = {1: "L", 3: "RGB"}[channels]
     images = np.empty((len(labels), height, width, channels), np.uint8)
     for row, data in enumerate(encoded):
         try:
-            picture = np.asarray(Image.open(io.BytesIO(data.as_py())))
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            picture = Image.open(io.BytesIO(data.as_py()))
+            # Before anything is decoded: a few bytes may declare a picture of many gigabytes. And the numbers of a
+            # palette are no grey values, those of 16 bits would be cut off.
+            if (picture.mode, picture.size) != (mode, (width, height)):
+                found = f"mode {picture.mode} and size {picture.size}"
+                raise ValueError(f"{path}: the image in row {row} has {found}, expected {mode}, {(width, height)}")
+            values = np.asarray(picture)
+        except (OSError, SyntaxError, EOFError, TypeError, Image.DecompressionBombError) as error:
             raise ValueError(f"{path}: the image in row {row} cannot be decoded ({error})") from error
-        if picture.shape != ((height, width, channels) if channels > 1 else (height, width)):
-            raise ValueError(f"{path}: the image in row {row} has shape {picture.shape}, expected {shape} (C, H, W)")
-        images[row] = picture.reshape(height, width, channels)
+        images[row] = values.reshape(height, width, channels)
     images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     _check(images, labels, shape, classes, path)
     return images, labels

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import requests
+from filelock import FileLock
 from tqdm import tqdm
 
 CHUNK_BYTES = 1 << 16
@@ -12,7 +13,8 @@ TIMEOUT_SECONDS = 30
 def fetch(url: str, known_hash: str, folder: Path, progress: bool = True) -> Path:
     """Path of ``url``'s file in ``folder``; downloaded if it is not there or does not have the pinned checksum.
 
-    The bytes arrive in ``<name>.part``. An interrupted download leaves that file, and the next call goes on from its
+    Processes that ask for the same file at once take turns: one downloads it, the others find it there. The bytes
+    arrive in ``<name>.part``. An interrupted download leaves that file, and the next call goes on from its
     end; the final name appears only after the checksum has been found right.
 
     Args:
@@ -27,9 +29,14 @@ def fetch(url: str, known_hash: str, folder: Path, progress: bool = True) -> Pat
     import pooch  # here, not above: in a notebook its import warns of missing progress-bar widgets
 
     name = url.rsplit("/", 1)[-1]
+    path = folder / name
+    if path.is_file() and pooch.hashes.hash_matches(path, known_hash):
+        return path  # without a lock, as the folder may be one that cannot be written
+    folder.mkdir(parents=True, exist_ok=True)
     downloader = ResumingDownloader(folder / f"{name}.part", progress)
     try:
-        return Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader))
+        with FileLock(folder / f".{name}.lock"):
+            return Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader))
     except requests.RequestException as error:
         raise ConnectionError(
             f"could not download {url} ({error}). Call again to go on from where it stopped, "

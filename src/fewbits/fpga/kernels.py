@@ -8,8 +8,8 @@ belongs to the pixel and ``offset`` to the weight. Depthwise, pointwise and line
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from fewbits.core.compiled import njit
 from fewbits.fpga import lanes
 from fewbits.fpga.lanes import LANES
 from fewbits.fpga.shift_adder import shift_of

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 from torch.autograd import Function
+
+from fewbits.core.compiled import njit
 
 BORDER = 2
 ALONE = (-1, -1)

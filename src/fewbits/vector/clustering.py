@@ -7,12 +7,12 @@ is out of reach in two dimensions, can be computed by dynamic programming: it is
 All functions compute in float64, on the CPU, and take weights of any shape.
 """
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from fewbits.core.checks import check_finite
+from fewbits.core.compiled import njit
 
 INITS = ("linear", "density", "random")
 
@@ -162,7 +162,7 @@ def _distinct(x: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
     return values, counts.astype(np.float64)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def interval_error(sums, i, j):
     """Sum of squared distances of elements i … j - 1 to their mean, at least 0.
 
@@ -175,7 +175,7 @@ def interval_error(sums, i, j):
     return max(sums[2, j] - sums[2, i] - total * total / weight, 0.0)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _optimal_edges(sums, k):
     """First element of each cluster of the best clustering, from cumulative counts, sums and sums of squares."""
     n = sums.shape[1] - 1

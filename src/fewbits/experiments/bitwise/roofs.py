@@ -2,12 +2,12 @@
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fewbits.bitwise import tables
 from fewbits.bitwise.simd import bytes32, high_nibbles, load, lookup, store_bytes, zero
+from fewbits.core.compiled import njit
 from fewbits.experiments.bitwise.turns import shortest
 
 _STEPS = 20_000
