@@ -275,6 +275,15 @@ def test_no_file_names_a_path_of_this_machine():
     assert found == []
 
 
+def test_a_checkout_with_the_line_ends_of_windows_keeps_the_text(tmp_path):
+    clone = ["git", "clone", "-q", "--depth", "1", "-c", "core.autocrlf=true", ROOT.as_uri(), str(tmp_path / "copy")]
+    if subprocess.run(clone, capture_output=True, check=False).returncode:
+        pytest.skip("not a git checkout, so there is nothing to clone")
+    assert b"\r\n" not in (tmp_path / "copy" / "README.md").read_bytes()
+    text = "data/text/alice.txt"
+    assert (tmp_path / "copy" / text).read_bytes() == (ROOT / text).read_bytes()
+
+
 def test_machine_path_is_recognized():
     assert MACHINE_PATH.search("saved in /" + "home/reader/x.json")
     assert not MACHINE_PATH.search("https://example.org/home/reader and src/work/x")
