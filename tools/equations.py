@@ -7,7 +7,8 @@ A docstring names where its formula comes from in one line, entries separated by
 ``jacob2018`` is a key of ``book/references.bib``, ``own`` stands for what no paper has, ``book`` for the label of an
 equation of a chapter. A comment ``# jacob2018 Eq. 7`` stands at the line that computes the equation.
 
-The extension fills in ``book/equations.md`` and writes one page of highlighted source for each module that it names.
+The extension fills in ``book/equations.md``, writes one page of highlighted source for each module that it names, and
+puts a link at the end of each chapter with equations.
 """
 
 import ast
@@ -20,8 +21,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from docutils import nodes  # type: ignore[import-untyped]  # it has no stubs
 from pybtex.database import BibliographyData, parse_file
 from sphinx.application import Sphinx
+from sphinxcontrib.bibtex.nodes import bibliography as bibliography_node
 
 FAMILIES = {
     *("uniform", "binary", "ternary", "low_bitwidth", "learned_step", "logarithmic", "inq", "mobileone"),
@@ -168,7 +171,12 @@ def faults(root: Path) -> list[str]:
     keys = {*bibliography(root).entries, "own", "book"}
     labels = {label for chapter in chapter_equations(root).values() for label in chapter}
     mapped = {citation.place for function in found for citation in function.citations if citation.key == "book"}
-    return [*_faults_of_functions(found, keys), *_faults_of_labels(labels, mapped), *_old_style(root)]
+    faults = [*_faults_of_functions(found, keys), *_faults_of_labels(labels, mapped)]
+    for path in sorted((root / "src" / "fewbits").rglob("*.py")):
+        if path.relative_to(root / "src" / "fewbits").parts[0].removesuffix(".py") in {*FAMILIES, "core"}:
+            named = {str(citation) for function in found if function.path == path for citation in function.citations}
+            faults += [f"{path.relative_to(root)}:{fault}" for fault in _faults_of_lines(path, named)]
+    return faults
 
 
 def _faults_of_functions(found: list[Function], keys: set[str]) -> Iterator[str]:
@@ -189,13 +197,13 @@ def _faults_of_labels(labels: set[str], mapped: set[str]) -> Iterator[str]:
     yield from (f"{label}: a function names it, so it is no exception" for label in sorted(mapped & excused))
 
 
-def _old_style(root: Path) -> Iterator[str]:
-    for path in sorted((root / "src" / "fewbits").rglob("*.py")):
-        if path.relative_to(root / "src" / "fewbits").parts[0].removesuffix(".py") not in {*FAMILIES, "core"}:
-            continue
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-            for match in OLD_STYLE.finditer(line):
-                yield f"{path.relative_to(root)}:{number}: write 'key Eq. 1', not {match[0]!r}"
+def _faults_of_lines(path: Path, named: set[str]) -> Iterator[str]:
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        yield from (f"{number}: write 'key Eq. 1', not {match[0]!r}" for match in OLD_STYLE.finditer(line))
+    for number, text in comments(path):
+        for equation in re.findall(r"[a-z]+\d{4}[a-z]* Eq\. \w+", text):
+            if equation not in named:
+                yield f"{number}: {equation!r} is in no docstring of this file"
 
 
 # --- The page ---------------------------------------------------------------------------------------------------------
@@ -249,7 +257,7 @@ def by_paper(root: Path) -> str:
         text.append("|---|---|---|---|")
         for citation, function in sorted(rows[key], key=lambda row: _order(row[0].place)):
             place = citation.place + (f" ({_plain(citation.words)})" if citation.words else "")
-            cells = [place or "–", _link(function), _line_links(function, citation), _plain(function.summary)]
+            cells = [place or "–", _link(function), _line_links(function, citation) or "–", _plain(function.summary)]
             text.append(f"| {' | '.join(cells)} |")
         text.append("")
     return "\n".join(text)
@@ -299,6 +307,21 @@ def fill(app: Sphinx, docname: str, source: list[str]) -> None:
             source[0] = source[0].replace(place, part(Path(app.srcdir)))
 
 
+def link_back(app: Sphinx, doctree: nodes.document) -> None:
+    """A chapter with equations ends, before its references, with a link to its part of the page."""
+    chapter = app.env.docname.removeprefix("book/")
+    if chapter not in chapter_equations(Path(app.srcdir)):
+        return
+    link = nodes.reference("", "Equations", refuri=f"equations.html#{nodes.make_id(chapter)}", internal=True)
+    text = nodes.paragraph(
+        "", "", nodes.Text("Which function computes which equation of this chapter: "), link, nodes.Text(".")
+    )
+    for references in doctree.findall(bibliography_node):
+        references.parent.insert(references.parent.index(references), text)
+        return
+    list(doctree.findall(nodes.section))[-1].append(text)
+
+
 def source_pages(app: Sphinx) -> Iterator[tuple[str, dict, str]]:
     """One page of highlighted source for each module that the page *Equations* names."""
     highlighter = app.builder.highlighter  # type: ignore[attr-defined]  # the event exists in builders of HTML only
@@ -311,5 +334,6 @@ def source_pages(app: Sphinx) -> Iterator[tuple[str, dict, str]]:
 
 def setup(app: Sphinx) -> dict:
     app.connect("source-read", fill)
+    app.connect("doctree-read", link_back)
     app.connect("html-collect-pages", source_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

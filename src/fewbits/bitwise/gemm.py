@@ -57,13 +57,14 @@ def xnor_gemm(inputs: np.ndarray, weights: Weights, count: int, threads: int = 1
         (M, N) int32.
     Raises:
         TypeError, ValueError: dtypes or shapes do not fit, or ``count`` and the words do not.
+    Source: courbariaux2016 Sec. 3.2; book eq-bitwise-xnor
     """
     _check_words("inputs", inputs[None], weights)
     if len(weights.panels) != 1:
         raise ValueError(f"weights must have one plane, got {len(weights.panels)}")
     if -(-count // 64) != inputs.shape[1]:
         raise ValueError(f"inputs have {inputs.shape[1]} words a row; count {count} takes {-(-count // 64)}")
-    out = np.full((len(inputs), weights.words.shape[1]), count, np.int32)
+    out = np.full((len(inputs), weights.words.shape[1]), count, np.int32)  # courbariaux2016 Sec. 3.2
     _accumulate(out, inputs[None], weights, [-2], [1], threads)
     return out
 
@@ -85,12 +86,13 @@ def plane_gemm(
         (M, N) int32; sums that leave its range wrap around.
     Raises:
         TypeError, ValueError: dtypes or shapes do not fit.
+    Source: zhou2016dorefa Sec. 2.1; own (AND by XOR and counts); book eq-bitwise-and; book eq-bitwise-planes
     """
     _check_words("inputs", inputs, weights)
     s, t = _scales("input_scales", input_scales, inputs), _scales("weight_scales", weight_scales, weights.words)
     of_inputs = s @ np.bitwise_count(inputs).sum(-1, dtype=np.int32)
     of_weights = t @ np.bitwise_count(weights.words).sum(-1, dtype=np.int32)
-    out = (t.sum() * of_inputs[:, None] + s.sum() * of_weights).astype(np.int32)
+    out = (t.sum() * of_inputs[:, None] + s.sum() * of_weights).astype(np.int32)  # zhou2016dorefa Sec. 2.1
     _accumulate(out, inputs, weights, -s, t, threads)
     out >>= 1
     return out

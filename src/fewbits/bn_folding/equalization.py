@@ -21,13 +21,20 @@ _TRANSPARENT = ("relu", "identity", "max_pool2d", "dropout")  # f(s x) = s f(x) 
 
 
 def input_ranges(layer: LinearOrConv) -> Tensor:
-    """Largest magnitude of the weights that read each input channel: (C,); of a depthwise layer that of its outputs."""
+    """Largest magnitude of the weights that read each input channel: (C,); of a depthwise layer that of its outputs.
+
+    Source: nagel2019 Sec. 4.1
+    """
     if is_depthwise(layer):
         return channel_ranges(layer.weight)
     return channel_ranges(layer.weight.transpose(0, 1))
 
 
 def is_depthwise(layer: nn.Module) -> bool:
+    """Whether each output channel of ``layer`` reads the input channel of the same number and no other.
+
+    Source: own (kind of layer)
+    """
     return isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels == layer.out_channels > 1
 
 
@@ -40,6 +47,7 @@ def equalizable_pairs(model: nn.Module) -> list[tuple[str, str]]:
 
     Raises:
         ValueError: a layer of a pair has a quantized weight, or the forward pass cannot be read.
+    Source: own (reading of the graph)
     """
     network = read(model)
     pairs = []
@@ -69,6 +77,7 @@ def equalize(model: nn.Module, tolerance: float = 1e-3, sweeps: int = 100) -> nn
     Args:
         model: BN folded, weights not yet quantized.
         sweeps: at most; a chain of layers converges within some dozens.
+    Source: nagel2019 Sec. 4.1
     """
     model = copy.deepcopy(model)
     pairs, layers = equalizable_pairs(model), weight_layers(model)
@@ -82,7 +91,7 @@ def equalize(model: nn.Module, tolerance: float = 1e-3, sweeps: int = 100) -> nn
 def _equalize_pair(first: LinearOrConv, second: LinearOrConv) -> float:
     """Equalize two layers in place; returns the largest |log s|."""
     r1, r2 = channel_ranges(first.weight), input_ranges(second)
-    factor = torch.where((r1 > 0) & (r2 > 0), (r1 / r2).sqrt(), 1.0)
+    factor = torch.where((r1 > 0) & (r2 > 0), (r1 / r2).sqrt(), 1.0)  # nagel2019 Sec. 4.1
     dims = first.weight.dim()
     first.weight /= per_channel(factor, dims)
     if first.bias is not None:

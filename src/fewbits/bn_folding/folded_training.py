@@ -1,4 +1,4 @@
-"""Training with batch normalization *and* folded, quantized weights (Jacob et al. 2018, Sec. 3.2).
+"""Training with batch normalization *and* folded, quantized weights (jacob2018 Sec. 3.2).
 
 Fold first, then quantize: the weight that must fit the grid is ``c w``, the one that inference will see, and not ``w``.
 But ``c = gamma / sqrt(var + eps)`` follows the batch while BN learns, and a grid that moves with every batch is hard to
@@ -23,8 +23,8 @@ class FoldedLayer(nn.Module):
     """A layer and its BN as one layer with weight ``quantizer(c w)`` and bias ``c b + d``.
 
     Where the BN is in training mode, until :meth:`freeze`, the statistics are those of the batch, from a first pass
-    with ``w`` itself (Jacob et al., Fig. C.8), and the running ones are updated; else they are the running ones.
-    Whether it is frozen is part of the state.
+    with ``w`` itself, and the running ones are updated; else they are the running ones. Whether it is frozen is part of
+    the state. (jacob2018 Eq. 14 folds the moving average of the variance from the start and knows no freezing.)
 
     Args:
         layer: nn.Linear on (N, K) or a convolution, weight not quantized.
@@ -33,6 +33,7 @@ class FoldedLayer(nn.Module):
     Raises:
         ValueError: the weight of ``layer`` is quantized, ``bn`` has no running statistics or another number of
             channels; at a call, the input of a linear layer is not (N, K).
+    Source: jacob2018 Eq. 14; jacob2018 Fig. C.8; own (freezing)
     """
 
     frozen: Tensor
@@ -54,16 +55,19 @@ class FoldedLayer(nn.Module):
         self.frozen.fill_(True)
 
     def folded(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight ``c w``, before the quantizer, and bias ``c b + d``."""
+        """Weight ``c w``, before the quantizer, and bias ``c b + d``.
+
+        Source: jacob2018 Eq. 14; book eq-bn-folding
+        """
         gamma, beta = affine(self.bn, mean)
         c = gamma / torch.sqrt(variance + self.bn.eps)
         bias = mean.new_zeros(()) if self.layer.bias is None else self.layer.bias
-        weight = self.layer.weight * per_channel(c, self.layer.weight.dim())
+        weight = self.layer.weight * per_channel(c, self.layer.weight.dim())  # jacob2018 Eq. 14
         return weight, beta + c * (bias - mean)
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.folded(*self._statistics(x))
-        return self._run(x, self.quantizer(weight), bias)
+        return self._run(x, self.quantizer(weight), bias)  # jacob2018 Fig. C.8
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.frozen or not self.bn.training:
@@ -106,6 +110,7 @@ def fold_in_training(model: nn.Module, make_quantizer: Callable[[], Quantizer]) 
         make_quantizer: returns a new weight quantizer at each call.
     Raises:
         ValueError: as :class:`FoldedLayer`, or the forward pass cannot be read; the message names the module.
+    Source: own (change of the network); jacob2018 Fig. C.8 (the layer)
     """
     model = copy.deepcopy(model)
     for names, (layer, bn) in foldable_pairs(read(model)).items():
@@ -119,7 +124,10 @@ def fold_in_training(model: nn.Module, make_quantizer: Callable[[], Quantizer]) 
 
 
 def merge_folded(model: nn.Module) -> nn.Module:
-    """A copy of ``model``, in evaluation mode, with every :class:`FoldedLayer` merged into a plain quantized layer."""
+    """A copy of ``model``, in evaluation mode, with every :class:`FoldedLayer` merged into a plain quantized layer.
+
+    Source: own (change of the network)
+    """
     model = copy.deepcopy(model).eval()
     if isinstance(model, FoldedLayer):
         return model.merge().eval()

@@ -2,7 +2,7 @@
 
 In eval mode BN multiplies channel j by ``c_j = gamma_j / sqrt(var_j + eps)`` and adds ``d_j = beta_j - c_j mean_j``.
 Applied to ``y_j = sum_k x_k w_kj + b_j`` this gives ``z_j = sum_k x_k (c_j w_kj) + (c_j b_j + d_j)``: the same layer
-with other numbers (Jacob et al. 2018, Sec. 3.2). The result is exact, up to the rounding of floating point.
+with other numbers (jacob2018 Sec. 3.2). The result is exact, up to the rounding of floating point.
 """
 
 import copy
@@ -22,6 +22,7 @@ def bn_scale_shift(bn: BatchNorm) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: ``bn`` is in train mode (its statistics change with the batch), keeps no running statistics, or
             has a factor or offset that is not finite (NaN statistics; a variance of 0 with ``eps=0``).
+    Source: ioffe2015 Alg. 2 (line 11); book eq-bn-affine
     """
     if bn.running_mean is None or bn.running_var is None:
         raise ValueError(
@@ -30,7 +31,7 @@ def bn_scale_shift(bn: BatchNorm) -> tuple[Tensor, Tensor]:
     if bn.training:
         raise ValueError("bn is in train mode, where it depends on the batch: call .eval() before folding")
     gamma, beta = affine(bn, bn.running_mean)
-    scale = gamma / torch.sqrt(bn.running_var + bn.eps)
+    scale = gamma / torch.sqrt(bn.running_var + bn.eps)  # ioffe2015 Alg. 2
     shift = beta - scale * bn.running_mean
     if not (scale.isfinite() & shift.isfinite()).all():
         raise ValueError("bn has a scale or shift that is NaN or Inf")
@@ -38,7 +39,10 @@ def bn_scale_shift(bn: BatchNorm) -> tuple[Tensor, Tensor]:
 
 
 def affine(bn: BatchNorm, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """gamma and beta, both (C,) like ``mean``; 1 and 0 where the BN has none (``affine=False``)."""
+    """gamma and beta, both (C,) like ``mean``; 1 and 0 where the BN has none (``affine=False``).
+
+    Source: ioffe2015 Alg. 2 (its parameters)
+    """
     gamma = torch.ones_like(mean) if bn.weight is None else bn.weight
     return gamma, torch.zeros_like(mean) if bn.bias is None else bn.bias
 
@@ -54,6 +58,7 @@ def fold_batch_norm(layer: nn.Module, bn: nn.Module) -> nn.Module:
             output, or the weight of ``layer`` is quantized: folding would move it off its grid, so fold first.
         TypeError: ``layer`` is neither linear nor a convolution, or ``bn`` is no batch normalization; classes with a
             forward of their own, and modules with hooks, are none.
+    Source: jacob2018 Eq. 14; book eq-bn-folding
     """
     if not (isinstance(layer, LAYERS) and is_plain(layer, LAYERS)):
         raise TypeError(f"layer must be linear or a convolution, got {type(layer).__name__}")
@@ -89,6 +94,8 @@ def foldable_pairs(network: Network) -> dict[str, tuple[LinearOrConv, BatchNorm]
     """Layers that can take over the work of the BN after them, by the names of both (for messages).
 
     The BN is the only reader of the layer's result, both are called once, and no function reads their parameters.
+
+    Source: own (reading of the graph)
     """
     pairs = {}
     for call in network.calls:
@@ -112,6 +119,7 @@ def fold_model(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: as :func:`fold_batch_norm`, or the forward pass cannot be read (:func:`fewbits.core.graph.read`);
             the message names the module.
+    Source: jacob2018 Sec. 3.2
     """
     model = copy.deepcopy(model).eval()
     for names, (layer, bn) in foldable_pairs(read(model)).items():
@@ -129,5 +137,7 @@ def channel_ranges(weight: Tensor) -> Tensor:
 
     One scale per tensor must serve the largest of them; a channel with a range r times smaller is left with r times
     fewer steps.
+
+    Source: nagel2019 Sec. 4.1; jacob2018 Sec. 3
     """
     return weight.detach().abs().flatten(1).amax(dim=1)

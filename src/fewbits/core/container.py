@@ -1,6 +1,6 @@
 """The ``.fewbits`` file: named tensors with few different values, stored so that the size on disk is the claim.
 
-Positions are relative (han2015, Sec. 2): for each non-zero weight the number of zeros before it, in a few bits; where a
+Positions are relative (han2015 Sec. 2): for each non-zero weight the number of zeros before it, in a few bits; where a
 gap is too long, a filler zero is stored. Values are indices into a table of the tensor's different values. Both streams
 may be Huffman coded. For each tensor the shortest form that the chosen *coding* allows is written:
 
@@ -189,9 +189,10 @@ def relative_positions(values: np.ndarray, width: int) -> tuple[np.ndarray, np.n
         width: bits of a gap: the longest is 2^width - 1. Zeros after the last other element are not stored.
     Returns:
         kept: (m,) dtype of ``values``; gaps: (m,) int64.
+    Source: han2015 Fig. 2
     """
     longest = (1 << width) - 1
-    places = np.flatnonzero(values)
+    places = np.flatnonzero(values)  # han2015 Fig. 2
     zeros = np.diff(places, prepend=-1) - 1
     fillers = zeros // (longest + 1)  # a filler takes its gap and its own place: 2^width elements
     last = np.cumsum(fillers + 1) - 1

@@ -132,5 +132,8 @@ def unpack_filters(data: bytes, shape: tuple[int, ...], channel_axis: int = 0) -
 
 
 def nearest_code(x: Tensor, scale: Tensor) -> Tensor:
-    """``sign(x) * floor(|x| / scale + 1/2)``: the nearest code, ties away from 0; in the dtype of ``x``."""
-    return x.sign() * torch.floor(x.abs() / scale + 0.5)
+    """``sign(x) * floor(|x| / scale + 1/2)``: the nearest code, ties away from 0; in the dtype of ``x``.
+
+    Source: uhlich2020 Eq. 1
+    """
+    return x.sign() * torch.floor(x.abs() / scale + 0.5)  # uhlich2020 Eq. 1

@@ -24,6 +24,7 @@ def entropy(counts: np.ndarray) -> float:
 
     Args:
         counts: (k,) integers >= 0.
+    Source: own (textbook); book eq-vector-entropy
     """
     counts = np.asarray(counts, dtype=np.float64)
     share = counts[counts > 0] / max(counts.sum(), 1)
@@ -39,6 +40,7 @@ def code_lengths(counts: np.ndarray) -> np.ndarray:
         (k,) uint8, bits; 0 for symbols that do not occur, and for one that is alone.
     Raises:
         ValueError: a count is negative.
+    Source: han2015 Sec. 4 (its use)
     """
     counts = np.asarray(counts)
     if counts.size and counts.min() < 0:

@@ -27,10 +27,11 @@ def index_bits(k: int) -> int:
 
     Raises:
         ValueError: ``k`` < 1.
+    Source: han2015 Eq. 1 (its log2 k); book eq-vector-kmeans
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    return max((k - 1).bit_length(), 1)
+    return max((k - 1).bit_length(), 1)  # han2015 Eq. 1
 
 
 def code_range(bits: int, signed: bool) -> tuple[int, int]:

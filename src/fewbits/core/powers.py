@@ -25,17 +25,18 @@ def nearest_power(x: Tensor) -> Tensor:
 def signed_powers(bits: int) -> Tensor:
     """Table of a field of ``bits`` bits, the sign above an exponent e: 0 where e = 0, else ``±2^(e - 1)``.
 
-    e ends at 2^(bits - 2): the other half of the e is not written. This is the code of INQ (zhou2017, Sec. 2.1), of the
-    shift-adder and of its circuits.
+    e ends at 2^(bits - 2): the other half of the e is not written. This is the code of INQ, of the shift-adder
+    and of its circuits.
 
     Args:
         bits: 2 to 16.
     Returns:
         (2^(bits - 1) + 2^(bits - 2) + 1,) int64, indexed by the field; 0 for a field that is never written.
+    Source: zhou2017 Eq. 1; own (fields)
     """
     half, count = 2 ** (bits - 1), 2 ** (bits - 2)
     levels = torch.zeros(half + count + 1, dtype=torch.int64)
-    levels[1 : count + 1] = 2 ** torch.arange(count)
+    levels[1 : count + 1] = 2 ** torch.arange(count)  # zhou2017 Eq. 1
     levels[half + 1 :] = -levels[1 : count + 1]
     return levels
 

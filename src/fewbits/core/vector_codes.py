@@ -22,6 +22,7 @@ class VectorCodes:
     Raises:
         TypeError: ``values`` are not integers.
         ValueError: ``bits`` is out of range, a value is no index of the codebooks, or the shapes do not fit together.
+    Source: own (stored form)
     """
 
     values: Tensor

@@ -17,6 +17,7 @@ def check_overflow(overflow: str) -> str:
 
     Raises:
         ValueError: it is something else.
+    Source: own (check)
     """
     if overflow not in OVERFLOWS:
         raise ValueError(f"overflow must be 'wrap' or 'saturate', got {overflow!r}")
@@ -33,6 +34,7 @@ class QFormat:
     Raises:
         TypeError: one is no int.
         ValueError: one is out of range.
+    Source: own (plain fixed point); yokota2024 Sec. 2.2 (Q16.16)
     """
 
     integer_bits: int = 16

@@ -30,6 +30,7 @@ def to_rows(values: np.ndarray, bits: int) -> np.ndarray:
         values: (vectors,) integers; the low ``bits`` bits count, so negative numbers are in two's complement.
     Returns:
         (bits, ceil(vectors / 64)) uint64.
+    Source: own (simulation of gates)
     """
     words = np.zeros(-(-len(values) // 64) * 64, dtype="<u8")
     words[: len(values)] = values.astype(np.int64).view(np.uint64) if values.dtype != np.uint64 else values
@@ -38,7 +39,10 @@ def to_rows(values: np.ndarray, bits: int) -> np.ndarray:
 
 
 def from_rows(rows: np.ndarray, vectors: int) -> np.ndarray:
-    """Rows of bits into numbers: (bits, words) uint64 to (vectors,) uint64, the inverse of :func:`to_rows`."""
+    """Rows of bits into numbers: (bits, words) uint64 to (vectors,) uint64, the inverse of :func:`to_rows`.
+
+    Source: own (simulation of gates)
+    """
     fields = np.unpackbits(rows.astype("<u8").view(np.uint8), axis=1, count=vectors, bitorder="little")
     bytes_ = np.zeros((vectors, 8), np.uint8)
     packed = np.packbits(fields.T, axis=1, bitorder="little")
@@ -48,7 +52,10 @@ def from_rows(rows: np.ndarray, vectors: int) -> np.ndarray:
 
 @dataclass
 class Group:
-    """Gates of one kind whose inputs are known at the same time: rows they read and write, and tables of LUTs."""
+    """Gates of one kind whose inputs are known at the same time: rows they read and write, and tables of LUTs.
+
+    Source: own (simulation of gates)
+    """
 
     kind: str
     inputs: np.ndarray  # (gates, inputs)
@@ -58,7 +65,10 @@ class Group:
 
 
 def compute(group: Group, rows: np.ndarray, seen: dict[int, np.ndarray] | None) -> None:
-    """The outputs of a group of gates from their inputs, in ``rows``."""
+    """The outputs of a group of gates from their inputs, in ``rows``.
+
+    Source: own (simulation of gates)
+    """
     x = rows[group.inputs]  # (gates, inputs, words)
     if group.kind.startswith("LUT"):
         rows[group.outputs[:, 0]] = _look_up(group.table, x)
@@ -102,6 +112,7 @@ def check_multiplier(cell: dict) -> None:
 
     Raises:
         ValueError: it has a register in use, or another operation than A × B.
+    Source: own (simulation of gates)
     """
     wires = cell["connections"]
     registers = [name for name, bits in cell["parameters"].items() if name.endswith("REG") and "1" in bits]
@@ -125,7 +136,10 @@ def _signed(values: np.ndarray, bits: int) -> np.ndarray:
 
 
 class Registers:
-    """All registers of one kind."""
+    """All registers of one kind.
+
+    Source: own (simulation of gates)
+    """
 
     def __init__(self, kind: str, cells: Mapping[str, dict], net):
         mine = [cell for cell in cells.values() if cell["type"] == kind]
@@ -173,7 +187,10 @@ class Registers:
 
 
 def constant_place(wires: Mapping[str, list], kind: str) -> int:
-    """Which place of a shift register is read: the address pins, which must be constant."""
+    """Which place of a shift register is read: the address pins, which must be constant.
+
+    Source: own (simulation of gates)
+    """
     pins = [wires[f"A{i}"][0] for i in range(4)] if kind == "SRL16E" else wires["A"]
     if not set(pins) <= {"0", "1"}:
         raise ValueError(f"{kind} with an address that changes is not simulated")

@@ -24,6 +24,7 @@ class Terms:
         n: (T,) int32, places to shift right, 63 at most; negative: left.
         sign: (T,) int32, 1 for a negative weight, else 0.
         begin: (M + 1,) int64, first weight of each output, and T.
+    Source: own (layout for the kernels)
     """
 
     offset: np.ndarray
@@ -53,6 +54,7 @@ def make_terms(codes: np.ndarray, offset: np.ndarray, n1: int, bits: int = 5) ->
         codes: (M, K) fields of INQ.
         offset: (M, K) rows.
         n1, bits: as in :func:`fewbits.fpga.shift_adder.shift_of`.
+    Source: own (layout for the kernels)
     """
     fields = [shift_of(code, n1, bits) for code in range(1 << bits)]
     signs, shifts = (np.array([field[part] if field else 0 for field in fields], np.int32) for part in (0, 1))
@@ -75,6 +77,7 @@ def wrapping_sums(x, base, offset, n, begin, bias, spare, relu, out, place):
         relu: bool, negative sums become 0.
         out: (rows, LANES) int32, C order; output o of pixel p goes to row ``place[p] + o``.
         place: (P,) int64.
+    Source: yokota2024 Sec. 2.2 (shifts in place of products); own (many images at a time)
     """
     for pixel in range(len(base)):
         first = base[pixel]
@@ -103,6 +106,7 @@ def counted_sums(x, base, offset, n, sign, begin, bias, low, high, saturate, rel
         used: the first so many lanes hold images; the others are neither computed nor counted.
         census: (4,) int64. Added to: products out of range; sums that went out of range at some addition; sums out of
             range at the end. Raised to: the largest magnitude of a sum at any addition, less 1 if it is negative.
+    Source: yokota2024 Sec. 2.2 (shifts in place of products); own (counts of overflows)
     """
     total, term = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
     left, largest, products = np.empty(LANES, np.int64), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)

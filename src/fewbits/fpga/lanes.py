@@ -56,7 +56,10 @@ def _pointers(context, builder, signature, args) -> Callable:
 
 @intrinsic
 def load(typing, array, row):
-    """Row ``row`` of an int32 array (rows, LANES) in C order. The row is not checked."""
+    """Row ``row`` of an int32 array (rows, LANES) in C order. The row is not checked.
+
+    Source: own (vector type)
+    """
 
     def generate(context, builder, signature, args):
         pointer = _pointers(context, builder, signature, args)
@@ -67,7 +70,10 @@ def load(typing, array, row):
 
 @intrinsic
 def store(typing, array, row, value):
-    """Write ``value`` to row ``row`` of an int32 array (rows, LANES) in C order. The row is not checked."""
+    """Write ``value`` to row ``row`` of an int32 array (rows, LANES) in C order. The row is not checked.
+
+    Source: own (vector type)
+    """
 
     def generate(context, builder, signature, args):
         pointer = _pointers(context, builder, signature, args)
@@ -80,7 +86,10 @@ def store(typing, array, row, value):
 
 @intrinsic
 def splat(typing, number):
-    """The same number in all lanes."""
+    """The same number in all lanes.
+
+    Source: own (vector type)
+    """
 
     def generate(context, builder, signature, args):
         part = _all_lanes(builder, args[0])
@@ -124,7 +133,10 @@ subtract = _with_lanes("sub")
 
 @intrinsic
 def not_negative(typing, value):
-    """``max(value, 0)``: a circuit's ReLU, the inverted sign bit AND every other bit."""
+    """``max(value, 0)``: a circuit's ReLU, the inverted sign bit AND every other bit.
+
+    Source: own (vector type)
+    """
 
     def generate(context, builder, signature, args):
         zero = ir.Constant(_PART, [0] * _PART.count)

@@ -30,6 +30,7 @@ class ShiftAdderArray:
     Raises:
         TypeError: an argument is not an int (``load_bits`` may be None).
         ValueError: an argument is below 1 (``fill`` and ``setup``: below 0).
+    Source: own (model); yokota2024 Sec. 3.2 (the layer); yokota2024 Fig. 3
     """
 
     columns: int = 32
@@ -70,6 +71,7 @@ def pipeline(array: ShiftAdderArray, works: Iterable[LayerWork]) -> tuple[int, i
     Returns:
         elements: shift-adders of all arrays together.
         cycles: between one image and the next, those of the slowest layer, without set-up: nothing changes any more.
+    Source: own (model)
     """
     works = list(works)
     positions = (array.profile(work).compute - array.fill for work in works)

@@ -23,6 +23,7 @@ class ShiftLayer:
         groups, stride, padding: as in ``nn.Conv2d``.
         relu: whether a ReLU follows.
         pool: whether the average over all pixels comes first.
+    Source: yokota2024 Sec. 2.2; zhou2017 Sec. 2.1 (fields)
     """
 
     name: str
@@ -47,7 +48,10 @@ class ShiftLayer:
 
 
 def read_layers(model: nn.Module, form: QFormat, overflow: str, bits: int) -> list[ShiftLayer]:
-    """The layers of ``model``; arguments and errors as of :class:`fewbits.fpga.network.ShiftAdderNet`."""
+    """The layers of ``model``; arguments and errors as of :class:`fewbits.fpga.network.ShiftAdderNet`.
+
+    Source: own (reading of a network)
+    """
     modules = [(name, module) for name, module in model.named_modules() if not list(module.children())]
     layers, pool = [], False
     for (name, module), (_, after) in zip(modules, [*modules[1:], ("", None)], strict=True):

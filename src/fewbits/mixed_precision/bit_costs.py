@@ -1,8 +1,8 @@
 """What learned bits cost, and the penalty that holds them down.
 
-The cost is the size of all weights (Uhlich et al. 2020), or multiply-accumulates (MACs) times bits (Nakata et al.
-2021); both are differentiable sums over the filters of a network. Nakata's formula is not at hand: the sum is that of
-the press text, in a penalty of Uhlich's form.
+The cost is the size of all weights (uhlich2020), or multiply-accumulates (MACs) times bits (nakata2021); both are
+differentiable sums over the filters of a network. The formula of nakata2021 is not at hand: the sum is that of the
+press text, in a penalty of the form of uhlich2020.
 """
 
 from collections.abc import Sequence
@@ -17,18 +17,25 @@ from fewbits.mixed_precision.learned_bits import LearnedBits
 
 
 def weight_size(model: nn.Module, works: Sequence[LayerWork]) -> Tensor:
-    """Bits of all weights, the sum over filters of weights × bits (uhlich2020), differentiable; headers not counted.
+    """Bits of all weights, the sum over filters of weights × bits, differentiable; headers not counted.
+
+    Biases are left out; the paper counts one per filter.
 
     Args:
         works: of the same model, from :func:`fewbits.core.macs.layer_work`.
     Raises:
         ValueError: a layer of ``works`` has no learned bits.
+    Source: uhlich2020 Eq. 8a; uhlich2020 Table 2 (which has biases); book eq-mixed-cost
     """
+    # uhlich2020 Eq. 8a
     return _sum_of_bits(model, {work.name: (work.filters, work.weights_per_filter) for work in works})
 
 
 def mac_bits(model: nn.Module, works: Sequence[LayerWork]) -> Tensor:
-    """The sum over filters of MACs × weight bits (nakata2021), differentiable. Arguments as :func:`weight_size`."""
+    """The sum over filters of MACs × weight bits, differentiable. Arguments as :func:`weight_size`.
+
+    Source: nakata2021 (the idea); own (the form); book eq-mixed-cost
+    """
     return _sum_of_bits(model, {work.name: (work.filters, work.macs_per_filter) for work in works})
 
 
@@ -41,12 +48,13 @@ def _sum_of_bits(model: nn.Module, counts: dict[str, tuple[int, int]]) -> Tensor
 
 
 def activation_size(elements: dict[LearnedBits, int]) -> Tensor:
-    """Bits of all activations of one image (uhlich2020), differentiable.
+    """Bits of all activations of one image, differentiable.
 
     Args:
         elements: from :func:`fewbits.mixed_precision.fit_activations`.
+    Source: uhlich2020 Eq. 8b; uhlich2020 Table 2
     """
-    return sum(count * quantizer.bits() for quantizer, count in elements.items())
+    return sum(count * quantizer.bits() for quantizer, count in elements.items())  # uhlich2020 Eq. 8b
 
 
 def over_budget(amount: Tensor, target: float) -> Tensor:
@@ -56,14 +64,18 @@ def over_budget(amount: Tensor, target: float) -> Tensor:
 
     Raises:
         ValueError: ``target`` is not positive.
+    Source: uhlich2020 Eq. 10; own (relative to the target)
     """
     if not 0 < target < torch.inf:
         raise ValueError(f"target must be positive and finite, got {target}")
-    return torch.relu(amount / target - 1).square()
+    return torch.relu(amount / target - 1).square()  # uhlich2020 Eq. 10
 
 
 def filter_bits(model: nn.Module) -> dict[str, list[int]]:
-    """Weight bits of every filter of every quantized layer, whatever its quantizer, by layer name."""
+    """Weight bits of every filter of every quantized layer, whatever its quantizer, by layer name.
+
+    Source: own (bookkeeping)
+    """
     found = {}
     for name, codes in encode_weights(model).items():
         each = codes.bits.tolist() if isinstance(codes, FilterCodes) else [codes.bits] * codes.values.shape[0]

@@ -1,4 +1,4 @@
-"""Learned bit widths: the step and the range of a grid are trained, and the bits follow (Uhlich et al. 2020).
+"""Learned bit widths: the step and the range of a grid are trained, and the bits follow (uhlich2020).
 
 A signed grid of step d that ends at q_max has the codes -K … K with K = q_max / d. It needs ``ceil(log2(K + 1)) + 1``
 bits. Training moves d and q_max by gradient descent, for each layer or for each filter. A penalty holds the bits down:
@@ -26,7 +26,7 @@ class _LearnedGrid(Function):
     @staticmethod
     def forward(ctx, x, step, q_max, signed, rule):
         last = torch.floor(q_max / step + 0.5)
-        code = nearest_code(x, step).clamp(-last if signed else torch.zeros_like(last), last)
+        code = nearest_code(x, step).clamp(-last if signed else torch.zeros_like(last), last)  # uhlich2020 Eq. 1
         ctx.save_for_backward(x, step, q_max, code)
         ctx.signed, ctx.rule = signed, rule
         return code * step + 0.0  # + 0.0: integers have one zero
@@ -37,20 +37,20 @@ class _LearnedGrid(Function):
         above = x > q_max
         below = x < (-q_max if ctx.signed else 0)
         side = above.to(x.dtype) - below.to(x.dtype) if ctx.signed else above.to(x.dtype)
-        by_step = (code - x / step).where(~(above | below), 0.0)
+        by_step = (code - x / step).where(~(above | below), 0.0)  # uhlich2020 Eq. 3c
         if ctx.rule == "released":  # the clipped value is rounded too, and its rounding error depends on the step
             by_step = by_step + side * (torch.floor(q_max / step + 0.5) - q_max / step)
         return (
-            grad.where(~(above | below), 0.0),
-            (grad * by_step).sum_to_size(step.shape),
-            (grad * side).sum_to_size(q_max.shape),
+            grad.where(~(above | below), 0.0),  # uhlich2020 Eq. 2
+            (grad * by_step).sum_to_size(step.shape),  # uhlich2020 Eq. 3c
+            (grad * side).sum_to_size(q_max.shape),  # uhlich2020 Eq. 3c
             None,
             None,
         )
 
 
 class LearnedBits(Quantizer):
-    """Uniform grid with learned step d and range q_max (uhlich2020); the number of bits is derived from them.
+    """Uniform grid with learned step d and range q_max; the number of bits is derived from them.
 
     ``Q(x) = d * sign(x) * floor(|x| / d + 1/2)`` up to ``|x| = q_max``, and the last point of the grid beyond. The last
     point is ``K * d`` with K = q_max / d rounded to an integer: the paper writes q_max itself, which lies on the grid
@@ -77,6 +77,8 @@ class LearnedBits(Quantizer):
             greatest code times the step, with its gradient. Signed grids have at least 2 bits.
     Raises:
         ValueError: ``rule`` is unknown, bits are out of range or in the wrong order, or an unsigned grid per channel.
+    Source: uhlich2020 Eq. 1; uhlich2020 Eq. 2; uhlich2020 Eq. 3c; uhlich2020 Sec. 2.2 (powers of two); own (last point
+        K d, grids per filter, rule "released"); book eq-mixed-q; book eq-mixed-grad
     """
 
     def __init__(
@@ -104,6 +106,8 @@ class LearnedBits(Quantizer):
         """Start with ``bits`` bits: of four steps, each half the one before, the one of least squared error on ``x``.
 
         The first is the least step (or power of two) whose grid reaches ``max|x|``. An all-zero channel gets q_max = 1.
+
+        Source: own (start of least error)
         """
         check_bits(bits, self.min_bits)
         if bits > self.max_bits:
@@ -146,6 +150,8 @@ class LearnedBits(Quantizer):
         """Bring step and range back to what the bits allow; call it after each step of the optimizer.
 
         The range follows the step. Steps stay above 2^-20.
+
+        Source: own (keeps the bits within their limits)
         """
         self.step_size.clamp_(min=2.0**-20)
         step = ap2(self.step_size) if self.power_of_two else self.step_size
@@ -154,13 +160,16 @@ class LearnedBits(Quantizer):
 
     def bits(self) -> Tensor:
         """Bits per code, shaped like ``step_size``, in its dtype: integers whose gradient is that of the formula
-        without the rounding up, ``log2(q_max / d + 1)``."""
+        without the rounding up, ``log2(q_max / d + 1)``.
+
+        Source: uhlich2020 Sec. 4; book eq-mixed-q
+        """
         step, q_max = self._grid(self.step_size.dtype)
         last = torch.floor((q_max / step).detach() + 0.5)
         # frexp writes K as m · 2^e with m in [½, 1): e is the number of binary digits of K,
         # and no logarithm is rounded.
         exact = torch.frexp(last).exponent.to(step.dtype) + self.signed
-        return straight_through(torch.log2(q_max / step + 1) + self.signed, exact)
+        return straight_through(torch.log2(q_max / step + 1) + self.signed, exact)  # uhlich2020 Sec. 4
 
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_finite(check_float(x)))
@@ -192,6 +201,7 @@ def learn_weight_bits(model: nn.Module, bits: int, channel_axis: int | None = 0,
         options: of :class:`LearnedBits`.
     Returns:
         ``model``; train it with ``after_step=constrain``.
+    Source: own (quantizers for a network)
     """
     quantize_weights(model, lambda: LearnedBits(channel_axis, **options), skip=())
     for _, quantizer, latent in weight_quantizers(model):
@@ -208,6 +218,7 @@ def fit_activations(model: nn.Module, images: Tensor, bits: int) -> dict[Learned
     Returns:
         How many numbers each quantizer handles for one image: what :func:`fewbits.mixed_precision.activation_size`
         counts.
+    Source: own (start of the grids of activations)
     """
     elements = {}
 
@@ -221,7 +232,10 @@ def fit_activations(model: nn.Module, images: Tensor, bits: int) -> dict[Learned
 
 
 def constrain(model: nn.Module) -> None:
-    """:meth:`LearnedBits.constrain` for every one in ``model``: the ``after_step`` of :func:`fewbits.training.fit`."""
+    """:meth:`LearnedBits.constrain` for every one in ``model``: the ``after_step`` of :func:`fewbits.training.fit`.
+
+    Source: own (bookkeeping)
+    """
     for module in model.modules():
         if isinstance(module, LearnedBits):
             module.constrain()

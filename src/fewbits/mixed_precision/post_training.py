@@ -1,6 +1,6 @@
 """Bits without training: which layers and filters suffer, and steps taken from the distribution of each filter.
 
-Both need a trained network and no gradient; the distribution-based step (Sasaki et al. 2019) needs no data either.
+Both need a trained network and no gradient; the distribution-based step (sasaki2019) needs no data either.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,6 +34,7 @@ class DistributionQuantizer(Quantizer):
         max_bits: 2 to 16.
     Raises:
         ValueError: ``ratio`` is not positive and finite, or ``max_bits`` is out of range.
+    Source: sasaki2019 (title only); own (step and bits); uhlich2020 Sec. 4 (formula of the bits)
     """
 
     def __init__(self, ratio: float, channel_axis: int = 0, max_bits: int = 8):
@@ -81,6 +82,7 @@ def layer_sensitivity(model: nn.Module, make_quantizer: Callable[[], Quantizer],
         model: in floating point.
         make_quantizer: returns a new quantizer at each call.
         score: e.g. accuracy or loss on some images.
+    Source: wu2020 Sec. 5.1 (one layer at a time); own (any quantizer and score)
     """
     found = {}
     for name, layer in weight_layers(model).items():
@@ -98,6 +100,7 @@ def filter_sensitivity(
 
     Raises:
         ValueError: ``model`` has no such layer.
+    Source: own (one filter at a time)
     """
     layers = weight_layers(model)
     if layer_name not in layers:

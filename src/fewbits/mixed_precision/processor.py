@@ -1,6 +1,6 @@
 """Cycles of a processor that gives every filter its own number of weight bits.
 
-Maki et al. (2018) built such a processor on an FPGA: the weights of each filter have as many bits as that filter needs,
+maki2018 built such a processor on an FPGA: the weights of each filter have as many bits as that filter needs,
 and the time follows the bits. The article gives no model of its time in closed form. The model here is ours: an array
 that processes weights digit by digit, and the overheads that keep it from running at full speed, each of which can be
 switched off. It counts cycles and computes no values.
@@ -24,6 +24,7 @@ class LayerCycles:
         compute: cycles in which the array works, with the filling of its pipeline.
         load: cycles in which weights are loaded.
         store: cycles in which outputs are stored.
+    Source: own (model of a processor)
     """
 
     total: int
@@ -68,6 +69,7 @@ class Processor:
     Raises:
         TypeError: an argument is not an int (or None, or a bool, where that is allowed).
         ValueError: an argument is out of range, below 1 (``fill`` and ``setup``: below 0).
+    Source: own (model of a processor like that of maki2018)
     """
 
     lanes: int = 32
@@ -132,6 +134,7 @@ def network_cycles(processor: Processor, works: Iterable[LayerWork], bits_by_lay
         bits_by_layer: name of a layer -> bits of each of its filters.
     Raises:
         ValueError: a layer is missing in ``bits_by_layer``; else as :meth:`Processor.cycles`.
+    Source: own (model of a processor)
     """
     works = list(works)
     missing = [work.name for work in works if work.name not in bits_by_layer]
@@ -146,6 +149,7 @@ def check_counts(model: object, names: Sequence[str]) -> None:
     Raises:
         TypeError: one is not an int (``load_bits`` and ``store_bits`` may be None).
         ValueError: one is below 1 (``fill`` and ``setup``: below 0).
+    Source: own (check)
     """
     for name in names:
         value, least = getattr(model, name), 0 if name in ("fill", "setup") else 1
@@ -158,7 +162,10 @@ def check_counts(model: object, names: Sequence[str]) -> None:
 
 
 def transfer_cycles(bits: int, bits_per_cycle: int | None) -> int:
-    """Cycles that ``bits`` take; 0 where ``bits_per_cycle`` is None."""
+    """Cycles that ``bits`` take; 0 where ``bits_per_cycle`` is None.
+
+    Source: own (model of a processor)
+    """
     return 0 if bits_per_cycle is None else math.ceil(bits / bits_per_cycle)
 
 

@@ -30,6 +30,7 @@ def fold_constant_channels(model: nn.Module, images: Tensor, batch_size: int = 2
 
     Raises:
         ValueError: the model is in training mode, or a layer that would take a constant has no bias.
+    Source: own (constants become biases)
     """
     if model.training:
         raise ValueError("model is in training mode, where channels may change: call model.eval() first")
@@ -59,7 +60,10 @@ def fold_constant_channels(model: nn.Module, images: Tensor, batch_size: int = 2
 def seen_ranges(
     model: nn.Module, layers: Sequence[nn.Module], images: Tensor, batch_size: int = 250
 ) -> list[tuple[Tensor, Tensor]]:
-    """Lowest and highest value of each input channel of ``layers`` over all images and positions: two (C,) a layer."""
+    """Lowest and highest value of each input channel of ``layers`` over all images and positions: two (C,) a layer.
+
+    Source: own (ranges of channels)
+    """
     found: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def watch(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -44,6 +44,7 @@ def patch_moments(x: Tensor, kernel: int = 1, stride: int = 1) -> tuple[Tensor, 
     Args:
         x: (N, C, H, W).
         kernel: odd; padded by kernel // 2.
+    Source: own (moments of what a kernel sees)
     """
     if kernel == 1:
         patches = x[:, :, ::stride, ::stride].movedim(1, 3).reshape(-1, x.shape[1])
@@ -57,6 +58,7 @@ def depthwise_moments(x: Tensor, stride: int = 1) -> tuple[Tensor, Tensor]:
 
     Args:
         x: (N, C, H, W).
+    Source: own (moments of what a kernel sees)
     """
     compiled = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
     first, second = (_window_sums if compiled else _unfolded_sums)(x, stride)

@@ -36,6 +36,7 @@ class ConvBranches(nn.Module):
         kernel: odd; the padding keeps the size at stride 1.
         groups: as in ``nn.Conv2d``.
         branches: convolutions with the full kernel, at least 1.
+    Source: vasu2023 Sec. 3.3; own (training with merged branches); book eq-mobileone-moments
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class ConvBranches(nn.Module):
             rows = torch.stack([kernel.flatten(1) for kernel in kernels])  # (branches, outputs, n)
             grouped = rows.unflatten(1, (len(mean), -1))  # (branches, groups, outputs / groups, n)
             means = (grouped @ mean[:, :, None]).flatten(1)
+            # book eq-mobileone-moments
             variances = (grouped @ covariance * grouped).sum(3).flatten(1).clamp_min(0)  # rounding may pass below 0
             gamma, beta = (torch.stack([getattr(norm, kind) for norm in norms]) for kind in ("weight", "bias"))
             scale = gamma / torch.sqrt(variances + norms[0].eps)
@@ -125,6 +127,7 @@ class ConvBranches(nn.Module):
 
         Raises:
             ValueError: this module is in train mode, where a branch depends on the batch.
+        Source: vasu2023 Sec. 3.3; ioffe2015 Alg. 2 (line 11, each branch); book eq-mobileone-merge
         """
         if any(module.training for module in self.modules()):
             raise ValueError("the network is in train mode, where it depends on the batch: call .eval() first")
@@ -132,7 +135,7 @@ class ConvBranches(nn.Module):
         kernel, bias = 0, 0
         for weight, norm in self._kernels():
             scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            kernel = kernel + weight * per_channel(scale, 4)
+            kernel = kernel + weight * per_channel(scale, 4)  # vasu2023 Sec. 3.3
             bias = bias + norm.bias - scale * norm.running_mean
         convolution.weight.copy_(kernel)
         convolution.bias.copy_(bias)
@@ -166,7 +169,10 @@ class _SeparableNet(nn.Module):
 
 
 class MobileNetV1(_SeparableNet):
-    """MobileNet-V1 of yokota2024: the network of :class:`MobileOne`, one convolution with BN at each place."""
+    """MobileNet-V1 of yokota2024: the network of :class:`MobileOne`, one convolution with BN at each place.
+
+    Source: howard2017 Sec. 3.1; yokota2024 Table 1 (its count)
+    """
 
     def __init__(
         self,
@@ -195,6 +201,7 @@ class MobileOne(_SeparableNet):
         merged: train with the branches merged, which is faster; see :class:`ConvBranches`.
     Raises:
         ValueError: ``branches`` is below 1, or ``widths`` and ``depths`` are not as many positive numbers.
+    Source: vasu2023 Sec. 3.3; yokota2024 Sec. 2.2; yokota2024 Table 1 (its counts)
     """
 
     def __init__(
@@ -218,6 +225,7 @@ def reparameterize(model: nn.Module) -> nn.Module:
 
     Raises:
         ValueError: ``model`` is in train mode, or has nothing to reparameterize.
+    Source: vasu2023 Sec. 3.3
     """
     places = [name for name, module in model.named_modules() if isinstance(module, ConvBranches)]
     if not places:

@@ -38,6 +38,7 @@ def align_scales(model: nn.Module, images: Tensor, candidates: int = 64) -> nn.M
     Raises:
         ValueError: the model is in training mode, or a convolution is dilated, grouped (but not depthwise), or does
             not pad half of its kernel.
+    Source: own (the invariance is that of nagel2019 Sec. 4.1)
     """
     if model.training:
         raise ValueError("model is in training mode: call model.eval() first")
@@ -63,13 +64,14 @@ def rounding_cost(layer: LinearOrConv, mean: Tensor, moment: Tensor, factor: flo
     Args:
         mean: of what an output sees, (1, n), or for each of them (outputs, n).
         moment: its second moment, (1 or outputs, n, n).
+    Source: own (mean square of what rounding moves); book eq-mobileone-alignment
     """
     weight = layer.weight.detach().double().flatten(1)
     bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().double()
     moved = nearest_power(factor * weight) / factor - weight
     shift = nearest_power(factor * bias) / factor - bias
     quadratic = ((moved.unsqueeze(1) @ moment).squeeze(1) * moved).sum(1)
-    return quadratic + 2 * shift * (moved * mean).sum(1) + shift**2
+    return quadratic + 2 * shift * (moved * mean).sum(1) + shift**2  # book eq-mobileone-alignment
 
 
 def seen_moments(model: nn.Module, layer: LinearOrConv, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,6 +81,7 @@ def seen_moments(model: nn.Module, layer: LinearOrConv, images: Tensor) -> tuple
 
     Raises:
         ValueError: see :func:`align_scales`.
+    Source: own (moments of what a layer sees)
     """
     kernel, stride = 1, 1
     if isinstance(layer, nn.Conv2d):

@@ -30,6 +30,7 @@ def product_sums(x: Tensor, products: np.ndarray, stride: int) -> Tensor:
             windows take part: first row, end of the rows, first column, end of the columns.
     Returns:
         (C, P) float64; the gradient flows to ``x``.
+    Source: own (sums over windows)
     """
     return _ProductSums.apply(x, products, stride)
 

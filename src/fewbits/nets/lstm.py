@@ -29,6 +29,7 @@ class CharLSTM(nn.Module):
         activation: called without arguments, once; a module that is applied to h (the identity, or a quantizer).
     Raises:
         ValueError: ``characters`` or ``hidden`` is less than 1.
+    Source: hubara2016qnn (quantized recurrent networks); own (size and order of the gates); book eq-low-bitwidth-lstm
     """
 
     def __init__(self, characters: int, hidden: int, activation: Callable[[], nn.Module] = nn.Identity):

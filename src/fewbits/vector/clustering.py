@@ -18,7 +18,7 @@ INITS = ("linear", "density", "random")
 
 
 def initial_centroids(x: Tensor, k: int, init: str, seed: int = 0) -> Tensor:
-    """Where k-means starts (han2015, Sec. 3.2).
+    """Where k-means starts.
 
     * ``linear``: k evenly spaced numbers from the least to the greatest element;
     * ``density``: the quantiles (i + ½) / k, so that each centroid starts with as many elements as every other;
@@ -33,6 +33,7 @@ def initial_centroids(x: Tensor, k: int, init: str, seed: int = 0) -> Tensor:
         (at most k,) float64, ascending, no two equal.
     Raises:
         TypeError, ValueError: as :func:`fewbits.core.checks.check_finite`; ``k`` < 1; unknown ``init``.
+    Source: han2015 Sec. 3.2
     """
     values = _distinct(x, k)[0]
     k = min(k, len(values))
@@ -56,14 +57,19 @@ def assign(x: Tensor, centroids: Tensor) -> Tensor:
         centroids: (k,) ascending, k >= 1.
     Returns:
         int64, shape of ``x``.
+    Source: han2015 Eq. 2
     """
     centroids = centroids.detach().double()
     borders = (centroids[:-1] + centroids[1:]) / 2
-    return torch.searchsorted(borders, x.detach().double().contiguous())
+    return torch.searchsorted(borders, x.detach().double().contiguous())  # han2015 Eq. 2
 
 
 def squared_error(x: Tensor, centroids: Tensor) -> float:
-    """Sum of squared distances of the elements to their nearest centroids."""
+    """Sum of squared distances of the elements to their nearest centroids.
+
+    Source: han2015 Eq. 2; book eq-vector-kmeans
+    """
+    # han2015 Eq. 2
     return float((x.detach().double() - centroids.detach().double()[assign(x, centroids)]).square().sum())
 
 
@@ -78,6 +84,7 @@ def lloyd(x: Tensor, centroids: Tensor, max_steps: int = 10_000) -> tuple[Tensor
         max_steps: the algorithm always ends, but sometimes late.
     Returns:
         centroids: (k,) float64, ascending; steps: how many moved one.
+    Source: own (Lloyd's algorithm for the sum of han2015 Eq. 2)
     """
     values, counts = _distinct(x, 1)
     n, total = (np.concatenate([[0.0], np.cumsum(part)]) for part in (counts, counts * values))
@@ -115,6 +122,7 @@ def kmeans(x: Tensor, k: int, init: str = "linear", seed: int = 0) -> Tensor:
         (at most k,) float64, ascending.
     Raises:
         TypeError, ValueError: as :func:`initial_centroids`.
+    Source: han2015 Sec. 3.1
     """
     if init == "optimal":
         return optimal_centroids(x, k)
@@ -136,6 +144,7 @@ def optimal_centroids(x: Tensor, k: int) -> Tensor:
         (min(k, number of different elements),) float64, ascending.
     Raises:
         TypeError, ValueError: as :func:`fewbits.core.checks.check_finite`; ``k`` < 1.
+    Source: own (dynamic programming on a line); book eq-vector-optimal
     """
     values, counts = _distinct(x, k)
     k = min(k, len(values))
@@ -196,7 +205,7 @@ def _optimal_edges(sums, k):
             j = (low + high) // 2
             best, start = np.inf, first
             for i in range(first, min(last, j - 1) + 1):
-                error = before[i] + interval_error(sums, i, j)
+                error = before[i] + interval_error(sums, i, j)  # book eq-vector-optimal
                 if error < best:
                     best, start = error, i
             now[j] = best

@@ -29,6 +29,7 @@ class DeepCompression:
 
     Attributes:
         masks: by layer, which weights have survived (bool); all of them at first.
+    Source: han2015 Fig. 1
     """
 
     def __init__(self, model: nn.Module):
@@ -46,6 +47,7 @@ class DeepCompression:
             keep: share of the weights of a layer that survive, in (0, 1]: one for all, or by name (all names).
         Raises:
             ValueError: a share is out of range, a layer has none, or the weights are shared already.
+        Source: han2015 Sec. 2; own (a share of each layer in place of a threshold)
         """
         self._refuse_if_shared()
         shares = self._for_each_layer(keep, "keep")
@@ -73,13 +75,17 @@ class DeepCompression:
             init, seed: of :class:`fewbits.vector.SharedWeights`.
         Raises:
             ValueError: as `SharedWeights`; a layer has no k; the weights are shared already.
+        Source: han2015 Sec. 3.1
         """
         self._refuse_if_shared()
         sizes = self._for_each_layer(k, "k")
         share_weights(self.model, lambda name, weight: SharedWeights(weight, sizes[name], init, seed))
 
     def save(self, path: str | Path, coding: str = "huffman") -> int:
-        """Write the network as it is now; see :func:`fewbits.core.container.save`. Returns the bytes of the file."""
+        """Write the network as it is now; see :func:`fewbits.core.container.save`. Returns the bytes of the file.
+
+        Source: han2015 Fig. 2; han2015 Sec. 4
+        """
         return container.save(path, plain_state(self.model), coding)
 
     def _for_each_layer(self, value, name: str) -> dict:
@@ -95,7 +101,10 @@ class DeepCompression:
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
-    """The ``state_dict`` that ``model`` would have without parametrizations of its weights: what a file stores."""
+    """The ``state_dict`` that ``model`` would have without parametrizations of its weights: what a file stores.
+
+    Source: own (bookkeeping)
+    """
     layers, state = weight_layers(model), {}
     for name, value in model.state_dict().items():
         layer, _, inside = name.partition(".parametrizations.weight.")
@@ -113,6 +122,7 @@ def load_network(model: nn.Module, path: str | Path) -> nn.Module:
         ``model``, in evaluation mode.
     Raises:
         FileNotFoundError, ValueError: as :func:`fewbits.core.container.load`; the tensors are not those of the model.
+    Source: own (bookkeeping)
     """
     restore(model, container.load(path), str(path))
     return model.eval()

@@ -2,7 +2,7 @@
 
 Every other quantizer of the book has a grid that a formula gives. Here the levels are *found*, by clustering the
 weights (:mod:`fewbits.vector.clustering`), and then *learned*: the assignment is frozen, the codebook is a parameter,
-and the gradient of a centroid is the sum over the gradients of its members (han2015, Sec. 3), because that is what
+and the gradient of a centroid is the sum over the gradients of its members (han2015 Eq. 3), because that is what
 autograd makes of an indexed read. What is stored is the codebook, and for each weight its index in ``ceil(log2 k)``
 bits.
 
@@ -25,7 +25,7 @@ from fewbits.vector.clustering import assign, kmeans
 
 
 class SharedWeights(Quantizer):
-    """The weights of one tensor share a codebook of at most ``k`` values (han2015, Sec. 3).
+    """The weights of one tensor share a codebook of at most ``k`` values.
 
     Exact zeros are pruned weights: they stay zero and take part in nothing. If there are any, the codebook has 0 as its
     first entry, which is not trained, and ``k - 1`` centroids.
@@ -37,6 +37,7 @@ class SharedWeights(Quantizer):
         seed: of the random init.
     Raises:
         TypeError, ValueError: as :func:`fewbits.core.checks.check_finite`; ``k`` < 2; unknown ``init``.
+    Source: han2015 Eq. 2; han2015 Eq. 3 (made by autograd); book eq-vector-gradient
     """
 
     def __init__(self, x: Tensor, k: int, init: str = "linear", seed: int = 0):
@@ -50,7 +51,7 @@ class SharedWeights(Quantizer):
         codes = torch.zeros(x.shape, dtype=torch.int32)
         centroids = x.new_empty(0)
         if alive.any():
-            found = kmeans(x[alive], k - zeros, init, seed)
+            found = kmeans(x[alive], k - zeros, init, seed)  # han2015 Eq. 2
             codes[alive] = (assign(x[alive], found) + zeros).int()
             centroids = found.to(x.dtype)
         self.centroids = nn.Parameter(centroids)
@@ -69,7 +70,7 @@ class SharedWeights(Quantizer):
     def forward(self, x: Tensor) -> Tensor:
         """The shared values, in the shape of ``x``, which must be that of the tensor that was clustered."""
         _check_shape(x, self.codes.shape)
-        return self.codebook()[self.codes]
+        return self.codebook()[self.codes]  # backward: han2015 Eq. 3
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
@@ -97,6 +98,7 @@ class ProductQuantizer(Quantizer):
         seed: of the start.
     Raises:
         TypeError, ValueError: as :func:`fewbits.core.checks.check_finite`; ``d`` < 1, ``k`` < 2, fewer than two axes.
+    Source: own (classic product quantization)
     """
 
     def __init__(self, x: Tensor, d: int, k: int, shared: bool = True, seed: int = 0):
@@ -143,6 +145,7 @@ def share_weights(model: nn.Module, make: Callable[[str, Tensor], Quantizer]) ->
         ``model``: ``layer.weight`` is the shared weight.
     Raises:
         ValueError: ``model`` has no such layer, or one is parametrized already.
+    Source: own (quantizers for a network)
     """
     layers = weight_layers(model)
     if not layers:

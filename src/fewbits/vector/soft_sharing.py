@@ -42,7 +42,7 @@ class _LogDensity(Function):
             largest = share.amax(0)
             share.sub_(largest).exp_()
             summed = share.sum(0)
-            total += float((largest + summed.log()).sum(dtype=torch.float64))
+            total += float((largest + summed.log()).sum(dtype=torch.float64))  # ullrich2017 Eq. 5
             share.div_(summed)  # responsibilities
             zeroth += share.sum(1)
             share.mul_(distance)
@@ -72,6 +72,7 @@ class MixturePrior(nn.Module):
         pi_zero: mixing of component 0, in (0, 1).
     Raises:
         ValueError: an argument is out of range.
+    Source: ullrich2017 Eq. 5; ullrich2017 Sec. 4.1 (component 0, Gamma priors); book eq-vector-soft
     """
 
     def __init__(self, means: Tensor, std: float, pi_zero: float = 0.99):
@@ -91,6 +92,7 @@ class MixturePrior(nn.Module):
 
         Args:
             components: J, that at 0 included; 3 or more.
+        Source: ullrich2017 Sec. 4.2
         """
         low, high = (float(end) for end in torch.aminmax(check_finite(weights, "weights").detach()))
         if components < 3 or low == high:
@@ -108,11 +110,17 @@ class MixturePrior(nn.Module):
         return torch.cat([others.new_tensor([math.log(self.pi_zero)]), others])
 
     def log_density(self, weights: Tensor) -> Tensor:
-        """Sum over the (n,) ``weights`` of their log densities, a scalar; stable however far a weight lies away."""
+        """Sum over the (n,) ``weights`` of their log densities, a scalar; stable however far a weight lies away.
+
+        Source: ullrich2017 Eq. 5; own (log-sum-exp); book eq-vector-logsumexp
+        """
         return _LogDensity.apply(weights, self.all_means(), self.log_precision, self.log_mixing())
 
     def log_hyperprior(self) -> Tensor:
-        """Log of the Gamma densities of the precisions, without their constants; a scalar."""
+        """Log of the Gamma densities of the precisions, without their constants; a scalar.
+
+        Source: ullrich2017 Sec. 4.1
+        """
         a, b = self.log_precision.new_tensor([ZERO_PRIOR] + [OTHER_PRIOR] * len(self.means)).T
         return ((a - 1) * self.log_precision - b * self.log_precision.exp()).sum()
 
@@ -123,12 +131,15 @@ class MixturePrior(nn.Module):
 
     @torch.no_grad()
     def most_responsible(self, weights: Tensor) -> Tensor:
-        """Index of the component with the largest ``pi_j N(w | mu_j, σ_j²)`` for each weight: int64, same shape."""
+        """Index of the component with the largest ``pi_j N(w | mu_j, σ_j²)`` for each weight: int64, same shape.
+
+        Source: ullrich2017 Alg. 1 (last step)
+        """
         means, constant = self.all_means(), self.log_mixing() + self.log_precision / 2
         best = weights.new_full(weights.shape, -math.inf)
         index = torch.zeros(weights.shape, dtype=torch.int64)
         for j, precision in enumerate(self.log_precision.exp()):
-            log_share = constant[j] - (weights - means[j]).square() * precision / 2
+            log_share = constant[j] - (weights - means[j]).square() * precision / 2  # ullrich2017 Alg. 1
             index = torch.where(log_share > best, j, index)
             best = torch.maximum(best, log_share)
         return index
@@ -138,8 +149,11 @@ class MixturePrior(nn.Module):
         """A prior in which no two components diverge by less than ``threshold``.
 
         The two that are closest, in Kullback-Leibler divergence averaged over both directions, become one: its mixing
-        is their sum, its mean and precision their means weighted by mixing (so far as in the authors' public code). One
-        that merges with component 0 gets mean 0. Then the next two, as long as two are close and one is left beside 0.
+        is their sum, its mean and precision their means weighted by mixing (so far as in the authors' public code; the
+        paper mixes variances in place of precisions). One that merges with component 0 gets mean 0. Then the next two,
+        as long as two are close and one is left beside 0.
+
+        Source: ullrich2017 Eq. 8 (variances there, precisions here); ullrich2017 Sec. 4.3
         """
         mixing, means, stds = (values.double().tolist() for values in self.components())
         parts = [list(part) for part in zip(mixing, means, (std**-2 for std in stds), strict=True)]
@@ -149,6 +163,7 @@ class MixturePrior(nn.Module):
                 break
             first, second = parts[i], parts.pop(j)
             weight = first[0] + second[0]
+            # ullrich2017 Eq. 8
             mean, precision = ((first[0] * first[n] + second[0] * second[n]) / weight for n in (1, 2))
             parts[i] = [weight, 0.0 if i == 0 else mean, precision]
         mixing, means, precision = torch.tensor(parts, dtype=self.means.dtype).T
@@ -174,6 +189,7 @@ class SoftSharing:
         tau: strength of the prior, > 0.
         samples: N, the number of training images.
         components, pi_zero: of :meth:`MixturePrior.around`.
+    Source: ullrich2017 Alg. 1
     """
 
     def __init__(self, model: nn.Module, tau: float, samples: int, components: int = 16, pi_zero: float = 0.99):
@@ -187,8 +203,12 @@ class SoftSharing:
         return torch.cat([layer.weight.flatten() for layer in weight_layers(self.model).values()])
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy minus ``tau / N`` times the log of the prior: for :func:`fewbits.training.fit`."""
+        """Cross-entropy minus ``tau / N`` times the log of the prior: for :func:`fewbits.training.fit`.
+
+        Source: ullrich2017 Eq. 6; ullrich2017 Eq. 7; book eq-vector-soft
+        """
         log_prior = self.prior.log_density(self.weights()) + self.prior.log_hyperprior()
+        # ullrich2017 Eq. 6; ullrich2017 Eq. 7
         return F.cross_entropy(logits, labels) - self.tau / self.samples * log_prior
 
     @torch.no_grad()
@@ -197,6 +217,7 @@ class SoftSharing:
 
         Args:
             threshold: of :meth:`MixturePrior.merged`, in nats.
+        Source: ullrich2017 Sec. 4.3; ullrich2017 Alg. 1
         """
         prior = self.prior.merged(threshold)
         means = prior.all_means()
