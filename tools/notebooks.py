@@ -300,6 +300,27 @@ def wide_cells(notebook: NotebookNode) -> list[str]:
     ]
 
 
+def sliced_sources(notebook: NotebookNode) -> list[str]:
+    """Code of the package is shown by ``show_source``: whole functions, short enough to read, that fit on the page.
+
+    Slices of a source string, chosen by what its lines happen to say, show something else once the source changes.
+    """
+    problems = []
+    for where, cell in code_cells(notebook):
+        if "getsource" in cell.source:
+            problems.append(f"{where}: show whole functions with fewbits.plots.show_source")
+        if "show_source(" not in cell.source:
+            continue
+        for text in (o["data"]["text/plain"] for o in cell.outputs if "text/plain" in o.get("data", {})):
+            for function in text.split("\n\n\n"):
+                lines = function.splitlines()
+                if len(lines) > MAX_LINES:
+                    problems.append(f"{where}: shows a function of {len(lines)} lines, over {MAX_LINES}")
+                if (width := max(map(len, lines))) > MAX_COLUMNS:
+                    problems.append(f"{where}: shows a line of {width} characters, over {MAX_COLUMNS}")
+    return problems
+
+
 def word_count(notebook: NotebookNode) -> int:
     """Words of the markdown cells; a word holds a letter or a digit."""
     text = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
@@ -375,6 +396,7 @@ GUARDS = (
     trailing_semicolons,
     long_cells,
     wide_cells,
+    sliced_sources,
     long_chapter,
     unglued_keys,
     unrecorded_claims,

@@ -190,6 +190,19 @@ def test_wide_cell_is_rejected():
     assert "93 characters" in notebooks.wide_cells(notebook(code("x = 1\n" + "x" * 93)))[0]
 
 
+def test_sliced_sources_are_rejected():
+    def rejected(source, *outputs):
+        return notebooks.sliced_sources(notebook(code(source, *outputs)))
+
+    short = "def f():\n    return 1"
+    twenty = "def f():\n" + "    x = 1\n" * 19
+    assert not rejected("plots.show_source(f, g)", shown({"text/plain": f"{short}\n\n\n{twenty}"}))
+    assert "over 20" in rejected("plots.show_source(f, g)", shown({"text/plain": f"{short}\n\n\n{twenty}    y = 1"}))[0]
+    assert not rejected("show_source(f)", shown({"text/plain": "x" * 92}))
+    assert "over 92" in rejected("show_source(f)", shown({"text/plain": "x" * 93}))[0]
+    assert "whole functions" in rejected("print(inspect.getsource(f).split()[2])", printed("x"))[0]
+
+
 def test_long_chapter_is_rejected():
     text = v4.new_markdown_cell("word " * 2500 + "| – |")
     assert notebooks.long_chapter(notebook(text)) == []

@@ -159,19 +159,28 @@ class ShiftAdaMax(Optimizer):
         if not state:
             state.update(step=0, m=torch.zeros_like(parameter), v=torch.zeros_like(parameter))
         state["step"] += 1
-        rate = lr / (1 - betas[0] ** state["step"])
-        parameter -= adamax_move(gradient, state["m"], state["v"], rate, *betas, eps)
+        lr_of_step = lr / (1 - betas[0] ** state["step"])
+        parameter -= adamax_move(gradient, state["m"], state["v"], lr_of_step, *betas, eps)
 
 
-def adamax_move(gradient: Tensor, m: Tensor, v: Tensor, rate: float, beta1: float, beta2: float, eps: float) -> Tensor:
+def adamax_move(
+    gradient: Tensor,
+    m: Tensor,
+    v: Tensor,
+    lr_of_step: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> Tensor:
     """What one step of :class:`ShiftAdaMax` subtracts from a parameter .
 
     Args:
         gradient, m, v: of one shape; the running mean m and the recent maximum v are brought up to date in place.
-        rate: the learning rate divided by ``1 - beta1^t``.
+        lr_of_step: the learning rate divided by ``1 - beta1^t``.
     Source: courbariaux2016 Alg. 4
     """
+    # courbariaux2016 Alg. 4
     m += (1 - beta1) * (gradient - m)
-    torch.maximum(v - (1 - beta2) * v, gradient.abs() + eps, out=v)  # courbariaux2016 Alg. 4
-    step = ap2(torch.tensor(rate, dtype=torch.float64)).item()
-    return step * (m / ap2(v))  # courbariaux2016 Alg. 4
+    torch.maximum(v - (1 - beta2) * v, gradient.abs() + eps, out=v)
+    rate = ap2(torch.tensor(lr_of_step, dtype=torch.float64)).item()
+    return rate * (m / ap2(v))

@@ -82,7 +82,8 @@ def fill_offsets(words, first, offsets, pairs):
 @njit(cache=True, inline="always")
 def three_lookups(lanes, at, t0, t1, t2):
     """The sum of three look-ups for 32 weight rows: bytes that hold one count in each half."""
-    return lookup(t0, load(lanes, at)) + lookup(t1, load(lanes, at + 64)) + lookup(t2, load(lanes, at + 128))
+    two = lookup(t0, load(lanes, at)) + lookup(t1, load(lanes, at + 64))
+    return two + lookup(t2, load(lanes, at + 128))
 
 
 @njit(cache=True, inline="always")

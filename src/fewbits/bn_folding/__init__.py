@@ -2,7 +2,14 @@
 
 from fewbits.bn_folding.equalization import equalizable_pairs, equalize, input_ranges, is_depthwise
 from fewbits.bn_folding.folded_training import FoldedLayer, fold_in_training, merge_folded
-from fewbits.bn_folding.folding import BATCH_NORMS, bn_scale_shift, channel_ranges, fold_batch_norm, fold_model
+from fewbits.bn_folding.folding import (
+    BATCH_NORMS,
+    bn_scale_shift,
+    channel_ranges,
+    fold_batch_norm,
+    fold_model,
+    parameters_after_folding,
+)
 
 __all__ = [
     "BATCH_NORMS",
@@ -17,4 +24,5 @@ __all__ = [
     "input_ranges",
     "is_depthwise",
     "merge_folded",
+    "parameters_after_folding",
 ]

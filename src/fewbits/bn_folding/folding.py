@@ -71,13 +71,15 @@ def fold_batch_norm(layer: nn.Module, bn: nn.Module) -> nn.Module:
     scale, shift = bn_scale_shift(bn)
     folded = copy.deepcopy(layer)
     bias = None if layer.bias is None else layer.bias.detach()
-    weight, bias = folded_parameters(layer.weight.detach(), bias, scale, shift)
+    weight, bias = parameters_after_folding(layer.weight.detach(), bias, scale, shift)
     folded.weight = nn.Parameter(weight.to(layer.weight))
     folded.bias = nn.Parameter(bias.to(layer.weight))
     return folded
 
 
-def folded_parameters(weight: Tensor, bias: Tensor | None, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+def parameters_after_folding(
+    weight: Tensor, bias: Tensor | None, scale: Tensor, shift: Tensor
+) -> tuple[Tensor, Tensor]:
     """Weight and bias of the folded layer.
 
     Args:

@@ -51,10 +51,10 @@ class _Sign(Function):
 class _FakeQuantize(Function):
     @staticmethod
     def forward(ctx, x, scale, zero_point, q_min, q_max):
-        codes, unclipped = grid_codes(x, scale, zero_point, q_min, q_max)
+        codes, unclipped = values_to_codes(x, scale, zero_point, q_min, q_max)
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(codes == unclipped)
-        return grid_values(codes, scale, zero_point)
+        return codes_to_values(codes, scale, zero_point)
 
     @staticmethod
     def backward(ctx, grad):
@@ -122,7 +122,9 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor | None, q_min: in
     return _FakeQuantize.apply(x, scale, 0 if zero_point is None else zero_point, q_min, q_max)
 
 
-def grid_codes(x: Tensor, scale: Tensor, zero_point: Tensor | int, q_min: int, q_max: int) -> tuple[Tensor, Tensor]:
+def values_to_codes(
+    x: Tensor, scale: Tensor, zero_point: Tensor | int, q_min: int, q_max: int
+) -> tuple[Tensor, Tensor]:
     """The codes of ``x`` and what they were before clipping, both integers in the dtype of ``x``, two new tensors.
 
     Arguments as in :func:`fake_quantize`, with 0 for no zero point. No code is -0.0: integers have
@@ -134,7 +136,7 @@ def grid_codes(x: Tensor, scale: Tensor, zero_point: Tensor | int, q_min: int, q
     return unclipped.clamp(q_min, q_max), unclipped
 
 
-def grid_values(codes: Tensor, scale: Tensor, zero_point: Tensor | int) -> Tensor:
+def codes_to_values(codes: Tensor, scale: Tensor, zero_point: Tensor | int) -> Tensor:
     """The numbers that ``codes`` stand for, written over them.
 
     Source: jacob2018 Eq. 1; book eq-uniform

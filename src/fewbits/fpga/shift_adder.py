@@ -47,7 +47,7 @@ def signed_shift(x: int, sign: int, n: int) -> int:
 
     Source: yokota2024 Sec. 2.2; own (rounding down, and its order); book eq-fpga-field
     """
-    shifted = x >> n if n >= 0 else x << -n  # >> rounds down, as a circuit's arithmetic shift does
+    shifted = x >> n if n >= 0 else x << -n  # >> rounds down, as in a circuit
     return -shifted if sign else shifted  # yokota2024 Sec. 2.2
 
 

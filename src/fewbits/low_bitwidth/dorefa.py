@@ -54,9 +54,9 @@ class DoReFaWeights(Quantizer):
 
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_finite(x))
-        if self.bits == 1:
+        if self.bits == 1:  # zhou2016dorefa Sec. 2.3
             sign = torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
-            return straight_through(x, sign * mean_magnitude(x.detach(), None))  # zhou2016dorefa Sec. 2.3
+            return straight_through(x, sign * mean_magnitude(x.detach(), None))
         squashed = squash(x)  # zhou2016dorefa Sec. 2.3
         index, scale = index_and_scale(squashed.detach(), self.bits)
         return straight_through(squashed, (2 * index - (2**self.bits - 1)) * scale)

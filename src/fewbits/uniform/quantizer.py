@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fewbits.core.checks import check_bits, check_channel_axis, check_finite, check_float, working_precision
 from fewbits.core.codes import Codes
 from fewbits.core.quantizer import Quantizer, observe_activations, quantize_activations, quantize_weights
-from fewbits.core.ste import fake_quantize, grid_codes
+from fewbits.core.ste import fake_quantize, values_to_codes
 from fewbits.uniform.calibration import max_range
 
 RangeOf = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -146,7 +146,7 @@ class UniformQuantizer(Quantizer):
         x = working_precision(check_finite(x))
         scale, zero_point = self.scale_and_zero_point(x)
         # jacob2018 Eq. 12
-        values, _ = grid_codes(x, scale, 0 if zero_point is None else zero_point, self.q_min, self.q_max)
+        values, _ = values_to_codes(x, scale, 0 if zero_point is None else zero_point, self.q_min, self.q_max)
         return Codes(
             values.to(torch.int32),
             self.bits,

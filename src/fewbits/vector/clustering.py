@@ -97,21 +97,26 @@ def lloyd(x: Tensor, centroids: Tensor, max_steps: int = 10_000) -> tuple[Tensor
     return torch.from_numpy(here), max_steps
 
 
-def lloyd_step(values: np.ndarray, counts: np.ndarray, sums: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+def lloyd_step(
+    values: np.ndarray,
+    running_counts: np.ndarray,
+    running_sums: np.ndarray,
+    centroids: np.ndarray,
+) -> np.ndarray:
     """Where one step of :func:`lloyd` moves the centroids.
 
     Args:
         values: (n,) different numbers, ascending.
-        counts, sums: (n + 1,) how many elements the first 0 … n values stand for, and their sum.
+        running_counts, running_sums: (n + 1,) how many elements the first 0 … n values stand for, and their sum.
         centroids: (k,) ascending.
     Returns:
         (k,) float64.
     Source: han2015 Eq. 2; book eq-vector-kmeans
     """
     borders = (centroids[:-1] + centroids[1:]) / 2
-    cuts = np.searchsorted(values, borders, side="right")  # a border belongs to the lower centroid
+    cuts = np.searchsorted(values, borders, side="right")  # a border goes to the lower one
     edges = np.concatenate([[0], cuts, [len(values)]])
-    members, total = np.diff(counts[edges]), np.diff(sums[edges])
+    members, total = np.diff(running_counts[edges]), np.diff(running_sums[edges])
     return np.where(members > 0, total / np.maximum(members, 1), centroids)  # han2015 Eq. 2
 
 
