@@ -32,7 +32,7 @@ from fewbits.core.quantizer import (
     weight_quantizers,
 )
 from fewbits.experiments import comparison
-from fewbits.experiments.comparison import TASKS, Task, prepared, train
+from fewbits.experiments.comparison import TASKS, Task, prepared, train_method
 from fewbits.experiments.learned_step import run as experiment
 from fewbits.learned_step import LEAST_STEP, LSQ, keep_positive
 from fewbits.mixed_precision import LearnedBits
@@ -415,7 +415,7 @@ def test_fixed_steps_stay_and_learned_ones_move(few):
     for name in ("fixed start, 2 bits", "lsq, 2 bits"):
         torch.manual_seed(0)
         starts[name] = steps(experiment.METHODS[name].build(TINY.network))
-        ends[name] = steps(train(experiment.METHODS[name], TINY, few, 0))
+        ends[name] = steps(train_method(experiment.METHODS[name], TINY, few, 0))
     assert starts["fixed start, 2 bits"] == ends["fixed start, 2 bits"] == starts["lsq, 2 bits"]
     assert all(a != b for a, b in zip(starts["lsq, 2 bits"], ends["lsq, 2 bits"], strict=True))
 

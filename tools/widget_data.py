@@ -16,11 +16,11 @@ from fewbits.core.macs import layer_work
 from fewbits.experiments.common import checkpoint_path
 from fewbits.experiments.inq.networks import small_data, small_net
 from fewbits.experiments.inq.run import SMALL_INQ_EPOCHS, SMALL_INQ_LR
-from fewbits.experiments.inq.training import FRACTIONS, WEIGHT_DECAY, Trainer, percent
+from fewbits.experiments.inq.training import FRACTIONS, WEIGHT_DECAY, Trainer
 from fewbits.inq import Inq
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.nets import MLP
-from fewbits.training import load_model
+from fewbits.training import load_model, percent
 
 WIDGETS = Path(__file__).resolve().parent.parent / "book" / "_static" / "widgets"
 INQ_LAYER = "features.6.weight"  # the depthwise convolution of the second block: 144 weights

@@ -13,7 +13,7 @@ from fewbits.core.quantizer import encode_weights, weight_layers, weight_quantiz
 from fewbits.experiments import comparison
 from fewbits.experiments.binary import run as binary
 from fewbits.experiments.common import checkpoint_path
-from fewbits.experiments.comparison import TASKS, Task, chosen, difference, prepared, run_missing, train
+from fewbits.experiments.comparison import TASKS, Task, chosen, difference, prepared, run_missing, train_method
 from fewbits.experiments.ternary import run as ternary
 from fewbits.nets import MLP
 from fewbits.training import correct, load_model
@@ -37,9 +37,9 @@ def tiny(monkeypatch, tmp_path):
 
     def counting(*arguments, **options):
         trained.append(arguments[3])
-        return train(*arguments, **options)
+        return train_method(*arguments, **options)
 
-    monkeypatch.setattr(comparison, "train", counting)
+    monkeypatch.setattr(comparison, "train_method", counting)
     return trained
 
 
@@ -78,7 +78,7 @@ def test_an_interrupted_run_keeps_what_was_done(tiny, monkeypatch):
 def test_every_method_trains(module, tiny):
     data = prepared("mnist5k")
     for name, method in module.METHODS.items():
-        model = train(method, TASKS["mnist5k"], data, seed=0)
+        model = train_method(method, TASKS["mnist5k"], data, seed=0)
         measured = comparison.measure(method, model, data)
         assert 0 <= measured["accuracy"] <= 100, name
         assert method.latent or measured["accuracy"] == measured["accuracy_quantized"]
@@ -87,7 +87,7 @@ def test_every_method_trains(module, tiny):
 def test_latent_weights_are_tested_where_the_method_says_so(tiny):
     data = prepared("mnist5k")
     method = binary.METHODS["binaryconnect stochastic"]
-    model = train(method, TASKS["mnist5k"], data, seed=0)
+    model = train_method(method, TASKS["mnist5k"], data, seed=0)
     measured = comparison.measure(method, model, data)
     with latent_weights(model):
         assert round(10 * measured["accuracy"]) == correct(model, data.test_images, data.test_labels)

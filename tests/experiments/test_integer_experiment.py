@@ -13,14 +13,14 @@ from fewbits.core.quantizer import weight_layers
 from fewbits.experiments.integer import folding, measures, speed
 from fewbits.experiments.integer import run as experiment
 from fewbits.experiments.integer.claims import PARTS, make_claims
-from fewbits.experiments.integer.networks import NETWORKS, half_size, residual_net, train_residual
+from fewbits.experiments.integer.networks import NETWORKS, residual_net, small_digits, train_residual
 from fewbits.nets import MLP
 
 
 @pytest.fixture(scope="module")
 def data():
     """300 training and 100 test images of 14 × 14 pixels."""
-    whole = half_size()
+    whole = small_digits()
     names = {"train_images": 300, "train_labels": 300, "test_images": 100, "test_labels": 100}
     return dataclasses.replace(whole, **{name: getattr(whole, name)[:count] for name, count in names.items()})
 
@@ -109,7 +109,7 @@ def test_speed_measures_all_forms_in_turn(model, data):
 
 
 def test_the_small_resnet_learns():
-    data = half_size()
+    data = small_digits()
     model = train_residual(0, data, epochs=1)
     with torch.no_grad():
         right = model(data.test_images).argmax(1) == data.test_labels

@@ -104,14 +104,14 @@ def test_what_breaks_in_one_process_stops_both(ranks):
 def test_alone_everything_is_its_own():
     x = torch.arange(5)
     model = nn.Linear(2, 2)
-    assert distributed.processes() == 1
+    assert distributed.world_size() == 1
     assert distributed.is_first()
     assert distributed.share(x) is x
-    assert distributed.add_up(x) is x
+    assert distributed.all_reduce(x) is x
     assert distributed.parallel(model) is model
-    assert distributed.first_says(2.5) == 2.5
+    assert distributed.broadcast(2.5) == 2.5
     with distributed.process_group():
-        assert distributed.processes() == 1
+        assert distributed.world_size() == 1
 
 
 if __name__ == "__main__":

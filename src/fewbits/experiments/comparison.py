@@ -1,7 +1,6 @@
 """One network, one recipe, many methods: what the experiments ``binary`` and ``ternary`` share."""
 
 import argparse
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -10,7 +9,6 @@ from functools import partial
 
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from fewbits import evidence
@@ -18,7 +16,7 @@ from fewbits.binary import latent_weights
 from fewbits.data import Dataset, load
 from fewbits.experiments.common import recorded
 from fewbits.nets import MLP, VGGSmall
-from fewbits.training import accuracy, fit, seed_everything
+from fewbits.training import adam, centred, half_size, percent, seed_everything, train
 
 COLUMNS = ("data", "method", "seed", "accuracy", "accuracy_quantized", "seconds")  # of a table of runs
 MLP_SIZES = (784, 128, 128, 128, 10)
@@ -50,9 +48,7 @@ TASKS = {
 }
 
 
-def adam(model: nn.Module) -> torch.optim.Optimizer:
-    """Adam with a learning rate of 0.003."""
-    return torch.optim.Adam(model.parameters(), lr=3e-3)
+ADAM = partial(adam, lr=3e-3)  # of every method that names no other optimizer
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class Method:
     """
 
     build: Callable[[Network], nn.Module]
-    optimizer: Callable[[nn.Module], torch.optim.Optimizer] = adam
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer] = ADAM
     after_step: Callable[[nn.Module], object] | None = None
     latent: bool = False
 
@@ -78,41 +74,23 @@ FLOAT = Method(lambda network: network(activation=nn.ReLU))
 def prepared(name: str) -> Dataset:
     """The data set ``name`` with pixels in [-1, 1]; CIFAR images averaged down to 16 × 16."""
     data = load(name)
-
-    def prepare(images: torch.Tensor) -> torch.Tensor:
-        return 2 * (F.avg_pool2d(images, 2) if images.shape[-1] == 32 else images) - 1
-
-    return dataclasses.replace(data, train_images=prepare(data.train_images), test_images=prepare(data.test_images))
+    return centred(half_size(data) if data.train_images.shape[-1] == 32 else data)
 
 
-def train(method: Method, task: Task, data: Dataset, seed: int, epochs: int | None = None) -> nn.Module:
+def train_method(method: Method, task: Task, data: Dataset, seed: int, epochs: int | None = None) -> nn.Module:
     """A network of ``task``, trained with ``method`` for ``epochs`` (default: the task's); on a GPU if there is one."""
     seed_everything(seed)
     model = method.build(task.network).to("cuda" if torch.cuda.is_available() else "cpu")
     epochs = task.epochs if epochs is None else epochs
-    return fit_cosine(model, method.optimizer(model), data, seed, epochs, after_step=method.after_step)
-
-
-def fit_cosine(
-    model: nn.Module, optimizer: torch.optim.Optimizer, data: Dataset, seed: int, epochs: int, **options
-) -> nn.Module:
-    """Train in place with batches of 128 and a learning rate that falls to 0 along a cosine; returns ``model``.
-
-    Args:
-        options: of :func:`fewbits.training.fit`.
-    """
-    steps = epochs * -(-len(data.train_images) // 128)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    images, labels = data.train_images, data.train_labels
-    fit(model, images, labels, epochs=epochs, optimizer=optimizer, scheduler=scheduler, seed=seed, **options)
+    train(model, data, method.optimizer(model), epochs=epochs, seed=seed, after_step=method.after_step)
     return model
 
 
-def measure(method: Method, model: nn.Module, data: Dataset) -> dict:
+def measure(method: Method, model: nn.Module, data: Dataset) -> dict[str, float]:
     """Test accuracy in percent, as the method's paper measures it, and with quantized weights."""
-    quantized = 100 * accuracy(model, data.test_images, data.test_labels)
+    quantized = percent(model, data)
     with latent_weights(model) if method.latent else nullcontext():
-        return {"accuracy": 100 * accuracy(model, data.test_images, data.test_labels), "accuracy_quantized": quantized}
+        return {"accuracy": percent(model, data), "accuracy_quantized": quantized}
 
 
 def run_missing(
@@ -142,7 +120,7 @@ def run_missing(
             if per_seed(recorded(table, COLUMNS), data_name, name).index.isin([seed]).any():
                 continue
             started = time.perf_counter()
-            model = train(method, task, data, seed)
+            model = train_method(method, task, data, seed)
             row = {"data": data_name, "method": name, "seed": seed} | measure(method, model, data)
             row["seconds"] = round(time.perf_counter() - started, 1)
             print(row, flush=True)

@@ -37,8 +37,8 @@ def process_group() -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
-def processes() -> int:
-    """How many there are."""
+def world_size() -> int:
+    """How many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -49,24 +49,24 @@ def is_first() -> bool:
 
 def parallel(model: nn.Module) -> nn.Module:
     """What to call in place of ``model``: its backward pass takes the mean of all processes' gradients."""
-    return DistributedDataParallel(model) if processes() > 1 else model
+    return DistributedDataParallel(model) if world_size() > 1 else model
 
 
 def share(batch: Tensor) -> Tensor:
     """The samples of a batch that are this process's: every n-th."""
-    return batch[dist.get_rank() :: processes()] if processes() > 1 else batch
+    return batch[dist.get_rank() :: world_size()] if world_size() > 1 else batch
 
 
-def add_up(value: Tensor) -> Tensor:
-    """Sum over the processes of a tensor without gradient."""
-    if processes() > 1:
+def all_reduce(value: Tensor) -> Tensor:
+    """Sum over the processes of a tensor without gradient, in place; ``value``."""
+    if world_size() > 1:
         dist.all_reduce(value)
     return value
 
 
-def first_says(value: float) -> float:
-    """What rank 0 has as ``value``: for clocks, which all read differently."""
-    if processes() == 1:
+def broadcast(value: float) -> float:
+    """The ``value`` of rank 0, for all: clocks read differently on each."""
+    if world_size() == 1:
         return value
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
     said = torch.tensor(value, dtype=torch.float64, device=device)

@@ -97,9 +97,9 @@ def fit(
     if batch_size < 1 or epochs < 0:
         raise ValueError(f"batch_size must be positive and epochs not negative, got {batch_size} and {epochs}")
     smallest = len(images) % batch_size or min(batch_size, len(images))
-    if smallest < distributed.processes():
+    if smallest < distributed.world_size():
         raise ValueError(
-            f"batch_size {batch_size} leaves a batch of {smallest} for {distributed.processes()} processes"
+            f"batch_size {batch_size} leaves a batch of {smallest} for {distributed.world_size()} processes"
         )
     started = time.perf_counter()
     device = device_of(model)
@@ -134,10 +134,10 @@ def fit(
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocast):
                 logits = forward(x)
             # The mean over the processes is the mean over the batch, also if one share is larger; alone it is exact.
-            part = distributed.processes() * len(y) / len(index)
+            part = distributed.world_size() * len(y) / len(index)
             batch_loss = part * loss(logits.float() if autocast else logits, y)
             # Checked before the step, so that no later message about broken weights hides the cause.
-            value = distributed.add_up(batch_loss.detach() / distributed.processes()).item()
+            value = distributed.all_reduce(batch_loss.detach() / distributed.world_size()).item()
             if not math.isfinite(value):
                 raise FloatingPointError(f"the loss is {value} in epoch {epoch}, step {step} of {steps}")
             optimizer.zero_grad()
@@ -152,7 +152,7 @@ def fit(
             total_correct += (logits.argmax(1) == y).sum()
             bar.update()
         record = {"epoch": epoch, "lr": lr, "loss": total_loss / len(images)}
-        record["train_accuracy"] = distributed.add_up(total_correct).item() / len(images)
+        record["train_accuracy"] = distributed.all_reduce(total_correct).item() / len(images)
         record["test_accuracy"] = None if evaluate_on is None else accuracy(model, *evaluate_on)
         record["seconds"] = time.perf_counter() - epoch_started
         history.append(record)
@@ -162,7 +162,7 @@ def fit(
         if log is not None and distributed.is_first():
             _write_csv(Path(log), history)
         over = minutes is not None and time.perf_counter() - started >= 60 * minutes
-        if distributed.first_says(over):
+        if distributed.broadcast(over):
             break
     bar.close()
     model.eval()

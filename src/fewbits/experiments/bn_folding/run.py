@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from fewbits import evidence
+from fewbits import evidence, training
 from fewbits.bn_folding import BATCH_NORMS, bn_scale_shift, channel_ranges, fold_model
 from fewbits.core.channels import per_channel
 from fewbits.core.hooks import watching
@@ -23,7 +23,7 @@ from fewbits.core.quantizer import LAYERS, quantize_weights, weight_layers
 from fewbits.data import load
 from fewbits.experiments.common import checkpoint_path, seeds
 from fewbits.nets import VGGSmall, count_parameters
-from fewbits.training import accuracy, correct, fit, save_model, seed_everything
+from fewbits.training import one_cycle, percent, save_model, seed_everything, sgd
 from fewbits.uniform import UniformQuantizer
 
 BITS = (8, 6, 5, 4, 3, 2)
@@ -74,10 +74,8 @@ def train(network: str, seed: int, data, epochs: int | None = None) -> nn.Module
     epochs = epochs or full_epochs
     seed_everything(seed)
     model = build(network)
-    optimizer = torch.optim.SGD(model.parameters(), 0.2, momentum=0.9, nesterov=True, weight_decay=weight_decay)
-    steps = epochs * -(-len(data.train_images) // 128)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=steps)
-    fit(model, data.train_images, data.train_labels, epochs=epochs, optimizer=optimizer, scheduler=scheduler, seed=seed)
+    optimizer = sgd(model, 0.2, nesterov=True, weight_decay=weight_decay)
+    training.train(model, data, optimizer, epochs=epochs, seed=seed, schedule=one_cycle)
     return model
 
 
@@ -145,13 +143,12 @@ def codes_changed(model: nn.Module) -> int:
 
 def accuracies(model: nn.Module, folded: nn.Module, data) -> list[dict]:
     """Test accuracy in percent with all weights quantized, unfolded (BN stays in floating point) and folded."""
-    test = data.test_images, data.test_labels
-    rows = [{"form": "unfolded", "scales": "float", "bits": 32, "accuracy": 100 * accuracy(model, *test)}]
+    rows = [{"form": "unfolded", "scales": "float", "bits": 32, "accuracy": percent(model, data)}]
     for form, network in (("unfolded", model), ("folded", folded)):
         for scales in GRANULARITIES:
             for bits in BITS:
-                right = correct(quantized(network, bits, scales), *test)
-                rows.append({"form": form, "scales": scales, "bits": bits, "accuracy": 100 * right / len(test[1])})
+                score = percent(quantized(network, bits, scales), data)
+                rows.append({"form": form, "scales": scales, "bits": bits, "accuracy": score})
     return rows
 
 

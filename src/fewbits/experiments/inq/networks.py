@@ -1,19 +1,15 @@
 """The small network and data of the experiment ``inq``, which the chapters on circuits use too."""
 
-from dataclasses import replace
-
-import torch.nn.functional as F
 from torch import nn
 
 from fewbits.data import Dataset, load, normalize
 from fewbits.mobileone import MobileNetV1, MobileOne
+from fewbits.training import half_size
 
 
 def small_data() -> Dataset:
     """``mnist5k``, normalized and averaged to 14 × 14 pixels."""
-    data = normalize(load("mnist5k"))
-    halves = {name: F.avg_pool2d(getattr(data, name), 2) for name in ("train_images", "test_images")}
-    return replace(data, **halves)
+    return half_size(normalize(load("mnist5k")))
 
 
 def small_net(branches: int) -> nn.Module:

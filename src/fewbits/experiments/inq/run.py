@@ -18,11 +18,11 @@ from fewbits import evidence
 from fewbits.experiments.common import checkpoint_path, merge_rows, recorded, seeds
 from fewbits.experiments.inq.claims import BN_KEPT, KEYS, LEAST_ERROR, STANDARD, small_claims
 from fewbits.experiments.inq.networks import small_data, small_net
-from fewbits.experiments.inq.training import FRACTIONS, Trainer, apply_inq, on_grid, percent
+from fewbits.experiments.inq.training import FRACTIONS, Trainer, apply_inq, on_grid
 from fewbits.experiments.mobileone import claims as mobileone
 from fewbits.inq import ALEXNET, GOOGLENET, Inq, halving
 from fewbits.mobileone import reparameterize
-from fewbits.training import save_model, seed_everything
+from fewbits.training import percent, save_model, seed_everything
 
 NETWORKS = {"MobileNet": 0, "MobileOne k=1": 1, "MobileOne k=2": 2, "MobileOne k=4": 4}
 BITS = (5, 4, 3, 2)

@@ -15,12 +15,12 @@ from fewbits.core.quantizer import weight_layers
 from fewbits.data import Dataset
 from fewbits.inq import Inq, InqQuantizer, halving, least_error_exponent
 from fewbits.mobileone import align_scales, fold_constant_channels
-from fewbits.training import correct, distributed, fit
+from fewbits.training import clip_gradients, cosine, distributed, one_cycle, percent, sgd, train
 
 FRACTIONS = halving(4)
 CHANGES = ("aligned", "least-error", "distilled")  # of INQ, see apply_inq
 ALIGNED_WITH = 500  # images
-LR, WEIGHT_DECAY, CLIP_NORM = 0.01, 1e-4, 1.0  # of each stage of INQ
+LR, WEIGHT_DECAY = 0.01, 1e-4  # of each stage of INQ
 
 
 class OutOfTime(Exception):
@@ -43,31 +43,28 @@ class Trainer:
     progress: bool = False
 
     def train(self, model: nn.Module, name: str, epochs: int, lr: float, decay: float, loss: Callable, peak: bool):
-        """SGD with momentum; the learning rate rises to ``lr`` first if ``peak``, and falls to 0 as a cosine."""
-        minutes = distributed.first_says(self.deadline - time.perf_counter()) / 60
+        """SGD with momentum; the learning rate rises to ``lr`` first if ``peak``, and falls to 0 as a cosine.
+
+        Without a peak the gradients are clipped: the network is folded, and has no normalization any more.
+        """
+        minutes = distributed.broadcast(self.deadline - time.perf_counter()) / 60
         if minutes <= 0:
             raise OutOfTime(name)
-        optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=decay)
-        steps = epochs * math.ceil(len(self.data.train_images) / self.batch_size)
-        if peak:
-            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
-        else:
-            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-            optimizer.register_step_pre_hook(_clip)
-        cuda = self.data.train_images.is_cuda
-        history = fit(
+        optimizer = sgd(model, lr, nesterov=True, weight_decay=decay)
+        if not peak:
+            clip_gradients(optimizer)
+        history = train(
             model,
-            self.data.train_images,
-            self.data.train_labels,
+            self.data,
+            optimizer,
             epochs=epochs,
-            optimizer=optimizer,
-            scheduler=scheduler,
+            schedule=one_cycle if peak else cosine,
             batch_size=self.batch_size,
             seed=self.seed,
             loss=loss,
             augment=self.augment,
             evaluate_on=(self.data.test_images, self.data.test_labels) if self.folder else None,
-            autocast=cuda,
+            autocast=self.data.train_images.is_cuda,
             channels_last=self.folder is not None,
             checkpoint=self.folder and self.folder / f"{name}.safetensors",
             log=self.folder and self.folder / f"{name}.csv",
@@ -76,11 +73,6 @@ class Trainer:
         )
         if len(history) < epochs:
             raise OutOfTime(name)
-
-
-def _clip(optimizer: torch.optim.Optimizer, *_) -> None:
-    """Clip the gradient: a folded network has no normalization that would bring it back after a bad step."""
-    nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], CLIP_NORM)
 
 
 class Distillation:
@@ -187,11 +179,6 @@ def retrain(
 ) -> None:
     """Train a folded network as between two stages of INQ; what is frozen stays."""
     trainer.train(model, name, epochs, lr, WEIGHT_DECAY, loss, peak=False)
-
-
-def percent(model: nn.Module, data: Dataset) -> float:
-    """Test accuracy in percent."""
-    return 100 * correct(model, data.test_images, data.test_labels) / len(data.test_labels)
 
 
 @torch.no_grad()

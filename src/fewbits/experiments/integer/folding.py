@@ -2,7 +2,6 @@
 
 import copy
 
-import torch
 from torch import nn
 
 from fewbits.bn_folding import FoldedLayer, channel_ranges, equalize, fold_in_training, fold_model, merge_folded
@@ -11,7 +10,7 @@ from fewbits.data import Dataset
 from fewbits.experiments.bn_folding import run as bn_folding
 from fewbits.experiments.integer.networks import CALIBRATION_IMAGES
 from fewbits.integer import prepare, to_integers
-from fewbits.training import fit, seed_everything
+from fewbits.training import seed_everything, sgd, train
 from fewbits.uniform import UniformQuantizer
 
 NETWORK = "separable, strong decay"
@@ -63,12 +62,11 @@ def trained_folded(model: nn.Module, seed: int, data: Dataset, bits: int, free_e
     """
     seed_everything(seed)
     training = fold_in_training(copy.deepcopy(model), lambda: UniformQuantizer(bits)).train()
-    optimizer = torch.optim.SGD(training.parameters(), LR, momentum=0.9)
+    optimizer = sgd(training, LR)
     for frozen, epochs in ((False, free_epochs), (True, TRAINING_EPOCHS - free_epochs)):
         for module in training.modules():
             if frozen and isinstance(module, FoldedLayer):
                 module.freeze()
         if epochs:
-            settings = {"optimizer": optimizer, "epochs": epochs, "seed": seed + 10 * frozen}
-            fit(training, data.train_images, data.train_labels, **settings)
+            train(training, data, optimizer, epochs=epochs, seed=seed + 10 * frozen, schedule=None)
     return merge_folded(training)

@@ -1,11 +1,10 @@
 """The networks of the experiment ``integer``: frozen ones of other chapters, and a small ResNet of its own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewbits.bn_folding import fold_model
@@ -16,7 +15,7 @@ from fewbits.experiments.mobileone.cifar100 import cifar100, float_network
 from fewbits.experiments.uniform import run as uniform
 from fewbits.nets import MLP
 from fewbits.nets.resnet import BasicBlock
-from fewbits.training import fit, load_model, save_model, seed_everything
+from fewbits.training import half_size, load_model, one_cycle, save_model, seed_everything, sgd, train
 from fewbits.uniform import quantize_model
 
 CALIBRATION_IMAGES = 512
@@ -53,20 +52,16 @@ def digits() -> Dataset:
 
 
 @cache
-def half_size() -> Dataset:
+def small_digits() -> Dataset:
     """``mnist5k`` averaged to 14 × 14 pixels."""
-    data = digits()
-    return replace(data, train_images=F.avg_pool2d(data.train_images, 2), test_images=F.avg_pool2d(data.test_images, 2))
+    return half_size(digits())
 
 
 def train_residual(seed: int, data: Dataset, epochs: int = RESIDUAL_EPOCHS) -> nn.Module:
     """SGD with momentum, one-cycle learning rate up to 0.2, batches of 128."""
     seed_everything(seed)
     model = residual_net()
-    optimizer = torch.optim.SGD(model.parameters(), 0.2, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    steps = epochs * -(-len(data.train_images) // 128)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=steps)
-    fit(model, data.train_images, data.train_labels, epochs=epochs, optimizer=optimizer, scheduler=scheduler, seed=seed)
+    train(model, data, sgd(model, 0.2, nesterov=True, weight_decay=5e-4), epochs=epochs, seed=seed, schedule=one_cycle)
     return model.eval()
 
 
@@ -74,7 +69,7 @@ def unfolded_residual(seed: int) -> nn.Module:
     """The small ResNet of a seed with its BN, trained if it has no checkpoint yet."""
     path = checkpoint_path(f"integer-residual-{seed}")
     if not path.exists():
-        save_model(train_residual(seed, half_size()), path)
+        save_model(train_residual(seed, small_digits()), path)
     return load_model(residual_net(), path).eval()
 
 
@@ -113,7 +108,7 @@ NETWORKS = {
     "dense": Source(folding("dense"), digits, ((8, 8), (4, 4))),
     "separable": Source(folding("separable"), digits, ((8, 8), (4, 4))),
     "separable, strong decay": Source(folding("separable, strong decay"), digits, ((8, 8), (4, 4))),
-    "residual": Source(residual, half_size, ((8, 8), (4, 4)), (0, 1, 2, 3, 4)),
+    "residual": Source(residual, small_digits, ((8, 8), (4, 4)), (0, 1, 2, 3, 4)),
     "MobileNet": Source(mobilenet, lambda: cifar100(torch.device("cpu"))),
 }
 

@@ -27,7 +27,7 @@ from fewbits.experiments.bn_folding import run as bn_folding
 from fewbits.experiments.common import recorded, seeds
 from fewbits.experiments.integer import folding, measures, speed
 from fewbits.experiments.integer.claims import make_claims
-from fewbits.experiments.integer.networks import CALIBRATION_IMAGES, NETWORKS, half_size, unfolded_residual
+from fewbits.experiments.integer.networks import CALIBRATION_IMAGES, NETWORKS, small_digits, unfolded_residual
 
 RUNTIME_NETWORKS = ("MLP", "separable, strong decay", "residual", "MobileNet")
 CAUSE_NETWORKS = ("MLP", "dense", "separable, strong decay", "residual")
@@ -49,7 +49,7 @@ def run(options, command: str) -> None:
         measure_networks()
     elif options.part == "folding":
         for seed in seeds(options.seeds):
-            missing("integer_folding", {"seed": seed}, lambda seed=seed: folding.measure(seed, half_size()))
+            missing("integer_folding", {"seed": seed}, lambda seed=seed: folding.measure(seed, small_digits()))
     else:
         rows = speed.measure_all(options.repeats, options.seconds)
         evidence.write_rows("integer_speed", pd.DataFrame(rows))
@@ -85,7 +85,7 @@ def measure_networks() -> None:
 def exactness(seed: int) -> dict:
     """What folding changes in the small ResNet, residual additions included."""
     model = unfolded_residual(seed)
-    return bn_folding.compare(model, fold_model(model), half_size().test_images)
+    return bn_folding.compare(model, fold_model(model), small_digits().test_images)
 
 
 def runtimes(name: str) -> list[dict]:

@@ -17,6 +17,7 @@ from fewbits.experiments.common import seeds
 from fewbits.experiments.comparison import FLOAT, Method, Network, by_seed, chosen, difference, per_seed, run_missing
 from fewbits.experiments.method_map.methods import learned_steps, uniform
 from fewbits.learned_step import LSQ, keep_positive
+from fewbits.training import sgd
 
 BITS = (2, 3, 4)
 DATA = "mnist5k"
@@ -45,9 +46,8 @@ def changed_steps(network: Network, learn: bool, factor: float = 1.0) -> nn.Modu
     return model
 
 
-def sgd(model: nn.Module) -> torch.optim.Optimizer:
-    """Plain gradient descent with momentum, as in the paper: unlike Adam it sees the size of a gradient."""
-    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+# Plain gradient descent with momentum, as in the paper: unlike Adam it sees the size of a gradient.
+SGD = partial(sgd, lr=0.1)
 
 
 def learned(bits: int, **options) -> Method:
@@ -63,11 +63,11 @@ METHODS = {
     "quarter start, 2 bits": Method(partial(changed_steps, learn=True, factor=0.25), after_step=keep_positive),
     "fixed quarter start, 2 bits": Method(partial(changed_steps, learn=False, factor=0.25)),
     "lsq, 2 bits, no scale": learned(2, scale_gradient=False),
-    "float, sgd": Method(FLOAT.build, sgd),
-    "uniform, 2 bits, sgd": Method(partial(uniform, bits=2), sgd),
-    "fixed start, 2 bits, sgd": Method(partial(changed_steps, learn=False), sgd),
-    "lsq, 2 bits, sgd": Method(partial(learned_steps, bits=2), sgd, keep_positive),
-    "lsq, 2 bits, sgd, no scale": Method(partial(learned_steps, bits=2, scale_gradient=False), sgd, keep_positive),
+    "float, sgd": Method(FLOAT.build, SGD),
+    "uniform, 2 bits, sgd": Method(partial(uniform, bits=2), SGD),
+    "fixed start, 2 bits, sgd": Method(partial(changed_steps, learn=False), SGD),
+    "lsq, 2 bits, sgd": Method(partial(learned_steps, bits=2), SGD, keep_positive),
+    "lsq, 2 bits, sgd, no scale": Method(partial(learned_steps, bits=2, scale_gradient=False), SGD, keep_positive),
 }
 
 

@@ -19,10 +19,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from fewbits import evidence, logarithmic, uniform
+from fewbits import evidence, logarithmic, training, uniform
 from fewbits.core.hooks import watching
 from fewbits.core.quantizer import Quantizer, quantize_activations, quantize_weights, weight_quantizers
-from fewbits.data import load
+from fewbits.data import Dataset, load
 from fewbits.experiments.common import checkpoint_path, seeds
 from fewbits.experiments.logarithmic.claims import accumulation_claims, rounding_claims, training_claims
 from fewbits.logarithmic import (
@@ -32,7 +32,7 @@ from fewbits.logarithmic import (
     full_scale_of_max,
     log_accumulate,
 )
-from fewbits.training import accuracy, fit, save_model, seed_everything
+from fewbits.training import one_cycle, percent, save_model, seed_everything, sgd
 from fewbits.uniform import UniformQuantizer
 
 METHODS = ("linear", "linear 2^k", "log2", "log-sqrt2")
@@ -158,19 +158,9 @@ def fix_gradient_ranges(model: nn.Module, headroom: int, images: Tensor, labels:
     model.zero_grad()
 
 
-def train(model: nn.Module, seed: int, data, epochs: int, lr: float = 0.05) -> list[dict]:
+def train(model: nn.Module, seed: int, data: Dataset, epochs: int, lr: float = 0.05) -> list[dict]:
     """Train ``model`` in place: SGD with momentum 0.9, one-cycle learning rate, batches of 128. Returns the history."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
-    steps = epochs * -(-len(data.train_images) // 128)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
-    return fit(
-        model, data.train_images, data.train_labels, epochs=epochs, optimizer=optimizer, scheduler=scheduler, seed=seed
-    )
-
-
-def test_accuracy(model: nn.Module, data) -> float:
-    """Accuracy on the test images in percent."""
-    return 100 * accuracy(model, data.test_images, data.test_labels)
+    return training.train(model, data, sgd(model, lr), epochs=epochs, seed=seed, schedule=one_cycle)
 
 
 # --- The runs ------------------------------------------------------------------------------------------------------
@@ -188,7 +178,7 @@ def run(options, command: str) -> None:
             model = quantize_training(network(), *settings, data)
             history = train(model, seed, data, epochs)
             names = ("method", "bits", "gradient_bits", "headroom", "seed", "loss", "accuracy")
-            row = (*settings, seed, history[-1]["loss"], test_accuracy(model, data))
+            row = (*settings, seed, history[-1]["loss"], percent(model, data))
             trained.append(dict(zip(names, row, strict=True)))
             print(*row, flush=True)
             if seed == 0 and settings in FROZEN and not full:
@@ -199,11 +189,11 @@ def run(options, command: str) -> None:
     evidence.write_rows("logarithmic_bits_mnist" if full else "logarithmic_bits", bits)
     claims = rounding_claims(bits, "reduced" if full else "notebook")
     if not full:
-        training = pd.DataFrame(trained)
-        evidence.write_rows("logarithmic_training", training)
+        runs = pd.DataFrame(trained)
+        evidence.write_rows("logarithmic_training", runs)
         accumulation = accumulation_errors(options.seeds)
         evidence.write_rows("logarithmic_accumulation", accumulation)
-        claims += training_claims(training) + accumulation_claims(accumulation)
+        claims += training_claims(runs) + accumulation_claims(accumulation)
     evidence.record("logarithmic", claims, command=command, wall_s=time.perf_counter() - started)
 
 
@@ -211,11 +201,11 @@ def after_training(model: nn.Module, seed: int, data) -> list[dict]:
     """Test accuracy of one float network, itself and rounded in every way."""
     images = data.train_images[:CALIBRATION_IMAGES]
     names = ("placement", "rule", "method", "bits", "seed", "accuracy")
-    rows = [("", "", "float", 32, seed, test_accuracy(model, data))]
+    rows = [("", "", "float", 32, seed, percent(model, data))]
     for placement, rule, method, bits in product(PLACEMENTS, RULES, METHODS, BITS):
         weight_bits = bits if placement == PLACEMENTS[1] else None
         quantized = quantize_model(model, method, weight_bits, bits, images, rule)
-        rows.append((placement, rule, method, bits, seed, test_accuracy(quantized, data)))
+        rows.append((placement, rule, method, bits, seed, percent(quantized, data)))
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 

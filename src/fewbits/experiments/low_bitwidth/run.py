@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 
 import pandas as pd
-import torch
 from torch import nn
 
 from fewbits import evidence
@@ -20,7 +19,17 @@ from fewbits.data import CharText, Dataset, bits_per_character, load, load_text,
 from fewbits.experiments.common import checkpoint_path, seeds
 from fewbits.low_bitwidth import AP2Quantizer, DoReFaActivation, DoReFaWeights, LinearQuantizer, quantize_gradients
 from fewbits.nets import CharLSTM
-from fewbits.training import accuracy, fit, save_model, seed_everything
+from fewbits.training import (
+    adam,
+    clip_gradients,
+    fit,
+    one_cycle,
+    percent,
+    save_model,
+    seed_everything,
+    step_count,
+    train,
+)
 from fewbits.uniform import UniformQuantizer
 
 CNN_EPOCHS, CNN_LR = 8, 2e-2
@@ -148,28 +157,18 @@ def train_cnn(
     after_step: Callable[[nn.Module], object] | None = None,
 ) -> nn.Module:
     """Train in place: Adam, one-cycle learning rate up to 0.02, batches of 128."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=CNN_LR)
-    steps = epochs * -(-len(data.train_images) // 128)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, CNN_LR, total_steps=steps)
-    training = {"epochs": epochs, "optimizer": optimizer, "scheduler": scheduler, "after_step": after_step}
-    fit(model, data.train_images, data.train_labels, seed=seed, **training)
+    train(model, data, adam(model, CNN_LR), epochs=epochs, seed=seed, schedule=one_cycle, after_step=after_step)
     return model
 
 
 def train_lstm(model: nn.Module, seed: int, text: CharText, epochs: int = LSTM_EPOCHS) -> nn.Module:
     """Train in place: Adam, one-cycle learning rate up to 0.03, gradient norm up to 1, 32 windows of 32 characters."""
     inputs, targets = windows(text.train, WINDOW)
-    optimizer = torch.optim.Adam(model.parameters(), lr=LSTM_LR)
-    optimizer.register_step_pre_hook(lambda *_: clip_norm(model))
-    steps = epochs * -(-len(inputs) // 32)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LSTM_LR, total_steps=steps)
+    optimizer = adam(model, LSTM_LR)
+    clip_gradients(optimizer)
+    scheduler = one_cycle(optimizer, step_count(len(inputs), epochs, 32))
     fit(model, inputs, targets, epochs=epochs, optimizer=optimizer, scheduler=scheduler, seed=seed, batch_size=32)
     return model
-
-
-def clip_norm(model: nn.Module) -> None:
-    """Scale all gradients down together where their norm exceeds 1."""
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
 
 
 def cnn_settings() -> list[tuple]:
@@ -201,8 +200,8 @@ def run(options, command: str) -> None:
             # QNN keeps latent weights in [-1, 1], like BinaryNet.
             train_cnn(model, seed, data, epochs, clip_latent if setting[0] in QNN else None)
             trained[setting[0]] = model
-            percent = 100 * accuracy(model, data.test_images, data.test_labels)
-            cnns.append(dict(zip(SETTING, setting, strict=True)) | {"seed": seed, "accuracy": round(percent, 4)})
+            row = dict(zip(SETTING, setting, strict=True))
+            cnns.append(row | {"seed": seed, "accuracy": round(percent(model, data), 4)})
             print(*cnns[-1].values(), flush=True)
             if seed == 0 and setting in KEPT:
                 save_model(model, checkpoint_path(KEPT[setting]))

@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fewbits import training
 from fewbits.core.macs import layer_work
 from fewbits.core.quantizer import encode_weights, quantize_activations, quantize_weights, weight_layers
 from fewbits.data import Dataset
 from fewbits.experiments import comparison
 from fewbits.experiments.binary.run import METHODS as BINARY
-from fewbits.experiments.comparison import FLOAT, TASKS, Method, Network, fit_cosine, train
+from fewbits.experiments.comparison import FLOAT, TASKS, Method, Network, train_method
 from fewbits.experiments.ternary.run import METHODS as TERNARY
 from fewbits.inq import Inq, halving
 from fewbits.learned_step import LSQ, keep_positive
@@ -72,7 +73,7 @@ def every(name: str, count: int = 1) -> tuple[Units, Units, Units]:
 
 def scratch(method: Method) -> Callable[[Dataset, int], nn.Module]:
     """All epochs with the method."""
-    return lambda data, seed: train(method, TASK, data, seed)
+    return lambda data, seed: train_method(method, TASK, data, seed)
 
 
 def uniform(network: Network, bits: int) -> nn.Module:
@@ -95,18 +96,18 @@ def dorefa(network: Network) -> nn.Module:
 
 def after_training(make_quantizer) -> Callable[[Dataset, int], nn.Module]:
     """All epochs in floating point; then the weights are rounded."""
-    return lambda data, seed: quantize_weights(train(FLOAT, TASK, data, seed), make_quantizer, skip=())
+    return lambda data, seed: quantize_weights(train_method(FLOAT, TASK, data, seed), make_quantizer, skip=())
 
 
 def go_on(model: nn.Module, data: Dataset, seed: int, epochs: int, **options) -> nn.Module:
     """Train ``model`` further, with the recipe of the others and a third of its learning rate."""
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
-    return fit_cosine(model, optimizer, data, seed, epochs, **options)
+    training.train(model, data, training.adam(model, 1e-3), epochs=epochs, seed=seed, **options)
+    return model
 
 
 def half_trained(data: Dataset, seed: int) -> nn.Module:
     """The float network after half of the epochs (with a whole learning rate schedule)."""
-    return train(FLOAT, TASK, data, seed, EPOCHS // 2)
+    return train_method(FLOAT, TASK, data, seed, EPOCHS // 2)
 
 
 def inq(data: Dataset, seed: int) -> nn.Module:

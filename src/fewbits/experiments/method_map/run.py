@@ -24,7 +24,7 @@ from fewbits.experiments.method_map.methods import (
     round_activations,
     units_of,
 )
-from fewbits.training import accuracy
+from fewbits.training import percent
 
 RUNS = ["data", "method", "seed", "accuracy", "accuracy_real_activations", "bits_per_weight", "units", "seconds"]
 CIRCUITS = ["unit", "LUT", "packed_LUT", "FF", "seconds"]
@@ -70,13 +70,12 @@ def train_missing(entries: dict, seed_list: list[int]) -> pd.DataFrame:
                 continue
             started = time.perf_counter()
             model = entry.train(data, seed).eval()
-            test = data.test_images, data.test_labels
-            real = round(100 * accuracy(model, *test), 4)
+            real = round(percent(model, data), 4)
             units = units_of(entry, model)
             bits = bits_per_weight(entry, model)
             if entry.real_activations:
                 model = round_activations(model, data.train_images[:CALIBRATION_IMAGES])
-            row = {"data": data.name, "method": name, "seed": seed, "accuracy": round(100 * accuracy(model, *test), 4)}
+            row = {"data": data.name, "method": name, "seed": seed, "accuracy": round(percent(model, data), 4)}
             row |= {
                 "accuracy_real_activations": real,
                 "bits_per_weight": round(bits, 4),

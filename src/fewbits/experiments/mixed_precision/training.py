@@ -1,15 +1,16 @@
 """The network, the recipe and the methods of the experiment ``mixed_precision``."""
 
 import copy
-import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from fewbits.core.macs import LayerWork, layer_work
 from fewbits.core.quantizer import quantize_weights
@@ -26,12 +27,12 @@ from fewbits.mixed_precision import (
     weight_size,
 )
 from fewbits.nets import VGGSmall
-from fewbits.training import accuracy, fit, seed_everything
+from fewbits.training import adam, centred, half_size, percent, seed_everything, train
 from fewbits.uniform import UniformQuantizer
 
 WIDTHS = (4, 4, 8, 8, 16, 16)  # as in a ResNet each stage has half the positions a side and twice the filters
 IMAGE_SHAPE = (1, 14, 14)
-FLOAT_EPOCHS, EPOCHS, BATCH, LR = 20, 12, 128, 1e-3
+FLOAT_EPOCHS, EPOCHS, LR = 20, 12, 1e-3
 LEARNING = 0.75  # share of the epochs in which the grids move; then only weights do, and the bits stay
 START_BITS = 6
 STRENGTH = 2.0  # of a penalty; a stronger one takes the same bits from every filter, whatever it costs
@@ -73,16 +74,15 @@ def network() -> VGGSmall:
 
 def prepared() -> Dataset:
     """``mnist5k``, averaged down to 14 × 14 pixels in [-1, 1]."""
-    data = load("mnist5k")
-    smaller = {name: 2 * F.avg_pool2d(getattr(data, name), 2) - 1 for name in ("train_images", "test_images")}
-    return dataclasses.replace(data, **smaller)
+    return centred(half_size(load("mnist5k")))
 
 
 def train_float(data: Dataset, seed: int, epochs: int = FLOAT_EPOCHS) -> nn.Module:
     """The float network from which every method starts."""
     seed_everything(seed)
     model = network()
-    _train(model, torch.optim.Adam(model.parameters(), 3e-3), [_cosine(1.0)], data, seed, epochs)
+    optimizer = adam(model, 3e-3)
+    train(model, data, optimizer, epochs=epochs, seed=seed, schedule=in_shares(1.0), after_step=constrain)
     return model
 
 
@@ -134,24 +134,22 @@ def train_quantized(
         {"params": [p for name, p in named.items() if name not in grids], "lr": lr},
         {"params": [named[name] for name in sorted(grids)], "lr": 2 * lr},
     ]
+    options |= {"loss": loss, "after_step": constrain}
     optimizer = torch.optim.Adam(groups)
-    _train(model, optimizer, [_cosine(1.0), _cosine(LEARNING)], data, seed, epochs, loss, **options)
+    train(model, data, optimizer, epochs=epochs, seed=seed, schedule=in_shares(1.0, LEARNING), **options)
     return model
 
 
-def _cosine(share: float):
-    """From 1 to 0 along a cosine, in the first ``share`` of the training."""
-    return lambda done: 0.5 * (1 + math.cos(math.pi * min(1.0, done / share)))
+def in_shares(*shares: float) -> Callable[[Optimizer, int], LRScheduler]:
+    """Learning rates that fall to 0 along a cosine, each group's in its share of the steps, and stay there."""
 
+    def schedule(optimizer: Optimizer, steps: int) -> LRScheduler:
+        def course(share: float) -> Callable[[int], float]:
+            return lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps / share)))
 
-def _train(model, optimizer, courses, data, seed, epochs, loss=F.cross_entropy, **options) -> None:
-    steps = epochs * -(-len(data.train_images) // BATCH)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, [lambda step, course=course: course(step / steps) for course in courses]
-    )
-    images, labels = data.train_images, data.train_labels
-    options |= {"optimizer": optimizer, "scheduler": scheduler, "loss": loss, "after_step": constrain}
-    fit(model, images, labels, epochs=epochs, batch_size=BATCH, seed=seed, **options)
+        return LambdaLR(optimizer, [course(share) for share in shares])
+
+    return schedule
 
 
 def costs_of(bits: dict[str, list[int]], works: Sequence[LayerWork], processor: Processor = PROCESSOR) -> dict:
@@ -171,6 +169,6 @@ def costs_of(bits: dict[str, list[int]], works: Sequence[LayerWork], processor: 
 
 def measure(model: nn.Module, data: Dataset, processor: Processor = PROCESSOR) -> dict:
     """Test accuracy in percent, and :func:`costs_of` of a quantized network."""
-    row = {"accuracy": 100 * accuracy(model, data.test_images, data.test_labels)}
+    row = {"accuracy": percent(model, data)}
     bits = filter_bits(model)
     return row | (costs_of(bits, layer_work(model, data.test_images.shape[1:]), processor) if bits else {})

@@ -26,12 +26,12 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor, nn
 
-from fewbits import evidence
+from fewbits import evidence, training
 from fewbits.binary import XnorWeights
 from fewbits.core.quantizer import quantize_weights
 from fewbits.data import Dataset, load
 from fewbits.experiments.common import checkpoint_path, seeds
-from fewbits.training import correct, fit, load_model, save_model, seed_everything
+from fewbits.training import adam, load_model, one_cycle, percent, save_model, seed_everything
 from fewbits.uniform import UniformQuantizer
 
 QUANTIZERS = {
@@ -104,21 +104,9 @@ def train(
         dtype: of weights and arithmetic; the initial weights are the same numbers for every dtype and setting.
     """
     model = _same_start(method, seed).to(dtype)
-    optimizer = torch.optim.Adam(model.parameters(), lr=PEAK_LR)
-    scheduler = None
-    if recipe == "one-cycle":
-        steps = EPOCHS * math.ceil(len(data.train_images) / 128)
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LR, total_steps=steps)
-    fit(
-        model,
-        data.train_images,
-        data.train_labels,
-        epochs=EPOCHS,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        seed=seed,
-        after_step=after_step,
-    )
+    schedule = one_cycle if recipe == "one-cycle" else None
+    optimizer = adam(model, PEAK_LR)
+    training.train(model, data, optimizer, epochs=EPOCHS, seed=seed, schedule=schedule, after_step=after_step)
     return model
 
 
@@ -149,10 +137,9 @@ def logits(model: nn.Module, data: Dataset, dtype: torch.dtype) -> Tensor:
 
 def measure(model: nn.Module, data: Dataset) -> dict:
     """Test accuracy in percent, and the mean cross entropy of the test images."""
-    right = correct(model, data.test_images, data.test_labels)
     dtype = next(model.parameters()).dtype
     return {
-        "accuracy": 100 * right / len(data.test_labels),
+        "accuracy": percent(model, data),
         "loss": F.cross_entropy(logits(model, data, dtype), data.test_labels).item(),
     }
 

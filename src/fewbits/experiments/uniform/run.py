@@ -11,13 +11,14 @@ from functools import partial
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from fewbits import evidence
 from fewbits.core.quantizer import weight_layers
-from fewbits.data import load
+from fewbits.data import Dataset, load
 from fewbits.experiments.common import checkpoint_path, seeds
 from fewbits.nets import MLP
-from fewbits.training import accuracy, fit, save_model, seed_everything
+from fewbits.training import adam, one_cycle, percent, save_model, seed_everything, train
 from fewbits.uniform import UniformQuantizer, entropy_range, integer_linear, max_range, percentile_range, quantize_model
 
 SIZES = (784, 128, 64, 10)
@@ -31,24 +32,12 @@ def add_arguments(parser) -> None:
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
 
 
-def train_float(seed: int, data, epochs: int = FLOAT_EPOCHS) -> torch.nn.Module:
+def train_float(seed: int, data: Dataset, epochs: int = FLOAT_EPOCHS) -> nn.Module:
     """The float network of one seed: Adam, one-cycle learning rate up to 0.003, batches of 128."""
     seed_everything(seed)
-    return train(MLP(SIZES), seed, data, epochs, lr=3e-3)
-
-
-def train(model: torch.nn.Module, seed: int, data, epochs: int, lr: float) -> torch.nn.Module:
-    """Train ``model`` in place on the training images of ``data``."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    steps = epochs * -(-len(data.train_images) // 128)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
-    fit(model, data.train_images, data.train_labels, epochs=epochs, optimizer=optimizer, scheduler=scheduler, seed=seed)
+    model = MLP(SIZES)
+    train(model, data, adam(model, 3e-3), epochs=epochs, seed=seed, schedule=one_cycle)
     return model
-
-
-def test_accuracy(model: torch.nn.Module, data) -> float:
-    """Accuracy on the 1,000 test images in percent."""
-    return 100 * accuracy(model, data.test_images, data.test_labels)
 
 
 def run(options, command: str) -> None:
@@ -59,19 +48,19 @@ def run(options, command: str) -> None:
     curve, calibration, weight_errors, mismatches = [], [], [], []
     for seed in seeds(options.seeds):
         model = train_float(seed, data)
-        curve.append({"method": "float", "bits": 32, "seed": seed, "accuracy": test_accuracy(model, data)})
+        curve.append({"method": "float", "bits": 32, "seed": seed, "accuracy": percent(model, data)})
         weight_errors.append(per_channel_error_ratio(model))
         mismatches.append(integer_mismatches(model, data))
         for bits in BITS:
             # Per tensor only in weights; everything else as in "ptq".
             for method, axis in (("ptq", 0), ("ptq per tensor", None)):
                 quantized = quantize_model(model, bits, bits, calibration_images, channel_axis=axis)
-                row = {"method": method, "bits": bits, "seed": seed, "accuracy": test_accuracy(quantized, data)}
+                row = {"method": method, "bits": bits, "seed": seed, "accuracy": percent(quantized, data)}
                 curve.append(row)
             calibration += compare_calibrations(model, bits, seed, data, calibration_images)
             quantized = quantize_model(model, bits, bits, calibration_images)
-            train(quantized, seed, data, QAT_EPOCHS, lr=1e-3)
-            curve.append({"method": "qat", "bits": bits, "seed": seed, "accuracy": test_accuracy(quantized, data)})
+            train(quantized, data, adam(quantized, 1e-3), epochs=QAT_EPOCHS, seed=seed, schedule=one_cycle)
+            curve.append({"method": "qat", "bits": bits, "seed": seed, "accuracy": percent(quantized, data)})
             if seed == 0 and bits == 2:
                 save_model(quantized, checkpoint_path("uniform-mlp-w2a2"))
         if seed == 0:
@@ -98,7 +87,7 @@ def compare_calibrations(model, bits: int, seed: int, data, images) -> list[dict
             "calibration": name,
             "bits": bits,
             "seed": seed,
-            "accuracy": test_accuracy(quantize_model(model, 8, bits, images, range_of=range_of), data),
+            "accuracy": percent(quantize_model(model, 8, bits, images, range_of=range_of), data),
         }
         for name, range_of in methods.items()
     ]

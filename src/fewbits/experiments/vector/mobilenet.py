@@ -10,9 +10,9 @@ from torch import nn
 from fewbits import evidence
 from fewbits.experiments.common import checkpoint_path
 from fewbits.experiments.mobileone.cifar100 import cifar100
-from fewbits.experiments.vector.training import other_sizes, percent, size
+from fewbits.experiments.vector.training import other_sizes, size
 from fewbits.mobileone import MobileNetV1, reparameterize
-from fewbits.training import load_model
+from fewbits.training import load_model, percent
 from fewbits.vector import DeepCompression, plain_state
 
 BITS = (3, 4, 5, 6, 8)

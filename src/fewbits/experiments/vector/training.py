@@ -2,7 +2,7 @@
 
 import copy
 import lzma
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,11 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from fewbits import training
 from fewbits.core import container, huffman
 from fewbits.core.quantizer import weight_layers
 from fewbits.data import Dataset
 from fewbits.nets import LeNet5, lenet_300_100
-from fewbits.training import accuracy, fit, seed_everything
+from fewbits.training import adam, percent, seed_everything, step_count
 from fewbits.vector import INITS, DeepCompression, SoftSharing, plain_state, squared_error
 
 NETWORKS = {"lenet-300-100": lenet_300_100, "lenet-5": LeNet5}
@@ -55,23 +56,16 @@ RECIPES = {
 }
 
 
-def percent(model: nn.Module, data: Dataset) -> float:
-    """Test accuracy."""
-    return round(100 * accuracy(model, data.test_images, data.test_labels), 4)
-
-
-def train(model: nn.Module, data: Dataset, seed: int, epochs: int, lr: float = 1e-3, after_step=None) -> None:
+def train(
+    model: nn.Module,
+    data: Dataset,
+    seed: int,
+    epochs: int,
+    lr: float = 1e-3,
+    after_step: Callable[[nn.Module], object] | None = None,
+) -> None:
     """Adam with L2 decay, and a learning rate that falls to 0 as a cosine. The decay kills weights of dead pixels."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr, weight_decay=1e-5)
-    _fit(model, data, seed, epochs, 128, optimizer, after_step=after_step)
-
-
-def _fit(model, data, seed, epochs, batch_size, optimizer, **settings) -> None:
-    steps = epochs * -(-len(data.train_images) // batch_size)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    settings |= {"epochs": epochs, "optimizer": optimizer, "scheduler": scheduler}
-    fit(model, data.train_images, data.train_labels, batch_size=batch_size, seed=seed, **settings)
+    training.train(model, data, adam(model, lr, weight_decay=1e-5), epochs=epochs, seed=seed, after_step=after_step)
 
 
 def float_network(data: Dataset, network: str, seed: int) -> nn.Module:
@@ -146,7 +140,7 @@ def soft_sharing(
     """
     recipe = RECIPES[data.name, network]
     sharing = SoftSharing(model, recipe.tau, len(data.train_images))
-    steps = recipe.soft * -(-len(data.train_images) // recipe.soft_batch)
+    steps = step_count(len(data.train_images), recipe.soft, recipe.soft_batch)
     wanted = {round(part * steps / snapshots) for part in range(snapshots + 1)} if snapshots else set()
     mixtures, histograms, step = [], [], 0
 
@@ -172,7 +166,8 @@ def soft_sharing(
         {"params": [prior.log_precision, prior.logits], "lr": 1e-2},
     ]
     optimizer = torch.optim.Adam(groups)
-    _fit(model, data, seed, recipe.soft, recipe.soft_batch, optimizer, loss=sharing.loss, after_step=after_step)
+    settings = {"epochs": recipe.soft, "batch_size": recipe.soft_batch, "loss": sharing.loss, "after_step": after_step}
+    training.train(model, data, optimizer, seed=seed, **settings)
     rows = [{"stage": "trained", "accuracy": percent(model, data), "bytes": size(model, "plain")}]
     components = len(sharing.finish(MERGE).all_means())
     row = {"stage": "argmax", "accuracy": percent(model, data), "bytes": size(model, "huffman")}
