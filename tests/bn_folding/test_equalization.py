@@ -117,7 +117,7 @@ def test_functions_and_methods_are_read_as_modules_are():
 def test_quantized_weights_are_refused():
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
     quantize_weights(model, lambda: UniformQuantizer(4), skip=("first",))
-    with pytest.raises(ValueError, match=r"2 \(ParametrizedLinear\) has a quantized weight"):
+    with pytest.raises(ValueError, match=r"2 \(Linear\) has a quantized weight"):
         equalize(model)
 
 

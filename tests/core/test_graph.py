@@ -97,6 +97,12 @@ def test_the_size_of_the_batch_is_no_reader():
     assert [str(call) for call in network.calls] == ["x (input)", "relu (ReLU)", "flatten (flatten)", "output (output)"]
 
 
+def test_the_size_of_the_batch_may_be_that_of_what_came_before():
+    assert words(lambda self, x: self.pool(x).view(x.size(0), -1), pool=nn.MaxPool2d(2)) == ["max_pool2d", "flatten"]
+    # The batch of the input is not that of its transpose.
+    assert words(lambda _, x: x.transpose(0, 1).reshape(x.size(0), -1)) == ["other", "other", "reshape"]
+
+
 def test_a_module_called_twice_and_one_at_two_places():
     shared = nn.Linear(2, 2)
     network = read(nn.Sequential(shared, nn.ReLU(), shared))

@@ -20,6 +20,7 @@ from fewbits.integer.steps import Flatten, Grid, Layer, Requantizer
 from fewbits.mobileone import MobileNetV1, MobileOne, reparameterize
 from fewbits.nets import MLP, LeNet5, ResNet18, VGGSmall
 from fewbits.ternary import TWN
+from fewbits.training import load_state, save_state
 from fewbits.uniform import UniformQuantizer, quantize_model
 
 
@@ -258,3 +259,22 @@ def test_int8_activations():
     ]
     assert isinstance(network.steps["1"], Layer)
     assert not any(isinstance(step, Flatten) for step in network.steps.values())
+
+
+def test_a_file_with_unknown_steps_is_refused_by_name(tmp_path):
+    images = torch.randn(8, 4)
+    network = to_integers(prepare(nn.Sequential(nn.Linear(4, 3)).eval(), images), images[:1])
+    network.save(tmp_path / "n.safetensors")
+    tree = load_state(tmp_path / "n.safetensors")
+    for change in ({"kind": "Newer"}, {"surprise": 1}):
+        newer = tree | {"steps": {"0": tree["steps"]["0"] | change}}
+        save_state(tmp_path / "newer.safetensors", newer)
+        with pytest.raises(ValueError, match=r"newer\.safetensors: holds an integer network of another version"):
+            IntegerNetwork.load(tmp_path / "newer.safetensors")
+
+
+def test_images_must_be_finite():
+    images = torch.randn(8, 4)
+    network = to_integers(prepare(nn.Sequential(nn.Linear(4, 3)).eval(), images), images[:1])
+    with pytest.raises(ValueError, match="images holds NaN or Inf"):
+        network.predict(torch.full((1, 4), torch.nan))

@@ -1,10 +1,12 @@
 """From simulated to integer: bit for bit where the maths says so, within one unit elsewhere, clear refusals."""
 
 import copy
+import operator
 
 import pytest
 import strategies  # noqa: F401  (loads the profile of the property tests)
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -15,6 +17,7 @@ from fewbits.integer.conversion import decoded, to_integers
 from fewbits.integer.preparation import prepare
 from fewbits.integer.reading import weight_integers
 from fewbits.integer.steps import Layer
+from fewbits.mixed_precision import learn_weight_bits
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.nets import MLP, LeNet5, ResNet18, VGGSmall
 from fewbits.uniform import UniformQuantizer
@@ -190,3 +193,159 @@ def test_prepare_leaves_the_model_alone():
     prepare(model, torch.rand(8, 4))
     assert model.state_dict().keys() == before.keys()
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+
+
+# Networks of other people
+
+
+class Computes(nn.Module):
+    """``forward`` is what it is given, of its parts and x."""
+
+    def __init__(self, forward, **parts):
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
+        self.compute = forward
+
+    def forward(self, x):
+        return self.compute(self._modules, x)
+
+
+def twice_pooled(m, x):
+    return m["out"](m["flat"](m["pool"](m["a"](x)) + m["pool"](m["b"](x))))
+
+
+def functional(m, x):
+    x = F.relu(m["a"](x), inplace=True)
+    x = torch.add(F.max_pool2d(x, 2), F.max_pool2d(m["b"](x).relu(), 2))
+    return m["out"](F.dropout(x, training=False).view(x.size(0), -1))
+
+
+PARTS = {
+    "a": lambda: nn.Conv2d(1, 4, 3, padding=1),
+    "b": lambda: nn.Conv2d(4, 4, 3, padding=1),
+    "pool": lambda: nn.MaxPool2d(2),
+    "relu": nn.ReLU,
+    "flat": nn.Flatten,
+    "out": lambda: nn.Linear(64, 3),
+    "small": lambda: nn.Linear(4, 3),
+    "out16": lambda: nn.Linear(16, 3),
+}
+OTHERS = {
+    "pool called twice": lambda m, x: m["out16"](m["flat"](m["pool"](m["relu"](m["b"](m["pool"](m["a"](x))))))),
+    "convolution called twice": lambda m, x: m["out"](m["flat"](m["pool"](m["b"](m["relu"](m["b"](m["a"](x))))))),
+    "functions and methods": functional,
+    "in place": lambda m, x: m["out"](m["flat"](m["pool"](operator.iadd(y := m["a"](x), m["b"](y)) + y))),
+    "mean of pixels": lambda m, x: m["small"](m["a"](x).relu().mean((2, 3))),
+    "x + x": lambda m, x: m["out"](m["flat"](m["pool"](m["a"](x) + m["a"](x)))),
+    "reshape": lambda m, x: m["out"](m["pool"](m["a"](x)).reshape(-1, 64)),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@torch.no_grad()
+def test_calls_and_not_modules_become_steps(name):
+    torch.manual_seed(0)
+    model = Computes(OTHERS[name], **{part: make() for part, make in PARTS.items()}).double().eval()
+    images = torch.randn(16, 1, 8, 8).double()
+    prepared = prepare(model, images).double()
+    network = to_integers(prepared, images[:1], "even")
+    codes = network.grids["input"].encode(images)
+    real = decoded(prepared, network)(network.grids["input"].decode(codes))
+    assert torch.equal(network.output_grid.encode(real), network(codes))
+    scale = network.output_grid.scale
+    assert (network.output_grid.decode(network(codes)) - model(images)).abs().max() < 0.1 * model(images).abs().max()
+    assert (network.output_grid.decode(network(codes)) - prepared(images)).abs().max() < 1.5 * scale
+
+
+@pytest.mark.parametrize("names", [("input", "last"), ("first", "output"), ("add", "add_1"), ("quantize_x", "last")])
+@torch.no_grad()
+def test_users_may_name_their_modules_as_they_like(names):
+    torch.manual_seed(0)
+    first, last = names
+    parts = {first: nn.Linear(8, 8), last: nn.Linear(8, 8), "relu": nn.ReLU()}
+    model = Computes(lambda m, x: m[last](m["relu"](m[first](x))) + x, **parts).double().eval()
+    images = torch.randn(32, 8).double()
+    prepared = prepare(model, images).double()
+    network = to_integers(prepared, images[:1], "even")
+    codes = network.grids["input"].encode(images)
+    real = decoded(prepared, network)(network.grids["input"].decode(codes))
+    assert torch.equal(network.output_grid.encode(real), network(codes))
+    assert len(network.steps) == 3
+    assert not {"input", "output"} & network.steps.keys()
+
+
+class Standardized(nn.Conv2d):
+    def forward(self, x):
+        return self._conv_forward(x, (self.weight - self.weight.mean()) / self.weight.std(), self.bias)
+
+
+REFUSED = {
+    "alpha": (lambda m, x: torch.add(m["a"](x), m["a"](x), alpha=2), r"add \(add\) has no integer form"),
+    "a constant": (lambda m, x: m["a"](x) + 1.0, r"add \(add\) has no integer form"),
+    "two outputs": (lambda m, x: (m["a"](x), m["a"](x)), "has one output"),
+    "own forward": (lambda m, x: m["own"](x), r"own \(Standardized\) has no integer form"),
+    "weight read": (lambda m, x: F.conv2d(x, m["a"].weight), r"a_weight \(parameter\) has no integer form"),
+    "positions": (lambda m, x: m["rows"](x), r"rows \(Linear\): needs inputs \(N, K\)"),
+    "dilated": (lambda m, x: m["dilated"](x), r"dilated \(Conv2d\): .* dilated"),
+    "all flat": (lambda m, x: m["a"](x).flatten(), r"flatten \(flatten\) has no integer form"),
+    "nothing": (lambda m, x: x, "no step between input and output"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_integer_form_is_refused_by_name(name):
+    forward, message = REFUSED[name]
+    parts = {"own": Standardized(1, 4, 3), "rows": nn.Linear(8, 8), "dilated": nn.Conv2d(1, 4, 3, dilation=2)}
+    model = Computes(forward, a=nn.Conv2d(1, 4, 3), **parts).eval()
+    images = torch.randn(8, 1, 8, 8)
+    with pytest.raises((TypeError, ValueError), match=message):
+        to_integers(prepare(model, images), images[:1])
+
+
+def test_a_hook_is_no_part_of_a_layer():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU()).eval()
+    model[0].register_forward_hook(lambda module, inputs, output: 2 * output)
+    with pytest.raises(TypeError, match=r"0 \(Linear\) has no integer form"):
+        to_integers(prepare(model, torch.randn(8, 4)), torch.randn(1, 4))
+
+
+def test_two_grids_for_one_value_are_refused():
+    class TwoGrids(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.one, self.two = nn.Linear(4, 4), UniformQuantizer(8), UniformQuantizer(8)
+
+        def forward(self, x):
+            y = self.a(x)
+            return self.one(y) + self.two(y)
+
+    images = torch.randn(8, 4)
+    with pytest.raises(ValueError, match=r"two \(UniformQuantizer\): the result of a is quantized already"):
+        to_integers(prepare(TwoGrids(), images), images[:1])
+
+
+def test_what_the_output_does_not_need_is_no_step():
+    model = Computes(lambda m, x: (m["a"](x), m["b"](x))[0], a=nn.Linear(4, 4), b=nn.Linear(4, 2)).eval()
+    images = torch.randn(8, 4)
+    network = to_integers(prepare(model, images), images[:1])
+    assert list(network.steps) == ["a"]
+
+
+def test_a_model_that_is_one_layer():
+    images = torch.randn(16, 4)
+    network = to_integers(prepare(nn.Linear(4, 3).eval(), images), images[:1])
+    assert list(network.steps) == ["0"]
+
+
+def test_learned_bits_become_integers():
+    """Codes with a width for each filter: the widest counts."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3)).double()
+    learn_weight_bits(model, 4)
+    images = torch.randn(16, 4).double()
+    prepared = prepare(model, images).double()
+    network = to_integers(prepared, images[:1], "even")
+    codes = network.grids["input"].encode(images)
+    off = (network.output_grid.decode(network(codes)) - prepared(images)).abs().max()
+    assert off < 1.5 * network.output_grid.scale

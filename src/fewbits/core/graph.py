@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
 
 from fewbits.core.quantizer import LAYERS, LinearOrConv, Quantizer
 
@@ -78,9 +79,10 @@ class Call:
 
     def __str__(self) -> str:
         """Name and kind, for messages: ``layer1.conv (Conv2d)``."""
-        kind = self.op if self.module is None else type(self.module).__name__
-        if self.op == "other" and self.module is None:
-            kind = getattr(self.node.target, "__name__", str(self.node.target))
+        if self.module is not None:
+            kind = parametrize.type_before_parametrizations(self.module).__name__
+        else:
+            kind = self.op if self.op != "other" else getattr(self.node.target, "__name__", str(self.node.target))
         return f"{self.name or 'the model'} ({kind})"
 
     __repr__ = __str__
@@ -164,11 +166,11 @@ def read(model: nn.Module, leaves: tuple[type[nn.Module], ...] = ()) -> Network:
         place = tracer.failed or type(model).__name__
         raise ValueError(f"{place}: the forward pass cannot be read without running it: {error}") from error
     _redirect_in_place(graph, root)
-    _rewrite(graph)
+    _rewrite(graph, root)
     names = {module: name for name, module in model.named_modules()}
     calls: dict[fx.Node, Call] = {}
     for node in graph.nodes:
-        module = root.get_submodule(str(node.target)) if node.op == "call_module" else None
+        module = _called(node, root)
         op, settings = _meaning(node, module)
         inputs = tuple(calls[source] for source in _sources(node))
         call = Call(node.name if module is None else names[module], op, module, inputs, settings, node)
@@ -282,7 +284,7 @@ def _redirect_in_place(graph: fx.Graph, root: nn.Module) -> None:
     order = {node: index for index, node in enumerate(graph.nodes)}
     for node in graph.nodes:
         if node.op == "call_module":
-            in_place = getattr(root.get_submodule(str(node.target)), "inplace", False)
+            in_place = getattr(_called(node, root), "inplace", False)
         elif node.op in ("call_function", "call_method"):
             name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
             in_place = name in _IN_PLACE or (name.endswith("_") and name[-2:] != "__") or node.kwargs.get("inplace")
@@ -295,10 +297,10 @@ def _redirect_in_place(graph: fx.Graph, root: nn.Module) -> None:
                     reader.replace_input_with(changed, node)
 
 
-def _rewrite(graph: fx.Graph) -> None:
+def _rewrite(graph: fx.Graph, root: nn.Module) -> None:
     """``x.view(x.size(0), -1)`` becomes ``x.flatten(1)``, and a mean over rows and columns an average pool."""
     for node in list(graph.nodes):
-        if node.target in ("view", "reshape", torch.reshape) and _keeps_batch(node):
+        if node.target in ("view", "reshape", torch.reshape) and _keeps_batch(node, root):
             _replace(graph, node, "flatten", 1)
         elif node.target in ("mean", torch.mean):
             given = dict(zip(("dim", "keepdim", "dtype"), node.args[1:], strict=False)) | node.kwargs
@@ -310,6 +312,10 @@ def _rewrite(graph: fx.Graph) -> None:
     for node in reversed(list(graph.nodes)):  # what only asked for the size of the batch
         if not node.users and node.target in ("size", getattr, operator.getitem):
             graph.erase_node(node)
+
+
+def _called(node: fx.Node, root: nn.Module) -> nn.Module | None:
+    return root.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
 def _replace(graph: fx.Graph, node: fx.Node, target: Any, setting: int, keep: bool = False) -> fx.Node:
@@ -324,8 +330,8 @@ def _replace(graph: fx.Graph, node: fx.Node, target: Any, setting: int, keep: bo
     return new
 
 
-def _keeps_batch(node: fx.Node) -> bool:
-    """Whether the new shape is (batch of the tensor itself or of the network's input, -1)."""
+def _keeps_batch(node: fx.Node, root: nn.Module) -> bool:
+    """Whether the new shape is (batch of the tensor itself, or of one that it was made from, -1)."""
     shape = _new_shape(node)
     if len(shape) != 2 or shape[1] != -1 or not isinstance(shape[0], fx.Node):
         return False
@@ -338,7 +344,13 @@ def _keeps_batch(node: fx.Node) -> bool:
         source = inner.args[0] if whole or (inner.target is getattr and inner.args[1] == "shape") else None
     else:
         return False
-    return source is node.args[0] or (isinstance(source, fx.Node) and source.op == "placeholder")
+    x = node.all_input_nodes[0]
+    while x is not source:
+        op, settings = _meaning(x, _called(x, root))
+        if not x.all_input_nodes or op in ("other", "reshape") or settings.get("start_dim", 1) != 1:
+            return False
+        x = x.all_input_nodes[0]
+    return True
 
 
 def _new_shape(node: fx.Node) -> tuple:

@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from fewbits.core.channels import per_channel
 from fewbits.core.checks import check_bits
-from fewbits.core.quantizer import LAYERS
+from fewbits.core.graph import Call, Network, read, replace_module
+from fewbits.core.quantizer import LinearOrConv
 from fewbits.integer.network import IntegerNetwork
-from fewbits.integer.preparation import ADDS, kind_of, read_graph
 from fewbits.integer.reading import conv_geometry, grid_of, weight_integers
 from fewbits.integer.requantization import FRACTION_BITS, fixed_point
 from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Requantizer, Step, largest_sums
@@ -53,6 +52,9 @@ def to_integers(model: nn.Module, image: Tensor, rounding: str = "upward", bias_
     channel whose bias would take more than 2**30 steps is *faint*: its weights are next to nothing beside its bias.
     Its weight scale is widened until the bias fits, and its codes are rounded again.
 
+    A step has the name of its module, or of the function's result in the graph; where that is taken, as by the first
+    call of a module that is called twice, ":2" and so on follows. "input" and "output" are taken from the start.
+
     Args:
         model: in evaluation mode, every range fixed, BN folded.
         image: (1, …) an example of the input; only its shape counts.
@@ -60,78 +62,128 @@ def to_integers(model: nn.Module, image: Tensor, rounding: str = "upward", bias_
         bias_fraction: 0 to 16; other runtimes know 0 only.
     Raises:
         TypeError: the network contains an operation that has no integer form here; the message names it.
-        ValueError: a quantizer is missing or has no fixed range, its codes do not fit 8 bits, or int32 may overflow.
+        ValueError: a quantizer is missing or has no fixed range, its codes do not fit 8 bits, int32 may overflow, or
+            a layer sees inputs of a shape that it cannot handle; the message names the place.
     """
-    walk = _Walk(rounding, check_bits(bias_fraction, 0, "bias_fraction"))
-    graph, modules = read_graph(model)
-    ShapeProp(fx.GraphModule(model, graph)).propagate(image)
-    for node in graph.nodes:
+    network = read(model)
+    walk = _Walk(network, image, rounding, check_bits(bias_fraction, 0, "bias_fraction"))
+    for call in _needed(network):
         try:
-            walk.visit(node, kind_of(node, modules))
+            walk.visit(call)
         except ValueError as error:
-            raise ValueError(f"{node.name}: {error}") from error
-    return IntegerNetwork(walk.steps, walk.inputs, walk.grids, walk.weight_scales, tuple(image.shape[1:]))
+            raise ValueError(f"{call}: {error}") from error
+    if not walk.steps:
+        raise ValueError("the network has no step between input and output")
+    result = IntegerNetwork(walk.steps, walk.inputs, walk.grids, walk.weight_scales, tuple(image.shape[1:]))
+    _try(result, image.shape)
+    return result
+
+
+def step_names(network: Network) -> dict[Call, str]:
+    """A name for each call: no two are equal, and none is "input" or "output"."""
+    names: dict[Call, str] = {}
+    taken = {"input", "output"}
+    for call in network.calls:
+        name, count = call.name, 1
+        while name in taken:
+            count += 1
+            name = f"{call.name}:{count}"
+        names[call] = name
+        if call.op not in ("input", "output"):
+            taken.add(name)
+    return names
+
+
+def _needed(network: Network) -> list[Call]:
+    """The calls that the output depends on, in order."""
+    needed: set[Call] = set()
+    for call in reversed(network.calls):
+        if call.op == "output" or call in needed:
+            needed.update((call, *call.inputs))
+    return [call for call in network.calls if call in needed]
+
+
+def _try(network: IntegerNetwork, shape: torch.Size) -> None:
+    """What torch cannot compute in integers should fail here, and not at the first image."""
+    grid = network.grids["input"]
+    try:
+        network.trace(torch.full(tuple(shape), grid.zero_point, dtype=grid.dtype))
+    except RuntimeError as error:
+        raise ValueError(f"the integer network cannot be run: {error}") from error
 
 
 class _Walk:
-    """What has been written down so far; ``values`` says what each node of the graph has become."""
+    """What has been written down so far; ``values`` says what each call has become."""
 
-    def __init__(self, rounding: str, bias_fraction: int):
+    def __init__(self, network: Network, image: Tensor, rounding: str, bias_fraction: int):
+        self.names, self.shapes = step_names(network), network.shapes(image)
         self.rounding, self.bias_fraction = rounding, bias_fraction
         self.steps: dict[str, Step] = {}
         self.inputs: dict[str, tuple[str, ...]] = {}
         self.grids: dict[str, Grid] = {}
         self.weight_scales: dict[str, Tensor] = {}
-        self.values: dict[fx.Node, _Sum | str | None] = {}  # a sum, the name of finished codes, or the real input
+        self.values: dict[Call, _Sum | str | None] = {}  # a sum, the name of finished codes, or the real input
 
-    def visit(self, node: fx.Node, kind: object) -> None:
-        if node.op == "placeholder":
-            self.values[node] = None
-        elif node.op == "output":
-            self._codes(node.args[0])
-        elif isinstance(kind, UniformQuantizer):
-            self.values[node] = self._quantize(node, kind)
-        elif isinstance(kind, nn.Identity | nn.Dropout):
-            self.values[node] = self.values[node.args[0]]
-        elif isinstance(kind, nn.ReLU):
-            self.values[node] = replace(self._sum(node.args[0]), relu=True)
-        elif isinstance(kind, LAYERS):
-            self.values[node] = self._layer(node, kind)
-        elif node.op == "call_function" and kind in ADDS:
-            self.values[node] = self._add(node)
-        elif isinstance(kind, nn.AdaptiveAvgPool2d):
-            self.values[node] = self._average(node, kind)
-        elif isinstance(kind, nn.MaxPool2d):
-            names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-            self.values[node] = self._plain(node, MaxPool({name: getattr(kind, name) for name in names}))
-        elif isinstance(kind, nn.Flatten) and (kind.start_dim, kind.end_dim) == (1, -1):
-            self.values[node] = self._plain(node, Flatten())
+    def visit(self, call: Call) -> None:
+        if call.op == "input":
+            if self.values:
+                raise ValueError("an integer network has one input")
+            self.values[call] = None
+        elif call.op == "output":
+            if not isinstance(call.settings["value"], fx.Node):
+                raise ValueError(f"an integer network has one output, got {call.settings['value']}")
+            self._codes(call.inputs[0])
+        elif isinstance(call.module, UniformQuantizer):
+            self.values[call] = self._quantize(call, call.module)
+        elif call.op == "identity":
+            self.values[call] = self.values[call.inputs[0]]
+        elif call.op == "relu":
+            self.values[call] = replace(self._sum(call.inputs[0]), relu=True)
+        elif call.layer is not None:
+            self.values[call] = self._layer(call, call.layer)
+        elif call.op == "add" and len(call.inputs) == 2 and call.settings["alpha"] == 1:
+            self.values[call] = self._add(call)
+        elif call.op == "global_average":
+            self.values[call] = self._average(call)
+        elif call.op == "max_pool2d":
+            self.values[call] = self._plain(call, MaxPool(call.settings))
+        elif self._flattens(call):
+            self.values[call] = self._plain(call, Flatten())
         else:
-            raise TypeError(f"{node.name}: {kind} has no integer form here")
+            raise TypeError(f"{call} has no integer form here{_settings_of(call)}")
 
-    def _codes(self, node: fx.Node) -> str:
-        value = self.values[node]
+    def _flattens(self, call: Call) -> bool:
+        if call.op == "flatten":
+            return call.settings == {"start_dim": 1, "end_dim": -1}
+        batch = self.shapes[call.inputs[0]][0] if call.op == "reshape" else 0
+        return batch == 1 and call.settings["shape"][0] == -1 and self.shapes[call][:-1] == (1,)
+
+    def _codes(self, call: Call) -> str:
+        value = self.values[call]
         if not isinstance(value, str):
-            raise ValueError(f"needs codes, but nothing quantizes {node.name}: use prepare first")
+            raise ValueError(f"needs codes, but nothing quantizes {call}: use prepare first")
         return value
 
-    def _sum(self, node: fx.Node) -> _Sum:
-        value = self.values[node]
+    def _sum(self, call: Call) -> _Sum:
+        value = self.values[call]
         if not isinstance(value, _Sum):
-            raise ValueError(f"must follow a layer, an addition or a pool, but {node.name} is none")
+            raise ValueError(f"must follow a layer, an addition or a pool, but {call} is none")
         return value
 
-    def _plain(self, node: fx.Node, step: Step) -> str:
-        source, name = self._codes(node.args[0]), str(node.target)
+    def _plain(self, call: Call, step: Step) -> str:
+        source, name = self._codes(call.inputs[0]), self.names[call]
         self.steps[name], self.inputs[name], self.grids[name] = step, (source,), self.grids[source]
         return name
 
-    def _quantize(self, node: fx.Node, quantizer: UniformQuantizer) -> str:
-        grid, source = grid_of(quantizer), node.args[0]
+    def _quantize(self, call: Call, quantizer: UniformQuantizer) -> str:
+        grid, source = grid_of(quantizer), call.inputs[0]
         if self.values[source] is None:
-            self.grids["input"] = grid
+            if self.grids.setdefault("input", grid) != grid:
+                raise ValueError("the input is quantized on two grids")
             return "input"
         total = self._sum(source)
+        if total.name in self.steps:
+            raise ValueError(f"the result of {total.name} is quantized already")
         factor = total.scale / grid.scale
         reach = float((total.bound * factor).max())
         if reach >= 2**30:
@@ -142,9 +194,12 @@ class _Walk:
         self.inputs[total.name], self.grids[total.name] = total.inputs, grid
         return total.name
 
-    def _layer(self, node: fx.Node, layer: nn.Module) -> _Sum:
-        source = self._codes(node.args[0])
-        grid, name = self.grids[source], str(node.target)
+    def _layer(self, call: Call, layer: LinearOrConv) -> _Sum:
+        source = self._codes(call.inputs[0])
+        geometry, seen = conv_geometry(layer), self.shapes[call.inputs[0]]
+        if len(seen) != (2 if geometry is None else 4):
+            raise ValueError(f"needs inputs (N, K) or (N, C, H, W), got {tuple(seen)}")
+        grid, name = self.grids[source], self.names[call]
         codes, bits, weight_scale = weight_integers(layer)
         bias = torch.zeros(len(codes)) if layer.bias is None else layer.bias.detach()
         steps = 2.0**self.bias_fraction
@@ -158,38 +213,40 @@ class _Walk:
         whole_bias = torch.round(bias.double() / unit).to(torch.int32)
 
         def step(output: Requantizer, _: Grid) -> Layer:
-            return Layer(
-                codes, whole_bias, self.bias_fraction, bits, conv_geometry(layer), grid.zero_point, grid.largest, output
-            )
+            return Layer(codes, whole_bias, self.bias_fraction, bits, geometry, grid.zero_point, grid.largest, output)
 
         return _Sum(name, (source,), unit, largest_sums(codes, whole_bias, grid.largest, self.bias_fraction), step)
 
-    def _add(self, node: fx.Node) -> _Sum:
-        sources = tuple(self._codes(operand) for operand in node.args)
+    def _add(self, call: Call) -> _Sum:
+        sources = tuple(self._codes(operand) for operand in call.inputs)
         grids = [self.grids[source] for source in sources]
 
         def step(output: Requantizer, grid: Grid) -> Add:
             factors = torch.tensor([each.scale / grid.scale for each in grids], dtype=torch.float64)
             _, shift = fixed_point(factors.max())
             multipliers = torch.round(factors * 2.0 ** (FRACTION_BITS + int(shift))).to(torch.int32)
-            zero_points = tuple(each.zero_point for each in grids)
+            zero_points = grids[0].zero_point, grids[1].zero_point
             return Add(multipliers, zero_points, replace(output, multiplier=torch.zeros_like(shift), shift=shift))
 
         largest = max(each.scale * each.largest for each in grids)
-        return _Sum(node.name, sources, torch.tensor(2 * largest, dtype=torch.float64), torch.tensor(1), step)
+        return _Sum(self.names[call], sources, torch.tensor(2 * largest, dtype=torch.float64), torch.tensor(1), step)
 
-    def _average(self, node: fx.Node, pool: nn.AdaptiveAvgPool2d) -> _Sum:
-        if pool.output_size not in (1, (1, 1)):
-            raise TypeError(f"{node.name}: only a global average pool has an integer form here")
-        source = self._codes(node.args[0])
-        grid = self.grids[source]
-        height, width = node.args[0].meta["tensor_meta"].shape[2:]
-        unit = torch.tensor(grid.scale / (height * width), dtype=torch.float64)
+    def _average(self, call: Call) -> _Sum:
+        source, seen = self._codes(call.inputs[0]), self.shapes[call.inputs[0]]
+        if len(seen) != 4:
+            raise ValueError(f"needs inputs (N, C, H, W), got {tuple(seen)}")
+        grid, pixels = self.grids[source], seen[2] * seen[3]
+        unit = torch.tensor(grid.scale / pixels, dtype=torch.float64)
 
         def step(output: Requantizer, _: Grid) -> GlobalAverage:
             return GlobalAverage(grid.zero_point, output)
 
-        return _Sum(str(node.target), (source,), unit, torch.tensor(height * width * grid.largest), step)
+        return _Sum(self.names[call], (source,), unit, torch.tensor(pixels * grid.largest), step)
+
+
+def _settings_of(call: Call) -> str:
+    """For a message: the settings of an operation that has an integer form with others."""
+    return f" with {call.settings} and {len(call.inputs)} tensors" if call.settings else ""
 
 
 @torch.no_grad()
@@ -203,16 +260,25 @@ def decoded(model: nn.Module, network: IntegerNetwork) -> nn.Module:
     Args:
         model: in float64, and ``network`` made from it (a scale computed in float32 is another scale).
     """
-    model = copy.deepcopy(model)
-    for name, step in network.layers().items():
+    reading = read(copy.deepcopy(model))
+    names, layers = step_names(reading), network.layers()
+    for call in reading.calls:
+        if call.layer is None or names[call] not in layers:
+            continue
+        name, step = names[call], layers[names[call]]
         weight_scale, shape = network.weight_scales[name], step.weight.shape
         # A new layer: taking the quantizer off a copy would take it off the class, which ``model`` has too.
+        layer: nn.Linear | nn.Conv2d
         if step.geometry is None:
             layer = nn.Linear(shape[1], shape[0])
         else:
-            layer = nn.Conv2d(shape[1] * step.geometry["groups"], shape[0], shape[2:], **step.geometry)
+            layer = nn.Conv2d(shape[1] * step.geometry["groups"], shape[0], (shape[2], shape[3]), **step.geometry)
         layer.weight = nn.Parameter(step.weight * per_channel(weight_scale, len(shape)))
         unit = weight_scale * network.grids[network.inputs[name][0]].scale / 2.0**step.bias_fraction
         layer.bias = nn.Parameter(step.bias * unit)
-        model.set_submodule(name, layer)
-    return model
+        if len(reading.calls_of(call.layer)) == 1:
+            replace_module(reading.root, call.layer, layer)
+        else:  # each call has a bias of its own, as it has steps of its own
+            call.node.target = f"decoded_{call.node.name}"
+            reading.root.add_module(call.node.target, layer)
+    return fx.GraphModule(reading.root, reading.graph)

@@ -7,16 +7,17 @@ A network is a list of steps (:mod:`fewbits.integer.steps`) on int8 or uint8 cod
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fewbits.core import packing
-from fewbits.core.checks import check_integers
+from fewbits.core.checks import check_finite, check_integers
 from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Requantizer, Step
 from fewbits.training import load_state, save_state
 
-_KINDS = {kind.__name__: kind for kind in (Layer, Add, GlobalAverage, MaxPool, Flatten, Requantizer)}
+_KINDS: dict[str, type] = {each.__name__: each for each in (Layer, Add, GlobalAverage, MaxPool, Flatten, Requantizer)}
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,12 @@ class IntegerNetwork:
         return self.grids[next(reversed(self.steps))]
 
     def predict(self, images: Tensor, batch_size: int = 500) -> Tensor:
-        """Real images (N, …) to classes (N,): encoded at the border, the rest in integers."""
+        """Real images (N, …) to classes (N,): encoded at the border, the rest in integers.
+
+        Raises:
+            TypeError, ValueError: ``images`` are not floating point, or hold NaN or Inf.
+        """
+        check_finite(images, "images")
         codes = self.grids["input"].encode(images)
         return torch.cat([self(part).argmax(1) for part in codes.split(batch_size)])
 
@@ -89,12 +95,16 @@ class IntegerNetwork:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is truncated, or holds no integer network; the message names it.
+            ValueError: the file is truncated, holds no integer network, or one with steps that are not known here; the
+            message names it.
         """
         tree = load_state(path)
         if not isinstance(tree, dict) or not {"steps", "grids", "input_shape"} <= tree.keys():
             raise ValueError(f"{path}: holds no integer network")
-        return _from_tree(tree)
+        try:
+            return _from_tree(tree)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: holds an integer network of another version: {error}") from error
 
 
 def _to_tree(network: IntegerNetwork) -> dict:
@@ -107,7 +117,7 @@ def _to_tree(network: IntegerNetwork) -> dict:
     }
 
 
-def _pack(value: object) -> object:
+def _pack(value: Any) -> Any:
     """A step as a dict of its fields, with the bits of each weight side by side."""
     if type(value).__name__ not in _KINDS:
         return value
@@ -128,7 +138,7 @@ def _from_tree(tree: dict) -> IntegerNetwork:
     )
 
 
-def _unpack(tree: object) -> object:
+def _unpack(tree: Any) -> Any:
     if not isinstance(tree, dict) or "kind" not in tree:
         return tree
     values = {name: _unpack(value) for name, value in tree.items() if name != "kind"}

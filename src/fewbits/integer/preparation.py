@@ -4,34 +4,14 @@ It computes in floating point and can be trained further. :mod:`fewbits.integer.
 """
 
 import copy
-import operator
 
-import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from fewbits.core.quantizer import LAYERS, Quantizer, weight_layers
+from fewbits.core.graph import Call, read
 from fewbits.uniform import UniformQuantizer, calibrate
 
-ADDS = (operator.add, torch.add)
 BORDER_BITS = 8  # of input and output: pixels are bytes already
-
-
-class _Tracer(fx.Tracer):
-    """Quantizers and layers are nodes of the graph, not looked into."""
-
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, (Quantizer, *LAYERS)) or super().is_leaf_module(module, name)
-
-
-def read_graph(model: nn.Module) -> tuple[fx.Graph, dict[str, nn.Module]]:
-    """The calls of ``model`` in order, and its modules by name."""
-    return _Tracer().trace(model), dict(model.named_modules(remove_duplicate=False))
-
-
-def kind_of(node: fx.Node, modules: dict[str, nn.Module]) -> object:
-    """The module that a node calls, or its function."""
-    return modules[node.target] if node.op == "call_module" else node.target
 
 
 def prepare(
@@ -44,39 +24,46 @@ def prepare(
     The input and the output of the last layer get 8 bits whatever ``activation_bits`` is.
 
     Args:
-        model: linear and convolution layers, ReLU, additions, global average and max pooling, without BN.
+        model: linear and convolution layers, ReLU, additions, global average and max pooling, without BN; as modules,
+            functions or methods. What else there is stays as it is, and :func:`fewbits.integer.to_integers` refuses it.
         images: (N, …) calibration inputs.
         weight_bits, activation_bits: 2 to 8.
         channel_axis: 0 for one weight scale per output channel, None for one per layer.
+    Raises:
+        ValueError: the forward pass cannot be read (:func:`fewbits.core.graph.read`); the message names the module.
     """
     model = copy.deepcopy(model).eval()
     quantizers = [module for module in model.modules() if isinstance(module, UniformQuantizer)]
     known = {module: (module.low, module.high) for module in quantizers if not module.low.isnan().any()}
-    for layer in weight_layers(model).values():
-        if not parametrize.is_parametrized(layer, "weight"):
+    network = read(model)
+    root, graph = network.root, network.graph
+    for call in network.calls:
+        if call.layer is not None and not parametrize.is_parametrized(call.layer, "weight"):
             quantizer = UniformQuantizer(weight_bits, channel_axis=channel_axis)
-            parametrize.register_parametrization(layer, "weight", quantizer)
-    graph, modules = read_graph(model)
-    for node in list(graph.nodes):
-        if not (node.op == "placeholder" or _leaves_sum(node, modules)):
+            parametrize.register_parametrization(call.layer, "weight", quantizer)
+        if not (call.op == "input" or _leaves_sum(call)):
             continue
-        end = node
-        while len(end.users) == 1 and isinstance(kind_of(next(iter(end.users)), modules), nn.ReLU | nn.Identity):
-            end = next(iter(end.users))
-        if all(isinstance(kind_of(user, modules), UniformQuantizer) for user in end.users):
+        end = call
+        while end.only_user is not None and end.only_user.op in ("relu", "identity"):
+            end = end.only_user
+        if all(isinstance(user.module, UniformQuantizer) for user in end.users):
             continue
-        border = node.op == "placeholder" or all(user.op == "output" for user in end.users)
-        name = f"quantize_{node.name}"
-        model.add_module(name, UniformQuantizer(BORDER_BITS if border else activation_bits, symmetric=False))
-        with graph.inserting_after(end):
-            quantized = graph.call_module(name, (end,))
-        end.replace_all_uses_with(quantized, delete_user_cb=lambda user, new=quantized: user is not new)
-    prepared = calibrate(fx.GraphModule(model, graph).eval(), images)
+        border = call.op == "input" or all(user.op == "output" for user in end.users)
+        name = f"quantize_{call.node.name}"
+        while hasattr(root, name):  # a module of the user's
+            name += "_"
+        root.add_module(name, UniformQuantizer(BORDER_BITS if border else activation_bits, symmetric=False))
+        readers = list(end.node.users)
+        with graph.inserting_after(end.node):
+            quantized = graph.call_module(name, (end.node,))
+        for reader in readers:
+            reader.replace_input_with(end.node, quantized)
+    prepared = fx.GraphModule(root, graph).eval()
+    calibrate(prepared, images)
     for quantizer, (low, high) in known.items():
         quantizer.low, quantizer.high = low, high
     return prepared
 
 
-def _leaves_sum(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    kind = kind_of(node, modules)
-    return kind in ADDS if node.op == "call_function" else isinstance(kind, (*LAYERS, nn.AdaptiveAvgPool2d))
+def _leaves_sum(call: Call) -> bool:
+    return call.layer is not None or call.op in ("add", "global_average")

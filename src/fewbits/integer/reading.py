@@ -2,9 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from fewbits.core.codes import Codes
+from fewbits.core.quantizer import weight_quantizers
 from fewbits.integer.steps import Grid
 from fewbits.uniform import UniformQuantizer
 
@@ -32,18 +31,24 @@ def weight_integers(layer: nn.Module) -> tuple[Tensor, int, Tensor]:
         ValueError: the weight is not quantized, or its codes are no integers of at most 8 bits with one scale per
             output or per layer.
     """
-    if not parametrize.is_parametrized(layer, "weight"):
+    found = next(weight_quantizers(layer), None)
+    if found is None:
         raise ValueError("the weight is not quantized: use prepare first")
-    parametrization = layer.parametrizations.weight
-    codes: Codes = parametrization[0].encode(parametrization.original.detach())
+    _, quantizer, latent = found
+    codes = quantizer.encode(latent.detach())
     values = codes.values.long() if codes.levels is None else codes.levels[codes.values.long()]
     outputs = len(values)
-    if values.is_floating_point() or codes.zero_point is not None or codes.scale.numel() not in (1, outputs):
+    if (
+        values.is_floating_point()
+        or values.shape != codes.shape
+        or codes.zero_point is not None
+        or codes.scale.numel() not in (1, outputs)
+    ):
         raise ValueError("the weight needs integer codes without zero point, and one scale per output or per layer")
     reach = int(torch.maximum(values, -values - 1).max())
     if reach > 127:
         raise ValueError(f"the weight needs codes of at most 8 bits, got one of magnitude {reach}")
-    bits = codes.bits if codes.levels is None else max(reach.bit_length() + 1, 2)
+    bits = int(torch.as_tensor(codes.bits).max()) if codes.levels is None else max(reach.bit_length() + 1, 2)
     return values.to(torch.int8), bits, codes.scale.double().flatten().expand(outputs).clone()
 
 
@@ -51,10 +56,13 @@ def conv_geometry(layer: nn.Module) -> dict | None:
     """Stride, padding, dilation and groups of a convolution; None for a linear layer.
 
     Raises:
-        ValueError: the layer is another one, or is padded by something else than a number of zeros.
+        ValueError: the layer is another one, is padded by something else than a number of zeros, or is dilated (torch
+            has no dilated convolution of int32 on the CPU).
     """
     if isinstance(layer, nn.Linear):
         return None
     if not isinstance(layer, nn.Conv2d) or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-        raise ValueError(f"{layer} has no integer form here: needs a Conv2d, padded by a number of zeros")
+        raise ValueError("has no integer form here: needs a Conv2d, padded by a number of zeros")
+    if layer.dilation != (1, 1):
+        raise ValueError("has no integer form here: the convolution is dilated")
     return {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
