@@ -4,14 +4,18 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from fewbits.binary import XnorLinear
 from fewbits.core.macs import LayerWork, layer_work
+from fewbits.core.quantizer import quantize_weights
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.nets import count_parameters
 from fewbits.training import seed_everything
+from fewbits.uniform import UniformQuantizer
 
 
 def test_two_layers_by_hand():
@@ -106,6 +110,50 @@ def test_double_precision_models_are_counted():
 def test_model_without_layers_is_refused():
     with pytest.raises(ValueError, match=r"calls no nn.Conv2d and no nn.Linear"):
         layer_work(nn.ReLU(), (3,))
+
+
+class Function(nn.Module):
+    """A layer, and a product that no layer makes."""
+
+    def __init__(self, product):
+        super().__init__()
+        self.layer, self.product = nn.Linear(3, 3), product
+
+    def forward(self, x):
+        return self.product(self.layer, self.layer(x))
+
+
+OTHER_PRODUCTS = {
+    "linear": lambda layer, x: F.linear(x, layer.weight),
+    "matmul": lambda layer, x: x @ layer.weight,
+    "einsum": lambda layer, x: torch.einsum("nk,mk->nm", x, layer.weight),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_PRODUCTS)
+def test_products_outside_of_layers_are_refused_by_name(name):
+    with pytest.raises(ValueError, match=rf"{name} \({name}\) multiplies by weights"):
+        layer_work(Function(OTHER_PRODUCTS[name]), (3,))
+
+
+@pytest.mark.parametrize("layer", [XnorLinear(3, 3), nn.LSTM(3, 3), nn.Bilinear(3, 3, 2)])
+def test_other_layers_are_refused_by_name(layer):
+    class Calling(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return self.layer(x, x) if isinstance(self.layer, nn.Bilinear) else self.layer(x)
+
+    with pytest.raises(ValueError, match=rf"layer \({type(layer).__name__}\) multiplies by weights"):
+        layer_work(Calling(), (3,))
+
+
+def test_a_module_at_two_places_and_a_quantized_one_are_counted():
+    shared = nn.Linear(3, 3)
+    model = quantize_weights(nn.Sequential(shared, shared, nn.Linear(3, 2)), lambda: UniformQuantizer(4), skip=())
+    assert [(work.name, work.macs) for work in layer_work(model, (3,))] == [("0", 9), ("0", 9), ("2", 6)]
 
 
 @pytest.mark.parametrize(

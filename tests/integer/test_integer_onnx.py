@@ -1,5 +1,7 @@
 """Integer networks in ONNX Runtime: element by element, both forms, and what separates its arithmetic from ours."""
 
+from collections import OrderedDict
+
 import numpy as np
 import onnx
 import pytest
@@ -159,3 +161,34 @@ def test_sixteen_bits_are_too_few_for_two_products():
     assert codes.unique().tolist() == [255]
     assert network.steps["0"].weight.unique().tolist() == [127]
     assert torch.equal(run(session(to_onnx(network, "qoperator")), codes), network(codes))
+
+
+@pytest.mark.parametrize("size", [7, 8, 9, 10])
+@pytest.mark.parametrize("geometry", [(2, 4, 1), (2, 2, 0), (3, 2, 1), (2, 3, 1), (3, 3, 1)])
+def test_ceil_mode_of_a_pool(geometry, size):
+    """PyTorch drops a window that begins in the padding."""
+    torch.manual_seed(0)
+    kernel, stride, padding = geometry
+    pool = nn.MaxPool2d(kernel, stride, padding, ceil_mode=True)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), pool).eval()
+    images = torch.rand(4, 1, size, size)
+    network = to_integers(prepare(model, images), images[:1])
+    codes = network.grids["input"].encode(images)
+    ours, theirs = network(codes), run(session(to_onnx(network, "qdq")), codes)
+    assert ours.shape == theirs.shape
+    assert differences(ours, theirs).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "names", [("input", "output"), ("a", "a_sum"), ("constant_0", "constant_1"), ("b", "b_weight")]
+)
+def test_users_may_name_their_modules_as_they_like(names):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        OrderedDict(zip((names[0], "relu", names[1]), (nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)), strict=True))
+    )
+    images = torch.rand(16, 4)
+    network = to_integers(prepare(model.eval(), images), images[:1])
+    codes = network.grids["input"].encode(images)
+    for form in ("qoperator", "qdq"):
+        assert differences(network(codes), run(session(to_onnx(network, form)), codes)).max() <= 1

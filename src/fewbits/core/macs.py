@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from fewbits.core.hooks import watching
+from fewbits.core.graph import Call, read
 from fewbits.core.modes import evaluating
+
+_PRODUCTS = {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose2d", "bilinear", "matmul", "mm", "bmm", "addmm"}
+_PRODUCTS |= {"einsum", "tensordot", "scaled_dot_product_attention"}
 
 
 @dataclass(frozen=True)
@@ -64,36 +67,47 @@ class LayerWork:
 def layer_work(model: nn.Module, input_shape: Sequence[int]) -> list[LayerWork]:
     """The work of every ``nn.Conv2d`` and ``nn.Linear``, in the order in which one forward pass calls them.
 
-    The pass has a batch of one image of zeros and runs in evaluation mode without gradients. Afterwards every module is
-    in the mode it was in. A layer that is called twice has two entries. Fold or reparameterize a network that runs
-    differently at inference before it is counted.
+    The calls are those that :func:`fewbits.core.graph.read` finds; their shapes come from one image of zeros, in
+    evaluation mode without gradients. Afterwards every module is in the mode it was in. A layer that is called twice
+    has two entries. Fold or reparameterize a network that runs differently at inference before it is counted.
 
     Args:
         input_shape: of one input without the batch, (C, H, W) for images or (features,).
     Raises:
-        ValueError: the model calls no convolution and no linear layer.
+        ValueError: the model calls no convolution and no linear layer, cannot be read, or multiplies by weights in
+            another way (a layer of another kind or with a forward of its own, ``F.linear``, ``@``); the message names
+            the place.
     """
     parameter = next(model.parameters(), torch.empty(0))
     dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
     image = torch.zeros(1, *input_shape, dtype=dtype, device=parameter.device)
-    works: list[LayerWork] = []
-    layers = {layer: name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
-
-    def record(layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        works.append(_work(layers[layer], layer, output))
-
-    with watching(layers, record), evaluating(model), torch.no_grad():
-        model(image)
+    with evaluating(model), torch.no_grad():
+        network = read(model)
+        shapes = network.shapes(image)
+    works = []
+    for call in network.calls:
+        if isinstance(call.layer, nn.Conv2d | nn.Linear):
+            works.append(_work(call.name, call.layer, shapes[call].numel()))
+        elif _multiplies(call):
+            raise ValueError(f"{call} multiplies by weights, but only plain nn.Conv2d and nn.Linear are counted")
     if not works:
         raise ValueError("model calls no nn.Conv2d and no nn.Linear")
     return works
 
 
-def _work(name: str, layer: nn.Module, output: Tensor) -> LayerWork:
+def _work(name: str, layer: nn.Conv2d | nn.Linear, outputs: int) -> LayerWork:
     if isinstance(layer, nn.Conv2d):
         kind, filters = "conv", layer.out_channels
         weights = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
     else:
         kind, filters, weights = "linear", layer.out_features, layer.in_features
-    positions = output.numel() // filters
+    positions = outputs // filters
     return LayerWork(name, kind, filters, weights * positions, weights, positions)
+
+
+def _multiplies(call: Call) -> bool:
+    if call.module is not None:
+        matrices = any(parameter.dim() > 1 for parameter in call.module.parameters())
+        return matrices and (call.layer is not None or call.op == "other")
+    name = call.node.target if isinstance(call.node.target, str) else getattr(call.node.target, "__name__", "")
+    return call.op == "other" and name in _PRODUCTS

@@ -88,13 +88,16 @@ def run(ready: onnxruntime.InferenceSession, codes: Tensor, batch_size: int = 50
 
 
 class _Writer:
-    """Nodes and constants of the graph; names of values are names of steps."""
+    """Nodes and constants of the graph; names of values are names of steps, others have two dots, which no step has."""
 
     def __init__(self, network: IntegerNetwork):
         self.network = network
+        grid = network.grids["input"]
+        image = torch.full((1, *network.input_shape), grid.zero_point, dtype=grid.dtype)
+        self.shapes = {name: tuple(codes.shape) for name, codes in network.trace(image).items()}
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
-        self._fresh = (f"constant_{number}" for number in itertools.count())
+        self._fresh = (f"constant..{number}" for number in itertools.count())
 
     def node(self, kind: str, inputs: list[str], output: str, domain: str = "", **attributes) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [output], domain=domain, **attributes))
@@ -125,14 +128,15 @@ class _Writer:
         if (step.output.q_min, step.output.q_max) == (info.min, info.max):
             write(name)
             return
-        write(f"{name}_unclipped")
+        write(f"{name}..unclipped")
         borders = [self.constant(torch.tensor(q, dtype=grid.dtype)) for q in (step.output.q_min, step.output.q_max)]
-        self.node("Clip", [f"{name}_unclipped", *borders], name)
+        self.node("Clip", [f"{name}..unclipped", *borders], name)
 
     def write(self, name: str, step: Step) -> None:
         sources = list(self.network.inputs[name])
         if isinstance(step, MaxPool):
-            self.node("MaxPool", sources, name, **_pool_attributes(step.geometry))
+            sizes = self.shapes[sources[0]][2:], self.shapes[name][2:]
+            self.node("MaxPool", sources, name, **_pool_attributes(step.geometry, *sizes))
         elif isinstance(step, Flatten):
             self.node("Flatten", sources, name)
         else:
@@ -162,8 +166,8 @@ class _QOperator(_Writer):
 
 class _Qdq(_Writer):
     def sum_step(self, name: str, step: Step, sources: list[str], result: str) -> None:
-        real = [self.real(source, f"{name}_real_{index}") for index, source in enumerate(sources)]
-        total = f"{name}_sum"
+        real = [self.real(source, f"{name}..real{index}") for index, source in enumerate(sources)]
+        total = f"{name}..sum"
         if isinstance(step, Layer):
             weight, bias = self.parameters(name, step, sources[0])
             if step.geometry is None:
@@ -184,9 +188,9 @@ class _Qdq(_Writer):
         bias_grid = [self.constant(unit), self.constant(torch.zeros(len(unit), dtype=torch.int32))]
         return (
             self.node(
-                "DequantizeLinear", [self.constant(step.weight), *self.weight_grid(name)], f"{name}_weight", axis=0
+                "DequantizeLinear", [self.constant(step.weight), *self.weight_grid(name)], f"{name}..weight", axis=0
             ),
-            self.node("DequantizeLinear", [self.constant(step.bias), *bias_grid], f"{name}_bias", axis=0),
+            self.node("DequantizeLinear", [self.constant(step.bias), *bias_grid], f"{name}..bias", axis=0),
         )
 
     def finish(self, name: str, step: Step, total: str, result: str) -> None:
@@ -226,14 +230,16 @@ def _conv_attributes(step: Layer) -> dict:
     }
 
 
-def _pool_attributes(geometry: dict) -> dict:
+def _pool_attributes(geometry: dict, before: tuple[int, ...], after: tuple[int, ...]) -> dict:
+    """``ceil_mode`` becomes what it pads: PyTorch drops a window that begins in the padding, and ONNX does not."""
+
     def pair(value) -> list[int]:
         return [value] * 2 if isinstance(value, int) else list(value)
 
-    return {
-        "kernel_shape": pair(geometry["kernel_size"]),
-        "strides": pair(geometry["stride"]),
-        "pads": pair(geometry["padding"]) * 2,
-        "dilations": pair(geometry["dilation"]),
-        "ceil_mode": int(geometry["ceil_mode"]),
-    }
+    names = ("kernel_size", "stride", "padding", "dilation")
+    kernel, stride, padding, dilation = (pair(geometry[name]) for name in names)
+    ends = [
+        max((last - 1) * step + width * (size - 1) + 1 - first - pad, 0) if geometry["ceil_mode"] else pad
+        for first, last, size, step, pad, width in zip(before, after, kernel, stride, padding, dilation, strict=True)
+    ]
+    return {"kernel_shape": kernel, "strides": stride, "pads": [*padding, *ends], "dilations": dilation}
