@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "book")]
 from browsing import BROWSERS, launched  # noqa: E402
 from test_rendered_book import (  # noqa: E402
     FAULTS,

@@ -103,7 +103,8 @@ def citations(docstring: str, where: str) -> tuple[Citation, ...]:
     return tuple(found)
 
 
-def functions(root: Path) -> list[Function]:
+@cache
+def functions(root: Path) -> tuple[Function, ...]:
     """All public functions, classes and methods of the package, in the order of modules and lines."""
     found = []
 
@@ -121,7 +122,7 @@ def functions(root: Path) -> list[Function]:
     for path in sorted((root / "src" / "fewbits").rglob("*.py")):
         parts = path.relative_to(root / "src").with_suffix("").parts
         visit(ast.parse(path.read_text("utf-8")).body, path, ".".join(parts).removesuffix(".__init__"), "")
-    return found
+    return tuple(found)
 
 
 @cache
@@ -179,7 +180,7 @@ def faults(root: Path) -> list[str]:
     return faults
 
 
-def _faults_of_functions(found: list[Function], keys: set[str]) -> Iterator[str]:
+def _faults_of_functions(found: tuple[Function, ...], keys: set[str]) -> Iterator[str]:
     for function in found:
         if function.home in FAMILIES and "." not in function.name and not function.citations:
             yield f"{function.short}: its docstring has no line 'Source:'"
@@ -328,7 +329,8 @@ def source_pages(app: Sphinx) -> Iterator[tuple[str, dict, str]]:
     modules = {function.module: function.path for function in functions(Path(app.srcdir)) if function.citations}
     for module, path in modules.items():
         code = highlighter.highlight_block(path.read_text("utf-8"), "python", linespans="line")
-        context = {"title": module, "body": f"<h1>{module}</h1>\n{code}", "parents": []}
+        heading = re.sub(r"([._])", r"\1<wbr>", module)  # a long name may be broken on a phone
+        context = {"title": module, "body": f"<h1>{heading}</h1>\n{code}", "parents": []}
         yield f"_modules/{module.replace('.', '/')}", context, "page.html"
 
 
