@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
+from fewbits.core.gradients import QuantizeGradient
 from fewbits.core.quantizer import weight_quantizers
 from fewbits.data import Dataset
 from fewbits.evidence import validate, verdict
 from fewbits.experiments.logarithmic import run as experiment
 from fewbits.experiments.logarithmic.claims import accumulation_claims, rounding_claims, training_claims
-from fewbits.logarithmic import LogQuantizer, QuantizeGradient, full_scale_of_least_error, full_scale_of_max
+from fewbits.logarithmic import LogQuantizer, full_scale_of_least_error, full_scale_of_max
 from fewbits.nets import count_parameters
 from fewbits.plots import logarithmic as figures
 from fewbits.uniform import UniformQuantizer

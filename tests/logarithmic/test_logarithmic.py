@@ -338,7 +338,7 @@ def test_calibration_fixes_activations_and_nothing_else():
     hidden = model[2][0](model[1](images))  # not yet quantized when the second layer's range is measured
     assert int(model[4][1].fsr) == full_scale_of_max(model[4][0](model[3](hidden)), model[4][1])
     assert int(model[4][1].fsr) == full_scale_of_max(seen[0], model[4][1])
-    least = calibrate(model, images, full_scale_of_least_error)
+    least = calibrate(model, images, rule=full_scale_of_least_error)
     assert least is model
     with pytest.raises(ValueError, match="model has no activation quantizer to calibrate"):
         calibrate(MLP((6, 3)), images)

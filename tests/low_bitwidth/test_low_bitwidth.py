@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from fewbits.experiments.low_bitwidth import run as experiment
 from fewbits.low_bitwidth import (
     DoReFaActivation,
     DoReFaWeights,
-    GradientQuantizer,
+    QuantizeGradient,
     gradient_codes,
     odd_levels,
     quantize_gradient,
@@ -167,7 +168,7 @@ def test_nan_and_inf(x, error, message):
     assert y[1:].tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("make", [DoReFaWeights, DoReFaActivation, GradientQuantizer])
+@pytest.mark.parametrize("make", [DoReFaWeights, DoReFaActivation, partial(quantize_gradients, MLP((4, 3, 3, 2)))])
 @pytest.mark.parametrize(("bits", "error"), BAD_BITS.values())
 def test_bad_bits_are_refused(make, bits, error):
     with pytest.raises(error, match="bits must"):
@@ -267,7 +268,7 @@ def test_the_noise_follows_torchs_generator():
 def test_forward_is_the_identity_and_backward_rounds():
     x = torch.randn(3, 5, requires_grad=True)
     upstream = torch.randn(3, 5)
-    y = GradientQuantizer(2, noise=False)(x)
+    y = QuantizeGradient(partial(quantize_gradient, bits=2, noise=False))(x)
     assert torch.equal(y, x)
     y.backward(upstream)
     assert torch.equal(x.grad, quantize_gradient(upstream, 2, noise=False))
@@ -277,7 +278,7 @@ def test_forward_is_the_identity_and_backward_rounds():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_the_gradient_keeps_its_dtype(dtype, noise):
     x = torch.randn(3, 5).to(dtype).requires_grad_()
-    GradientQuantizer(4, noise)(x).backward(torch.randn(3, 5).to(dtype))
+    QuantizeGradient(partial(quantize_gradient, bits=4, noise=noise))(x).backward(torch.randn(3, 5).to(dtype))
     assert x.grad.dtype == dtype
 
 
@@ -298,7 +299,7 @@ def test_a_gradient_without_samples_and_a_broken_one_are_refused():
         quantize_gradient(torch.tensor(1.0), 2)
     x = torch.randn(2, 3, requires_grad=True)
     with pytest.raises(ValueError, match="grad holds NaN or Inf"):
-        GradientQuantizer(2)(x).backward(torch.tensor([[1.0, NAN, 0], [0, 0, 0]]))
+        QuantizeGradient(partial(quantize_gradient, bits=2))(x).backward(torch.tensor([[1.0, NAN, 0], [0, 0, 0]]))
 
 
 def test_gradient_quantizers_stand_behind_the_inner_layers():

@@ -23,10 +23,11 @@ from fewbits.core.quantizer import (
 from fewbits.core.ste import round_ste
 from fewbits.mixed_precision import (
     LearnedBits,
+    activation_counts,
     activation_size,
+    calibrate,
     constrain,
     filter_bits,
-    fit_activations,
     learn_weight_bits,
     mac_bits,
     over_budget,
@@ -382,7 +383,8 @@ def test_a_layer_without_learned_bits_is_named():
 def test_activations_have_bits_of_their_own():
     model = quantize_activations(small(), lambda: LearnedBits(signed=False, min_bits=1))
     images = torch.rand(6, 1, 4, 4)
-    elements = fit_activations(model, images, 4)
+    assert calibrate(model, images, bits=4) is model
+    elements = activation_counts(model, images[:1])
     assert list(elements.values()) == [3 * 16]
     assert activation_size(elements) == 4 * 48
     (quantizer,) = elements

@@ -654,7 +654,7 @@ def test_calibration_passes_every_range_through():
     widest = {name: q.high.item() for name, q in activation_quantizers(model).items()}
     for range_of in (lambda x: entropy_range(x, 2), lambda x: percentile_range(x, 90)):
         seen, stop = watch_inputs(activation_quantizers(model))
-        calibrate(model, IMAGES, range_of)
+        calibrate(model, IMAGES, range_of=range_of)
         stop()
         for name, quantizer in activation_quantizers(model).items():
             assert quantizer.high == range_of(seen[name][0])[1]

@@ -11,7 +11,7 @@ The helpers below put quantizers into any network without touching its class: we
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +86,7 @@ def quantize_weights(
 
 
 def quantize_activations(
-    model: nn.Module, make_quantizer: Callable[[], Quantizer], after: type[nn.Module] = nn.ReLU
+    model: nn.Module, make_quantizer: Callable[[], nn.Module], after: type[nn.Module] = nn.ReLU
 ) -> nn.Module:
     """Put a new quantizer behind every module of type ``after``, in place.
 
@@ -138,6 +138,43 @@ def observe_activations(
         model(images)
     if not reached:
         raise ValueError("model has no activation quantizer to calibrate")
+
+
+@torch.no_grad()
+def calibrate(model: nn.Module, images: Tensor, kind: type[Quantizer] = Quantizer, **options: Any) -> nn.Module:
+    """Fit every activation quantizer of ``model`` to all that it sees of ``images``, in place; weights are left alone.
+
+    Each is fitted by its own method ``fit(x, **options)``, one that has none stays as it is. They are transparent
+    meanwhile, so that no layer's range depends on another's rounding. A quantizer that is called several times is
+    fitted to all its inputs together, one that ``images`` do not reach keeps its range.
+
+    Args:
+        model: every submodule gets its mode (training or not) back.
+        images: (N, ...) calibration inputs, one batch; a few hundred suffice.
+        kind: type of the quantizers to fit; those of other types stay as they are.
+        options: of ``fit``, e.g. ``range_of`` of a uniform grid, ``rule`` of a logarithmic one, ``bits`` of a learned
+            one.
+    Returns:
+        ``model``.
+    Raises:
+        ValueError: ``images`` reach no activation quantizer that can be fitted, or one that is per channel.
+    """
+    seen: dict[Quantizer, list[Tensor]] = {}
+
+    def record(quantizer: Quantizer, inputs: tuple, output: Tensor) -> Tensor:
+        if not hasattr(quantizer, "fit"):
+            return output
+        if getattr(quantizer, "channel_axis", None) is not None:
+            raise ValueError("calibrate finds one range per tensor, but a quantizer of model has a channel_axis")
+        seen.setdefault(quantizer, []).append(inputs[0])
+        return inputs[0]
+
+    observe_activations(model, images, kind, record)
+    if not seen:
+        raise ValueError("model has no activation quantizer to calibrate")
+    for quantizer, inputs in seen.items():
+        cast(Any, quantizer).fit(torch.cat([x.flatten() for x in inputs]), **options)
+    return model
 
 
 # --- what is stored --------------------------------------------------------------------------------------------------

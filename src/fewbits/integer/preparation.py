@@ -59,7 +59,7 @@ def prepare(
         for reader in readers:
             reader.replace_input_with(end.node, quantized)
     prepared = fx.GraphModule(root, graph).eval()
-    calibrate(prepared, images)
+    calibrate(prepared, images, UniformQuantizer)
     for quantizer, (low, high) in known.items():
         quantizer.low, quantizer.high = low, high
     return prepared

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fewbits.core.checks import check_bits, check_finite, check_float, working_precision
+from fewbits.core.checks import check_bits, check_finite, working_precision
 from fewbits.core.codes import Codes
-from fewbits.core.quantizer import Quantizer, observe_activations
-from fewbits.core.ste import round_backward, straight_through
+from fewbits.core.quantizer import Quantizer
+from fewbits.core.ste import straight_through
 
 STEPS = {"2": 1, "sqrt2": 2}  # per octave
 # Where the mantissa in [½, 1) crosses from one rounded logarithm to the next: 2^(-½) for base 2, 2^(-¾) and 2^(-¼) for
@@ -100,7 +100,7 @@ class LogQuantizer(Quantizer):
     """Nearest power of the base on the logarithmic scale, per tensor.
 
     The full scale range comes from the largest magnitude of each input (right for weights and gradients) until
-    :meth:`set_full_scale` or :func:`calibrate` fixes it (right for activations).
+    :meth:`set_full_scale` or :func:`fewbits.core.quantizer.calibrate` fixes it (right for activations).
 
     Straight-through rule: the gradient passes unchanged, also where a small number becomes 0 (it could never leave
     otherwise), and is 0 where the input saturates: above the top level by more than half a step on the log scale, or
@@ -142,6 +142,15 @@ class LogQuantizer(Quantizer):
         if not -125 <= fsr / STEPS[self.base] <= 128:
             raise ValueError(f"fsr must leave the top level within float32, got {fsr} for base {self.base}")
         self.fsr.fill_(fsr)
+
+    def fit(self, x: Tensor, rule: "Callable[[Tensor, LogQuantizer], int] | None" = None) -> None:
+        """Fix the full scale range to what ``rule`` says of ``x``: :func:`fewbits.core.quantizer.calibrate` calls it.
+
+        Args:
+            rule: :func:`full_scale_of_max` (default), :func:`full_scale_of_least_error`, or your own.
+        Source: own (fixes the range of activations)
+        """
+        self.set_full_scale((rule or full_scale_of_max)(working_precision(x), self))
 
     def full_scale(self, x: Tensor) -> int:
         """The full scale range used for ``x``: the fixed one, else :func:`full_scale_of_max`."""
@@ -231,53 +240,3 @@ def full_scale_of_least_error(x: Tensor, quantizer: LogQuantizer, octaves: int =
         return (levels[quantizer.indices(x, fsr)] - x).square().sum(dtype=torch.float64).item()
 
     return min(range(top, top - octaves * STEPS[quantizer.base] - 1, -1), key=error)
-
-
-@torch.no_grad()
-def calibrate(
-    model: nn.Module, images: Tensor, rule: Callable[[Tensor, LogQuantizer], int] = full_scale_of_max
-) -> nn.Module:
-    """Fix the full scale range of every activation quantizer of ``model`` from what it sees of ``images``, in place.
-
-    They are transparent meanwhile, so that no layer's range depends on another's rounding. Weight quantizers are left
-    alone.
-
-    Args:
-        model: holds :class:`LogQuantizer` modules behind its activations.
-        images: (N, …), one batch.
-        rule: :func:`full_scale_of_max`, :func:`full_scale_of_least_error`, or your own.
-    Raises:
-        ValueError: ``images`` reach no activation quantizer of ``model``.
-    Source: own (fixes the range of activations)
-    """
-
-    def fix(quantizer: LogQuantizer, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        quantizer.set_full_scale(rule(working_precision(inputs[0]), quantizer))
-        return inputs[0]
-
-    observe_activations(model, images, LogQuantizer, fix)
-    return model
-
-
-# --- Gradients -----------------------------------------------------------------------------------------------------
-
-
-class QuantizeGradient(nn.Module):
-    """The identity, whose gradient is quantized on its way back.
-
-    Put behind a linear or convolution layer, it quantizes the error from which the gradients of the layer's weight and
-    of its input are computed. The quantizer's range follows the largest gradient of each step.
-
-    Args:
-        quantizer: any quantizer whose range comes from its input: ``LogQuantizer(5)``, ``UniformQuantizer(5)``.
-    Raises:
-        ValueError: in the backward pass, where the gradient holds NaN or Inf.
-    Source: miyashita2016 Sec. 5
-    """
-
-    def __init__(self, quantizer: Quantizer):
-        super().__init__()
-        self.quantizer = quantizer
-
-    def forward(self, x: Tensor) -> Tensor:
-        return round_backward(check_float(x), self.quantizer)  # miyashita2016 Sec. 5

@@ -1,9 +1,9 @@
 """Low bit widths for weights, activations and gradients: DoReFa-Net and QNN."""
 
+from fewbits.core.gradients import QuantizeGradient
 from fewbits.low_bitwidth.dorefa import (
     DoReFaActivation,
     DoReFaWeights,
-    GradientQuantizer,
     gradient_codes,
     odd_levels,
     quantize_gradient,
@@ -16,8 +16,8 @@ __all__ = [
     "AP2Quantizer",
     "DoReFaActivation",
     "DoReFaWeights",
-    "GradientQuantizer",
     "LinearQuantizer",
+    "QuantizeGradient",
     "gradient_codes",
     "odd_levels",
     "quantize_gradient",

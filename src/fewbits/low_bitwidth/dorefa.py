@@ -18,8 +18,9 @@ from fewbits.binary import sign_codes
 from fewbits.core.channels import mean_magnitude
 from fewbits.core.checks import check_bits, check_finite, check_float, working_precision
 from fewbits.core.codes import Codes
+from fewbits.core.gradients import QuantizeGradient
 from fewbits.core.quantizer import Quantizer, weight_layers
-from fewbits.core.ste import round_backward, straight_through
+from fewbits.core.ste import straight_through
 
 
 def odd_levels(bits: int) -> Tensor:
@@ -175,28 +176,6 @@ def quantize_gradient(grad: Tensor, bits: int, noise: bool = True) -> Tensor:
     return gradient_codes(grad, bits, noise).decode().to(grad.dtype)
 
 
-class GradientQuantizer(nn.Module):
-    """The identity in the forward pass; in the backward pass the gradient becomes :func:`quantize_gradient` of it.
-
-    NaN or ±Inf in the gradient raises ValueError.
-
-    Args:
-        bits: 1 to 16.
-        noise: round to either neighbour with the right probability, as the paper does; else to the nearest.
-    Source: zhou2016dorefa Sec. 2.5
-    """
-
-    def __init__(self, bits: int, noise: bool = True):
-        super().__init__()
-        self.bits, self.noise = check_bits(bits), noise
-
-    def forward(self, x: Tensor) -> Tensor:
-        return round_backward(x, partial(quantize_gradient, bits=self.bits, noise=self.noise))
-
-    def extra_repr(self) -> str:
-        return f"bits={self.bits}, noise={self.noise}"
-
-
 def quantize_gradients(model: nn.Module, bits: int, noise: bool = True) -> nn.Module:
     """Quantize the gradient that arrives at the output of each layer of ``model`` but the first and the last, in place.
 
@@ -206,17 +185,19 @@ def quantize_gradients(model: nn.Module, bits: int, noise: bool = True) -> nn.Mo
 
     Args:
         model: its linear and convolution layers count. Their outputs must have one sample per index of the first axis.
-        bits, noise: as in :class:`GradientQuantizer`.
+        bits: 1 to 16.
+        noise: round to either neighbour with the right probability, as the paper does; else to the nearest.
     Returns:
         ``model``.
     Raises:
         ValueError: ``model`` has fewer than three such layers, so that none is left.
     Source: zhou2016dorefa Alg. 1; zhou2016dorefa Sec. 2.7 (first and last layer)
     """
+    check_bits(bits)
     inner = list(weight_layers(model).values())[1:-1]
     if not inner:
         raise ValueError("model has no layer between the first and the last one")
     for layer in inner:
-        quantizer = GradientQuantizer(bits, noise)
+        quantizer = QuantizeGradient(partial(quantize_gradient, bits=bits, noise=noise))
         layer.register_forward_hook(lambda layer, inputs, output, quantizer=quantizer: quantizer(output))
     return model

@@ -1,7 +1,15 @@
 """Mixed precision: learned bits, what they cost, and bits chosen after training."""
 
-from fewbits.mixed_precision.bit_costs import activation_size, filter_bits, mac_bits, over_budget, weight_size
-from fewbits.mixed_precision.learned_bits import RULES, LearnedBits, constrain, fit_activations, learn_weight_bits
+from fewbits.core.quantizer import calibrate
+from fewbits.mixed_precision.bit_costs import (
+    activation_counts,
+    activation_size,
+    filter_bits,
+    mac_bits,
+    over_budget,
+    weight_size,
+)
+from fewbits.mixed_precision.learned_bits import RULES, LearnedBits, constrain, learn_weight_bits
 from fewbits.mixed_precision.post_training import DistributionQuantizer, filter_sensitivity, layer_sensitivity
 from fewbits.mixed_precision.processor import LayerCycles, Processor, network_cycles
 
@@ -11,11 +19,12 @@ __all__ = [
     "LayerCycles",
     "LearnedBits",
     "Processor",
+    "activation_counts",
     "activation_size",
+    "calibrate",
     "constrain",
     "filter_bits",
     "filter_sensitivity",
-    "fit_activations",
     "layer_sensitivity",
     "learn_weight_bits",
     "mac_bits",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fewbits.core.filter_codes import FilterCodes
 from fewbits.core.macs import LayerWork
-from fewbits.core.quantizer import encode_weights, weight_quantizers
+from fewbits.core.quantizer import Quantizer, encode_weights, observe_activations, weight_quantizers
 from fewbits.mixed_precision.learned_bits import LearnedBits
 
 
@@ -47,11 +47,31 @@ def _sum_of_bits(model: nn.Module, counts: dict[str, tuple[int, int]]) -> Tensor
     return sum(count * bits[name].flatten().expand(filters).sum() for name, (filters, count) in counts.items())
 
 
+def activation_counts(model: nn.Module, image: Tensor) -> dict[LearnedBits, int]:
+    """How many numbers each activation quantizer of ``model`` handles for one image.
+
+    Args:
+        image: (1, ...), one batch of one image.
+    Raises:
+        ValueError: ``image`` reaches no such quantizer.
+    Source: own (bookkeeping)
+    """
+    counts: dict[LearnedBits, int] = {}
+
+    def count(quantizer: Quantizer, inputs: tuple, output: Tensor) -> Tensor:
+        assert isinstance(quantizer, LearnedBits)
+        counts[quantizer] = counts.get(quantizer, 0) + inputs[0].numel()
+        return output
+
+    observe_activations(model, image, LearnedBits, count)
+    return counts
+
+
 def activation_size(elements: dict[LearnedBits, int]) -> Tensor:
     """Bits of all activations of one image, differentiable.
 
     Args:
-        elements: from :func:`fewbits.mixed_precision.fit_activations`.
+        elements: from :func:`activation_counts`.
     Source: uhlich2020 Eq. 8b; uhlich2020 Table 2
     """
     return sum(count * quantizer.bits() for quantizer, count in elements.items())  # uhlich2020 Eq. 8b

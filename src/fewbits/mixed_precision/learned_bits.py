@@ -14,7 +14,7 @@ from fewbits.core.checks import check_bits, check_channel_axis, check_finite, ch
 from fewbits.core.codes import Codes
 from fewbits.core.filter_codes import FilterCodes, nearest_code
 from fewbits.core.powers import ap2, power_below
-from fewbits.core.quantizer import Quantizer, observe_activations, quantize_weights, weight_quantizers
+from fewbits.core.quantizer import Quantizer, quantize_weights, weight_quantizers
 from fewbits.core.ste import straight_through
 
 RULES = ("paper", "released")
@@ -207,28 +207,6 @@ def learn_weight_bits(model: nn.Module, bits: int, channel_axis: int | None = 0,
     for _, quantizer, latent in weight_quantizers(model):
         quantizer.fit(latent, bits)
     return model
-
-
-@torch.no_grad()
-def fit_activations(model: nn.Module, images: Tensor, bits: int) -> dict[LearnedBits, int]:
-    """Fit every activation quantizer of ``model`` to what it sees of ``images``, in place.
-
-    Args:
-        images: (N, ...), one batch.
-    Returns:
-        How many numbers each quantizer handles for one image: what :func:`fewbits.mixed_precision.activation_size`
-        counts.
-    Source: own (start of the grids of activations)
-    """
-    elements = {}
-
-    def fit(quantizer: LearnedBits, inputs: tuple, output: Tensor) -> Tensor:
-        quantizer.fit(inputs[0], bits)
-        elements[quantizer] = inputs[0].numel() // len(inputs[0])
-        return inputs[0]
-
-    observe_activations(model, images, LearnedBits, fit)
-    return elements
 
 
 def constrain(model: nn.Module) -> None:

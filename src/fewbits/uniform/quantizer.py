@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fewbits.core.checks import check_bits, check_channel_axis, check_finite, check_float, working_precision
 from fewbits.core.codes import Codes
-from fewbits.core.quantizer import Quantizer, observe_activations, quantize_activations, quantize_weights
+from fewbits.core.quantizer import Quantizer, calibrate, quantize_activations, quantize_weights
 from fewbits.core.ste import fake_quantize, values_to_codes
 from fewbits.uniform.calibration import max_range
 
@@ -116,6 +116,15 @@ class UniformQuantizer(Quantizer):
             raise ValueError(f"low and high must be finite with low <= high, got {low.tolist()} and {high.tolist()}")
         self.low, self.high = low, high
 
+    def fit(self, x: Tensor, range_of: RangeOf = max_range) -> None:
+        """Fix the range to what ``range_of`` says of ``x``: :func:`fewbits.core.quantizer.calibrate` calls it.
+
+        Args:
+            range_of: tensor to ``(low, high)``: a function of :mod:`fewbits.uniform.calibration`.
+        Source: wu2020 Sec. 3.4
+        """
+        self.set_range(*range_of(x))  # wu2020 Sec. 3.4
+
     @torch.no_grad()
     def scale_and_zero_point(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scale and zero point (None if symmetric) used for ``x``, in its dtype and broadcastable to it.
@@ -166,35 +175,6 @@ class UniformQuantizer(Quantizer):
         return f"bits={self.bits}, {kind}, {'signed' if self.signed else 'unsigned'}, channel_axis={self.channel_axis}"
 
 
-@torch.no_grad()
-def calibrate(model: nn.Module, images: Tensor, range_of: RangeOf = max_range) -> nn.Module:
-    """Fix the range of every activation quantizer of ``model`` from what it sees of ``images``, in place.
-
-    The activation quantizers are transparent meanwhile, so that no layer's range depends on another's rounding. A
-    quantizer that ``images`` do not reach keeps its range.
-
-    Args:
-        model: holds :class:`UniformQuantizer` modules behind its activations; weight quantizers are left alone.
-        images: (N, …) calibration inputs; a few hundred suffice.
-        range_of: tensor to ``(low, high)``: a function of :mod:`fewbits.uniform.calibration`.
-    Raises:
-        ValueError: ``images`` reach no activation quantizer of ``model``, or one that is per channel.
-    Source: wu2020 Sec. 3.4
-    """
-    seen: dict[UniformQuantizer, list[Tensor]] = {}
-
-    def record(quantizer, inputs, output):
-        if quantizer.channel_axis is not None:
-            raise ValueError("calibrate finds one range per tensor, but a quantizer of model has a channel_axis")
-        seen.setdefault(quantizer, []).append(inputs[0])
-        return inputs[0]
-
-    observe_activations(model, images, UniformQuantizer, record)
-    for quantizer, inputs in seen.items():
-        quantizer.set_range(*range_of(torch.cat([x.flatten() for x in inputs])))  # wu2020 Sec. 3.4
-    return model
-
-
 def quantize_model(
     model: nn.Module,
     weight_bits: int,
@@ -213,7 +193,7 @@ def quantize_model(
     model = copy.deepcopy(model)
     quantize_weights(model, lambda: UniformQuantizer(weight_bits, channel_axis=channel_axis), skip=())
     quantize_activations(model, lambda: UniformQuantizer(activation_bits, signed=False))
-    return calibrate(model, images, range_of)
+    return calibrate(model, images, range_of=range_of)
 
 
 def integer_linear(x: Codes, weight: Codes, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:

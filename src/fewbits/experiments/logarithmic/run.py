@@ -19,15 +19,15 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from fewbits import evidence, logarithmic, training, uniform
+from fewbits import evidence, training
+from fewbits.core.gradients import QuantizeGradient
 from fewbits.core.hooks import watching
-from fewbits.core.quantizer import Quantizer, quantize_activations, quantize_weights, weight_quantizers
+from fewbits.core.quantizer import Quantizer, calibrate, quantize_activations, quantize_weights, weight_quantizers
 from fewbits.data import Dataset, load
 from fewbits.experiments.common import checkpoint_path, seeds
 from fewbits.experiments.logarithmic.claims import accumulation_claims, rounding_claims, training_claims
 from fewbits.logarithmic import (
     LogQuantizer,
-    QuantizeGradient,
     full_scale_of_least_error,
     full_scale_of_max,
     log_accumulate,
@@ -116,8 +116,8 @@ def quantize_model(
                 quantizer.set_full_scale(full_scale(latent, quantizer))
     quantize_activations(model, lambda: make_quantizer(method, activation_bits, False))
     if method.startswith("linear"):
-        return uniform.calibrate(model, images, lambda x: linear_range(x, method, rule, activation_bits, False))
-    return logarithmic.calibrate(model, images, full_scale)
+        return calibrate(model, images, range_of=lambda x: linear_range(x, method, rule, activation_bits, False))
+    return calibrate(model, images, rule=full_scale)
 
 
 def quantize_training(

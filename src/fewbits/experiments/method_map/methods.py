@@ -11,7 +11,7 @@ from torch import nn
 
 from fewbits import training
 from fewbits.core.macs import layer_work
-from fewbits.core.quantizer import encode_weights, quantize_activations, quantize_weights, weight_layers
+from fewbits.core.quantizer import calibrate, encode_weights, quantize_activations, quantize_weights, weight_layers
 from fewbits.data import Dataset
 from fewbits.experiments import comparison
 from fewbits.experiments.binary.run import METHODS as BINARY
@@ -30,7 +30,7 @@ from fewbits.mixed_precision import (
     over_budget,
 )
 from fewbits.nets import MLP
-from fewbits.uniform import UniformQuantizer, calibrate
+from fewbits.uniform import UniformQuantizer
 from fewbits.vector import DeepCompression
 
 TASK = TASKS["mnist5k"]
@@ -204,7 +204,7 @@ ENTRIES = {
 def round_activations(model: nn.Module, images: torch.Tensor) -> nn.Module:
     """A copy of ``model`` whose ReLU outputs have 8 bits, with ranges from ``images``."""
     model = quantize_activations(copy.deepcopy(model), partial(UniformQuantizer, 8, signed=False))
-    return calibrate(model, images)
+    return calibrate(model, images, UniformQuantizer)
 
 
 def bits_per_weight(entry: Entry, model: nn.Module) -> float:
