@@ -1,4 +1,4 @@
-"""From a fake-quantized network to an integer-only one: one walk over its graph (Jacob et al. 2018, Sec. 2).
+"""From a fake-quantized network to an integer-only one: one walk over its graph (jacob2018 Sec. 2).
 
 Fold batch normalization first (:func:`fewbits.bn_folding.fold_model`), then put in the quantizers that are missing
 (:func:`fewbits.integer.preparation.prepare`). A value of the walk is either an int32 sum or finished codes. Layers,
@@ -64,6 +64,8 @@ def to_integers(model: nn.Module, image: Tensor, rounding: str = "upward", bias_
         TypeError: the network contains an operation that has no integer form here; the message names it.
         ValueError: a quantizer is missing or has no fixed range, its codes do not fit 8 bits, int32 may overflow, or
             a layer sees inputs of a shape that it cannot handle; the message names the place.
+    Source: jacob2018 Sec. 2.4; jacob2018 Eq. 5; jacob2018 Eq. 6; jacob2018 Eq. 11; own (fractions of a bias step, faint
+        channels); book eq-integer-layer
     """
     network = read(model)
     walk = _Walk(network, image, rounding, check_bits(bias_fraction, 0, "bias_fraction"))
@@ -80,7 +82,10 @@ def to_integers(model: nn.Module, image: Tensor, rounding: str = "upward", bias_
 
 
 def step_names(network: Network) -> dict[Call, str]:
-    """A name for each call: no two are equal, and none is "input" or "output"."""
+    """A name for each call: no two are equal, and none is "input" or "output".
+
+    Source: own (bookkeeping)
+    """
     names: dict[Call, str] = {}
     taken = {"input", "output"}
     for call in network.calls:
@@ -184,7 +189,7 @@ class _Walk:
         total = self._sum(source)
         if total.name in self.steps:
             raise ValueError(f"the result of {total.name} is quantized already")
-        factor = total.scale / grid.scale
+        factor = total.scale / grid.scale  # jacob2018 Eq. 5, then jacob2018 Eq. 6
         reach = float((total.bound * factor).max())
         if reach >= 2**30:
             raise ValueError(f"the output may reach {reach:.3g} steps, beyond 2**30: is its range right?")
@@ -203,7 +208,7 @@ class _Walk:
         codes, bits, weight_scale = weight_integers(layer)
         bias = torch.zeros(len(codes)) if layer.bias is None else layer.bias.detach()
         steps = 2.0**self.bias_fraction
-        unit = grid.scale * weight_scale / steps
+        unit = grid.scale * weight_scale / steps  # jacob2018 Eq. 11
         faint = (bias.double().abs() > _BIAS_LIMIT * unit) | ((codes == 0).flatten(1).all(1) & (bias != 0))
         if faint.any():
             wider = torch.where(faint, bias.double().abs() * steps / (_BIAS_LIMIT * grid.scale), weight_scale)
@@ -259,6 +264,7 @@ def decoded(model: nn.Module, network: IntegerNetwork) -> nn.Module:
 
     Args:
         model: in float64, and ``network`` made from it (a scale computed in float32 is another scale).
+    Source: jacob2018 Eq. 1
     """
     reading = read(copy.deepcopy(model))
     names, layers = step_names(reading), network.layers()
@@ -273,7 +279,7 @@ def decoded(model: nn.Module, network: IntegerNetwork) -> nn.Module:
             layer = nn.Linear(shape[1], shape[0])
         else:
             layer = nn.Conv2d(shape[1] * step.geometry["groups"], shape[0], (shape[2], shape[3]), **step.geometry)
-        layer.weight = nn.Parameter(step.weight * per_channel(weight_scale, len(shape)))
+        layer.weight = nn.Parameter(step.weight * per_channel(weight_scale, len(shape)))  # jacob2018 Eq. 1
         unit = weight_scale * network.grids[network.inputs[name][0]].scale / 2.0**step.bias_fraction
         layer.bias = nn.Parameter(step.bias * unit)
         if len(reading.calls_of(call.layer)) == 1:

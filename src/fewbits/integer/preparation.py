@@ -31,6 +31,7 @@ def prepare(
         channel_axis: 0 for one weight scale per output channel, None for one per layer.
     Raises:
         ValueError: the forward pass cannot be read (:func:`fewbits.core.graph.read`); the message names the module.
+    Source: jacob2018 Sec. 3; jacob2018 Alg. 1 (step 2)
     """
     model = copy.deepcopy(model).eval()
     quantizers = [module for module in model.modules() if isinstance(module, UniformQuantizer)]

@@ -13,6 +13,7 @@ def grid_of(quantizer: UniformQuantizer) -> Grid:
 
     Raises:
         ValueError: it has no fixed range, is per channel, or has more than 8 bits.
+    Source: jacob2018 Sec. 3.1 (through the quantizer)
     """
     if quantizer.channel_axis is not None or quantizer.bits > 8:
         raise ValueError("an activation needs one scale and at most 8 bits")
@@ -30,6 +31,7 @@ def weight_integers(layer: nn.Module) -> tuple[Tensor, int, Tensor]:
     Raises:
         ValueError: the weight is not quantized, or its codes are no integers of at most 8 bits with one scale per
             output or per layer.
+    Source: own (bookkeeping)
     """
     found = next(weight_quantizers(layer), None)
     if found is None:
@@ -58,6 +60,7 @@ def conv_geometry(layer: nn.Module) -> dict | None:
     Raises:
         ValueError: the layer is another one, is padded by something else than a number of zeros, or is dilated (torch
             has no dilated convolution of int32 on the CPU).
+    Source: own (bookkeeping)
     """
     if isinstance(layer, nn.Linear):
         return None
