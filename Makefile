@@ -77,5 +77,5 @@ experiments: $(INSTALLED)  ## say how to repeat the recorded experiments
 	@$(BIN)/python -m fewbits.experiments --help
 
 clean:  ## remove what was built; the environment stays (rm -rf .venv removes it)
-	rm -rf _build .pytest_cache .ruff_cache .hypothesis htmlcov .coverage
+	rm -rf _build .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov .coverage
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -2,7 +2,7 @@
 
     python tools/check_web.py [--html FOLDER] [page ...]
 
-Of every page, in light and in dark, on a wide window and on a phone: what tests/test_rendered_book.py calls a fault,
+Of every page, in light and in dark, on a wide window and on a phone: what tests/book_pages.py calls a fault,
 the console among them, and the accessibility rules of axe-core, of which no serious or critical one may be violated.
 Further its links inside the book, valid HTML by html-validate, and the weight of everything that it loads.
 """
@@ -24,17 +24,9 @@ from urllib.parse import unquote, urlsplit
 from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "book")]
+sys.path.insert(0, str(ROOT / "tests"))
+from book_pages import FAULTS, HTML, WIDTHS, broken_links, faults_of, pages, serve  # noqa: E402
 from browsing import BROWSERS, launched  # noqa: E402
-from test_rendered_book import (  # noqa: E402
-    FAULTS,
-    HTML,
-    WIDTHS,
-    broken_links,
-    faults_of,
-    pages,
-    serve,
-)
 
 WEB = ROOT / "web"  # package.json, and what npm installs from it
 HTML_VALIDATE = WEB / "node_modules" / ".bin" / "html-validate"

@@ -66,6 +66,7 @@ class LSQ(Quantizer):
         self.signed, self.scale_gradient = signed, scale_gradient
         self.q_min, self.q_max = integer_range(bits, signed)
         self.step_size = nn.Parameter(torch.ones(()))
+        self.started: Tensor
         self.register_buffer("started", torch.tensor(False))
 
     @torch.no_grad()
@@ -91,7 +92,7 @@ class LSQ(Quantizer):
         x = working_precision(check_float(x))
         if not self.started:
             self.fit(x)
-        step = self.step_size
+        step: Tensor = self.step_size
         if self.scale_gradient:
             factor = self.gradient_scale(x)
             step = round_backward(step, lambda gradient: factor * gradient)

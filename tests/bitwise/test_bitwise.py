@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import strategies  # noqa: F401 (loads the profile)
 import torch
+from bitwise_inputs import COUNTS, OUTPUTS, ROWS, SEEDS, random_codes, random_signs, random_words
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,35 +18,6 @@ from fewbits.bitwise.gemm import plane_gemm, prepare, signs_gemm, xnor_gemm
 from fewbits.bitwise.levels import LEVELS
 from fewbits.bitwise.pack import bit_planes, sign_words, ternary_planes, threshold_words
 from fewbits.core.packing import pack_signs
-
-
-@pytest.fixture(params=isa.NAMES)
-def path(request, monkeypatch):
-    """Each path in turn, forced by the environment."""
-    if request.param not in isa.available():
-        pytest.skip(f"this processor has no {request.param}: {', '.join(sorted(isa._NEEDED[request.param]))}")
-    monkeypatch.setenv("FEWBITS_ISA", request.param)
-    return request.param
-
-
-def random_words(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 2**64, shape, dtype=np.uint64)
-
-
-def random_codes(seed: int, bits: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 1 << bits, shape).astype(np.uint8)
-
-
-def random_signs(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).choice(np.float32([-1, 1]), shape)
-
-
-# Around the sizes of words, tiles, panels and blocks; K up to two blocks of three words and a rest.
-ROWS = st.sampled_from([1, 2, 3, 4, 5, 7, 9, 129, 134])
-OUTPUTS = st.sampled_from([1, 15, 16, 63, 64, 65, 130])
-COUNTS = st.sampled_from([1, 63, 64, 65, 128, 191, 192, 193, 256, 385, 450])
-SEEDS = st.integers(0, 10**6)
-
 
 # --- Packing ----------------------------------------------------------------------------------------------------------
 

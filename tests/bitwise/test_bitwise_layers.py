@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from bitwise_inputs import OUTPUTS, SEEDS, random_codes, random_signs, random_words
 from hypothesis import given
 from hypothesis import strategies as st
-from test_bitwise import OUTPUTS, SEEDS, path, random_codes, random_signs, random_words  # noqa: F401 (a fixture)
 from torch import nn
 
 from fewbits.binary import BinaryConnect, SignActivation
@@ -28,7 +28,7 @@ def torch_conv(images: np.ndarray, kernels: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_convolution_equals_torch(path, threads):  # noqa: F811
+def test_convolution_equals_torch(path, threads):
     sides = st.integers(1, 6)
 
     @given(st.integers(1, 3), sides, sides, st.sampled_from([1, 63, 64, 65, 130]), OUTPUTS, SEEDS)
@@ -45,7 +45,7 @@ def test_convolution_equals_torch(path, threads):  # noqa: F811
     check()
 
 
-def test_a_border_without_correction_is_wrong(path):  # noqa: F811
+def test_a_border_without_correction_is_wrong(path):
     """Padding with -1 is not padding with 0: only pixels inside agree."""
     images, kernels = random_signs(0, 1, 5, 5, 64), random_signs(1, 3, 3, 3, 64)
     minus = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-1)
@@ -83,7 +83,7 @@ def test_bad_input_to_convolution(call, error, message):
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 8])
-def test_look_ups_equal_integers(path, bits):  # noqa: F811
+def test_look_ups_equal_integers(path, bits):
     counts = st.sampled_from([1, 3, 4, 5, 8, 63, 64, 65, 200, 513])
 
     @given(st.sampled_from([1, 2, 4, 9, 13]), OUTPUTS, counts, SEEDS, st.integers(0, 5))
@@ -98,7 +98,7 @@ def test_look_ups_equal_integers(path, bits):  # noqa: F811
 
 
 @pytest.mark.parametrize("largest", [1, 15, 31])
-def test_long_sums_of_look_ups_do_not_overflow(path, largest):  # noqa: F811
+def test_long_sums_of_look_ups_do_not_overflow(path, largest):
     count = 70_000  # at the largest activation more than sums of 16 bits can hold, many times over
     activations, codes = np.full((1, count), largest, np.uint8), np.full((3, count), 3, np.uint8)
     assert (lut_gemm(activations, prepare_lut(codes, 2)) == 3 * largest * count).all()
@@ -151,7 +151,7 @@ def small_network(seed: int) -> nn.Sequential:
 @torch.no_grad()
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_packed_network_equals_torch(path, seed, threads):  # noqa: F811
+def test_packed_network_equals_torch(path, seed, threads):
     model = small_network(seed)
     pixels = random_codes(seed, 8, 30, 50)
     packed = pack_network(model, 2 / 255, -1.0)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from book_pages import FAULTS, WIDTHS
 from bs4 import BeautifulSoup
-from test_rendered_book import FAULTS, WIDTHS
 from tool_files import tool
 
 from fewbits import evidence

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fewbits.binary.shift_based import use_shift_batch_norm
 from fewbits.bn_folding import fold_model
 from fewbits.core.quantizer import weight_layers
 from fewbits.mobileone import (
@@ -174,6 +175,17 @@ def test_train_mode_is_refused():
     model.eval()
     with pytest.raises(ValueError, match="no ConvBranches"):
         reparameterize(reparameterize(model))
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_branches_with_another_normalization_are_not_merged(merged):
+    # AP2 in its scale: as a batch normalization it would be folded to wrong numbers.
+    branches = use_shift_batch_norm(ConvBranches(3, 3, 3, branches=2, merged=merged))
+    with pytest.raises(TypeError, match=r"must be nn\.Conv2d and nn\.BatchNorm2d, got Conv2d and ShiftBatchNorm"):
+        branches.eval().reparameterize()
+    if merged:
+        with pytest.raises(TypeError, match="got Conv2d and ShiftBatchNorm"):
+            branches.train()(torch.randn(2, 3, 4, 4))
 
 
 # --- Merged training -------------------------------------------------------------------------------------------------

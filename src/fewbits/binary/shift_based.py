@@ -50,7 +50,9 @@ class ShiftBatchNorm(nn.Module):
         self.momentum = _check_power_of_two(momentum, "momentum")
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))
+        self.running_mean: Tensor
         self.register_buffer("running_mean", torch.zeros(num_features))
+        self.running_var: Tensor
         self.register_buffer("running_var", torch.ones(num_features))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -168,13 +168,26 @@ def binarize_inputs(model: nn.Module, scale_input: bool = True) -> nn.Module:
 
 def _binary_input_layer(name: str, layer: nn.Module, scale_input: bool) -> nn.Module:
     """An XNOR layer with the parameters of ``layer``."""
-    options = {"bias": layer.bias is not None, "scale_input": scale_input, "device": "meta"}
+    biased = layer.bias is not None
+    new: XnorLinear | XnorConv2d
     if type(layer) is nn.Linear:
-        new = XnorLinear(layer.in_features, layer.out_features, **options)
+        new = XnorLinear(layer.in_features, layer.out_features, biased, scale_input=scale_input, device="meta")
     elif type(layer) is nn.Conv2d:
-        shape = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-        new = XnorConv2d(*shape, groups=layer.groups, padding_mode=layer.padding_mode, **options)
+        new = XnorConv2d(
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size,
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            groups=layer.groups,
+            bias=biased,
+            padding_mode=layer.padding_mode,
+            scale_input=scale_input,
+            device="meta",
+        )
     else:
         raise TypeError(f"{name} must be a plain nn.Linear or nn.Conv2d, got {type(layer).__name__}")
-    new.weight, new.bias = layer.weight, layer.bias
+    for kind, parameter in layer.named_parameters():
+        new.register_parameter(kind, parameter)
     return new

@@ -18,8 +18,9 @@ _NEEDED = {"plain": set(), "avx2": {"avx2"}, "avx512": {"avx512f", "avx512bw", "
 
 def features() -> set[str]:
     """Instruction sets that Numba compiles for: the host's, or those of ``NUMBA_CPU_FEATURES``."""
-    if numba.config.CPU_FEATURES is not None:
-        return {name[1:] for name in numba.config.CPU_FEATURES.split(",") if name.startswith("+")}
+    forced = vars(numba.config)["CPU_FEATURES"]  # numba.config sets its names at run time
+    if forced is not None:
+        return {name[1:] for name in forced.split(",") if name.startswith("+")}
     return {name for name, present in llvmlite.binding.get_host_cpu_features().items() if present}
 
 

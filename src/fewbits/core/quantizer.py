@@ -11,7 +11,7 @@ The helpers below put quantizers into any network without touching its class: we
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -111,9 +111,12 @@ def quantize_activations(
     return model
 
 
+Q = TypeVar("Q", bound=Quantizer)
+
+
 @torch.no_grad()
 def observe_activations(
-    model: nn.Module, images: Tensor, kind: type[Quantizer], hook: Callable[[Quantizer, tuple, Tensor], Tensor]
+    model: nn.Module, images: Tensor, kind: type[Q], hook: Callable[[Q, tuple, Tensor], Tensor]
 ) -> None:
     """Run ``model`` in evaluation mode with ``hook`` behind each of its activation quantizers, for calibration.
 
@@ -127,7 +130,7 @@ def observe_activations(
     """
     reached = []
 
-    def counting(quantizer: Quantizer, inputs: tuple, output: Tensor) -> Tensor:
+    def counting(quantizer: Q, inputs: tuple, output: Tensor) -> Tensor:
         reached.append(quantizer)
         return hook(quantizer, inputs, output)
 

@@ -81,7 +81,7 @@ def read_cifar(path: Path, splits: dict[str, list[str]], label_bytes: int, class
     try:
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             for split, members in splits.items():
-                raw = [archive.extractfile(member).read() for member in members]
+                raw = [_content(archive, member) for member in members]
                 for member, data in zip(members, raw, strict=True):
                     if not data or len(data) % record:
                         raise ValueError(f"{path}: {member} has {len(data)} bytes, not a multiple of {record}")
@@ -89,10 +89,16 @@ def read_cifar(path: Path, splits: dict[str, list[str]], label_bytes: int, class
                 images, labels = rows[:, label_bytes:].reshape(-1, 3, 32, 32), rows[:, label_bytes - 1].astype(np.int64)
                 _check(images, labels, (3, 32, 32), classes, path)
                 parts[split] = images, labels
-    # KeyError: no such member; AttributeError: extractfile gives None for a member that is not a file.
-    except (tarfile.TarError, KeyError, AttributeError) as error:
+    except (tarfile.TarError, KeyError) as error:  # KeyError: no such member
         raise ValueError(f"{path}: not the CIFAR binary archive ({error})") from error
     return parts
+
+
+def _content(archive: tarfile.TarFile, member: str) -> bytes:
+    file = archive.extractfile(member)
+    if file is None:
+        raise tarfile.TarError(f"{member} is not a file")
+    return file.read()
 
 
 def parquet_shards(folder: Path, split: str) -> list[Path]:

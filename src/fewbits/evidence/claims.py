@@ -17,7 +17,7 @@ SYMBOLS = {"reproduced": "✓", "trend only": "≈", "not reproduced": "✗", "c
 _NUMBER = (int, float)
 # Part of a claim ("" is the claim itself) -> field -> (types, required). Other fields are refused: a misspelt "expct"
 # would otherwise pass unnoticed.
-_FIELDS = {
+_FIELDS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
     "": {
         "id": (str, True),
         "statement": (str, True),
@@ -78,8 +78,9 @@ def validate(claim: Claim) -> None:
         require("paper" in claim, "paper", "is missing: a claim without 'ours' cites a paper")
         require("reason" in claim, "reason", "is missing: say why a cited result was not run here")
         require(expect is None, "expect", "has nothing to judge without 'ours'")
+    elif expect is None:
+        require(False, "expect", "is missing: without it there is no verdict")
     else:
-        require(expect is not None, "expect", "is missing: without it there is no verdict")
         require("min" in expect or "max" in expect, "expect", "needs min, max or both")
         require(expect.get("min", -math.inf) <= expect.get("max", math.inf), "expect.min", "exceeds expect.max")
         require(expect.get("scale", "full") in SCALES, "expect.scale", f"must be one of {SCALES}")

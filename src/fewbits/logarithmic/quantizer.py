@@ -128,6 +128,7 @@ class LogQuantizer(Quantizer):
             raise ValueError(f"lowest must be 'zero' or 'smallest', got {lowest!r}")
         self.bits, self.base, self.signed, self.lowest = bits, base, signed, lowest
         self.field_size = 2 ** (bits - signed)
+        self.fsr: Tensor
         self.register_buffer("fsr", torch.tensor(torch.nan))
 
     def set_full_scale(self, fsr: int) -> None:

@@ -99,8 +99,8 @@ PAIRS = list(itertools.product(PLACES, PLACES))
 @cache
 def _pairs() -> tuple[list[Part], Tensor]:
     """:func:`_steps_and_edges` for any stride: 9 places and 45 pairs, as i times j is j times i."""
-    alone = [{(place, ALONE, ALL, ALL): 1} for place in PLACES]
-    return _numbered(alone + [{(*sorted(pair), ALL, ALL): 1} for pair in PAIRS])
+    alone: list[dict[Part, int]] = [{(place, ALONE, ALL, ALL): 1} for place in PLACES]
+    return _numbered(alone + [{(min(pair), max(pair), ALL, ALL): 1} for pair in PAIRS])
 
 
 @cache
@@ -116,7 +116,7 @@ def _steps_and_edges() -> tuple[list[Part], Tensor]:
         The parts, and the sign that each has in the 9 sums of one place and the 81 of two, (P, 90), or 0.
     """
     unseen = {(1, 1): LAST, (3, 3): FIRST}  # by the line of i and that of j
-    sums = []
+    sums: list[dict[Part, int]] = []
     for i, j in [(place, place) for place in PLACES] + PAIRS:
         down, right = max((j[0] - i[0], j[1] - i[1]), (i[0] - j[0], i[1] - j[1]))  # one of the two opposite steps
         other = (2 + down, 2 + right) if len(sums) >= 9 else ALONE

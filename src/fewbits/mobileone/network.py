@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fewbits.core.batch_norm import running_statistics
 from fewbits.core.channels import per_channel
 from fewbits.mobileone.moments import depthwise_moments, patch_moments
 
@@ -77,10 +78,12 @@ class ConvBranches(nn.Module):
     def _kernels(self) -> list[tuple[Tensor, nn.BatchNorm2d]]:
         """Every branch as (kernel, batch normalization); kernels (outputs, inputs / groups, kernel, kernel)."""
         size = self.shape["kernel_size"]
-        pairs = [
-            (F.pad(convolution.weight, [(size - convolution.kernel_size[0]) // 2] * 4), norm)
-            for convolution, norm in zip(self.convolutions, self.norms, strict=True)
-        ]
+        pairs = []
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            if not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
+                kinds = f"{type(convolution).__name__} and {type(norm).__name__}"
+                raise TypeError(f"a branch to merge must be nn.Conv2d and nn.BatchNorm2d, got {kinds}")
+            pairs.append((F.pad(convolution.weight, [(size - convolution.kernel_size[0]) // 2] * 4), norm))
         if self.identity is not None:
             unit = torch.empty_like(pairs[0][0])
             nn.init.dirac_(unit, groups=self.shape["groups"])
@@ -117,8 +120,11 @@ class ConvBranches(nn.Module):
     def _update_statistics(norms: Sequence[nn.BatchNorm2d], means: Tensor, variances: Tensor) -> None:
         """What a BN does in training; its running variance is the unbiased one."""
         for norm, mean, variance in zip(norms, means, variances, strict=True):
-            norm.running_mean.lerp_(mean, norm.momentum)
-            norm.running_var.lerp_(variance, norm.momentum)
+            running_mean, running_var = running_statistics(norm)
+            if norm.momentum is None or norm.num_batches_tracked is None:
+                raise ValueError("the batch normalization of a merged branch needs a momentum")
+            running_mean.lerp_(mean, norm.momentum)
+            running_var.lerp_(variance, norm.momentum)
             norm.num_batches_tracked += 1
 
     @torch.no_grad()
@@ -127,18 +133,28 @@ class ConvBranches(nn.Module):
 
         Raises:
             ValueError: this module is in train mode, where a branch depends on the batch.
+            TypeError: a branch has another normalization than ``nn.BatchNorm2d``, or is no convolution.
         Source: vasu2023 Sec. 3.3; ioffe2015 Alg. 2 (line 11, each branch); book eq-mobileone-merge
         """
         if any(module.training for module in self.modules()):
             raise ValueError("the network is in train mode, where it depends on the batch: call .eval() first")
-        convolution = nn.Conv2d(**self.shape).to(self.convolutions[0].weight)
-        kernel, bias = 0, 0
-        for weight, norm in self._kernels():
-            scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        shape, branches = self.shape, self._kernels()
+        convolution = nn.Conv2d(
+            shape["in_channels"],
+            shape["out_channels"],
+            shape["kernel_size"],
+            shape["stride"],
+            shape["padding"],
+            groups=shape["groups"],
+        ).to(branches[0][0])
+        kernel, bias = torch.zeros_like(convolution.weight), convolution.weight.new_zeros(shape["out_channels"])
+        for weight, norm in branches:
+            mean, variance = running_statistics(norm)
+            scale = norm.weight / torch.sqrt(variance + norm.eps)
             kernel = kernel + weight * per_channel(scale, 4)  # vasu2023 Sec. 3.3
-            bias = bias + norm.bias - scale * norm.running_mean
+            bias = bias + norm.bias - scale * mean
         convolution.weight.copy_(kernel)
-        convolution.bias.copy_(bias)
+        convolution.bias = nn.Parameter(bias.to(convolution.weight))
         return convolution.eval()
 
 
@@ -227,10 +243,10 @@ def reparameterize(model: nn.Module) -> nn.Module:
         ValueError: ``model`` is in train mode, or has nothing to reparameterize.
     Source: vasu2023 Sec. 3.3
     """
-    places = [name for name, module in model.named_modules() if isinstance(module, ConvBranches)]
+    model = copy.deepcopy(model)
+    places = {name: module for name, module in model.named_modules() if isinstance(module, ConvBranches)}
     if not places:
         raise ValueError("model has no ConvBranches to reparameterize")
-    model = copy.deepcopy(model)
-    for name in places:
-        model.set_submodule(name, model.get_submodule(name).reparameterize())
+    for name, module in places.items():
+        model.set_submodule(name, module.reparameterize())
     return model

@@ -51,7 +51,7 @@ def ladder(speeds: pd.Series, reference: float, roof: float | None = None) -> Fi
     figure, axes = plt.subplots(figsize=(WIDTH, 0.36 * len(speeds) + 1.3))
     places = np.arange(len(speeds))
     axes.barh(places, speeds, BAR, color=OURS)
-    for place, value in zip(places, speeds, strict=True):
+    for place, value in enumerate(speeds):
         label = axes.text(value, place, f" {value:,.0f}  ({value / reference:.1f}×)", va="center")
         label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # where it meets the roof
     axes.axvline(reference, color=OTHERS, linestyle="--", linewidth=1)

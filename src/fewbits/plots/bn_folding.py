@@ -1,6 +1,7 @@
 """Figures of batch normalization folding: channel ranges, and accuracy in several panels (see `fewbits.plots`)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -62,7 +63,10 @@ def folded_accuracy_by_bits(frame: pd.DataFrame, *, title: str = "Accuracy by bi
             tensor", "float"), ``bits``, ``seed``, ``accuracy`` (in percent).
     """
     styles = {"per channel": "ptq", "per tensor": "ptq per tensor"}
-    looks = {"unfolded": {"linestyle": (0, (3, 2)), "markerfacecolor": "white", "zorder": 4}, "folded": {"zorder": 3}}
+    looks: dict[str, dict[str, Any]] = {
+        "unfolded": {"linestyle": (0, (3, 2)), "markerfacecolor": "white", "zorder": 4},
+        "folded": {"zorder": 3},
+    }
     networks = list(dict.fromkeys(frame["network"]))
     figure, axes = plt.subplots(1, len(networks), figsize=(WIDTH, 3.3), sharey=True, squeeze=False)
     all_bits = sorted(frame.loc[frame["scales"] != "float", "bits"].unique())

@@ -1,6 +1,7 @@
 """Figures of fixed point and shift-adders (see `fewbits.plots`)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -77,7 +78,7 @@ def processing_element(*, title: str = "One processing element: no multiplier in
     }
     for name, (left, text, method) in blocks.items():
         wide = 1.0 if name == "add" else 1.7
-        style = {"facecolor": COLORS[method], "alpha": 0.22, "edgecolor": "none"}
+        style: dict[str, Any] = {"facecolor": COLORS[method], "alpha": 0.22, "edgecolor": "none"}
         axis.add_patch(plt.Rectangle((left, 1.0), wide, 1.0, **style))
         axis.add_patch(plt.Rectangle((left, 1.0), wide, 1.0, fill=False, edgecolor=_INK, linewidth=0.8))
         axis.text(left + wide / 2, 1.5, text, ha="center", va="center")
@@ -146,7 +147,8 @@ def accuracy_by_format(
         Line2D([], [], color=COLORS[method], marker=MARKERS[method], label=name)
         for name, method in zip(frames, colours, strict=False)
     ]
-    for name, line, face in (("sums wrap", "-", _INK), ("sums saturate", "--", "white")):
+    rules: list[tuple[str, Literal["-", "--"], str]] = [("sums wrap", "-", _INK), ("sums saturate", "--", "white")]
+    for name, line, face in rules:
         handles.append(Line2D([], [], color=_INK, linestyle=line, marker="o", markerfacecolor=face, label=name))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     figure.suptitle(title, x=0.01, ha="left")

@@ -76,7 +76,7 @@ def waveform(
             axis.add_patch(plt.Polygon(corners, fill=False, edgecolor=colour, linewidth=1.0))
             axis.text(cycle + 0.5, row + 0.37, f"{value}", ha="center", va="center", fontsize=SMALL)
     axis.set_yticks(np.arange(len(waves)) + 0.35, list(waves), family="monospace")
-    axis.set_xticks(np.arange(cycles) + 0.5, range(cycles))
+    axis.set_xticks(np.arange(cycles) + 0.5, [str(cycle) for cycle in range(cycles)])
     axis.tick_params(length=0)
     axis.set(xlim=(-0.05, cycles + 0.05), ylim=(len(waves), -0.25), xlabel="clock cycle")
     for spine in axis.spines.values():

@@ -1,6 +1,7 @@
 """Figures of incremental network quantization (see `fewbits.plots`)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -152,7 +153,7 @@ def scores(
     axis.set_title(title, fontweight="bold")
     handles = [Line2D([], [], color=COLORS["inq"], marker=MARKERS["inq"], label="here: mean, 95 % interval, seeds")]
     if paper:
-        style = {"color": COLORS["paper"], "marker": MARKERS["paper"], "markerfacecolor": "white", "linestyle": "none"}
-        handles.append(Line2D([], [], label="paper", **style))
+        style: dict[str, Any] = {"color": COLORS["paper"], "markerfacecolor": "white", "linestyle": "none"}
+        handles.append(Line2D([], [], marker=MARKERS["paper"], label="paper", **style))
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure

@@ -30,14 +30,14 @@ def tie_rules(
         results: by rule, one integer for each of ``x``.
     """
     figure, axes = plt.subplots(1, len(results), figsize=(WIDTH, 2.5), sharey=True)
-    x = np.asarray(x)
-    ties = 2 * (x % divisor) == divisor
+    numbers = np.asarray(x)
+    quotients, ties = numbers / divisor, 2 * (numbers % divisor) == divisor
     for axis, (rule, rounded) in zip(axes, results.items(), strict=True):
-        error = np.asarray(rounded) - x / divisor
+        error = np.asarray(rounded) - quotients
         style = {"color": COLORS[_RULES[rule]], "marker": MARKERS[_RULES[rule]], "linestyle": "none"}
         axis.axhline(0, color=COLORS["paper"], linewidth=0.8)
-        axis.plot(x[~ties] / divisor, error[~ties], **style, markerfacecolor="white")
-        axis.plot(x[ties] / divisor, error[ties], **style)
+        axis.plot(quotients[~ties], error[~ties], **style, markerfacecolor="white")
+        axis.plot(quotients[ties], error[ties], **style)
         axis.set(title=rule, xlabel="true quotient", ylim=(-0.65, 0.85))
     axes[0].set_ylabel("result − quotient")
     figure.suptitle(title, x=0.01, ha="left")

@@ -32,14 +32,14 @@ def slopes_by_step(
     if any(values.shape != x.shape for values in (y, *(values for _, values in slopes.values()))):
         raise ValueError("y and all slopes need the shape of x")
     figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 4.4), sharex=True, height_ratios=[1, 1.5])
-    x, y = x.numpy(), y.detach().numpy()
-    above.plot(x, x, color=COLORS["paper"], linewidth=0.8, linestyle=(0, (4, 3)))
-    above.plot(x, y, color=COLORS["lsq"])
-    above.set(ylabel="output / s", ylim=(y.min() - 0.6, y.max() + 0.6))
+    inputs, outputs = x.numpy(), y.detach().numpy()
+    above.plot(inputs, inputs, color=COLORS["paper"], linewidth=0.8, linestyle=(0, (4, 3)))
+    above.plot(inputs, outputs, color=COLORS["lsq"])
+    above.set(ylabel="output / s", ylim=(outputs.min() - 0.6, outputs.max() + 0.6))
     below.axhline(0, color=COLORS["paper"], linewidth=0.6)
     for (label, (style, values)), dashes in zip(slopes.items(), _DASHES, strict=False):
         width = 2.4 if dashes == "-" else 1.3
-        below.plot(x, values.numpy(), color=COLORS[style], linestyle=dashes, linewidth=width, label=label)
+        below.plot(inputs, values.numpy(), color=COLORS[style], linestyle=dashes, linewidth=width, label=label)
     legend = below.legend(loc="upper left", handlelength=3.2)
     for text, (style, _) in zip(legend.get_texts(), slopes.values(), strict=True):
         text.set_color(text_color(COLORS[style]))

@@ -1,6 +1,7 @@
 """Figures of mixed precision: learned grids, sensitive layers, where bits go, what they cost (see `fewbits.plots`)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from fewbits.core.macs import LayerWork
 from fewbits.evidence import interval
+from fewbits.mixed_precision import LearnedBits
 from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH
 
 # Method in the tables -> name in COLORS, how it is called in a figure.
@@ -26,7 +28,7 @@ NAMES = {
 }
 
 
-def step_gradients(quantizers: Mapping[str, torch.nn.Module], *, title: str = "A grid that learns") -> Figure:
+def step_gradients(quantizers: Mapping[str, LearnedBits], *, title: str = "A grid that learns") -> Figure:
     """Left the staircase of the first quantizer, right the derivative of each for its step, against the input.
 
     Args:
@@ -141,7 +143,7 @@ def front(frame: pd.DataFrame, cost: str, xlabel: str, *, title: str = "Accuracy
         settings.sort(key=lambda rows: rows[cost].mean())
         means = np.array([interval(list(rows.accuracy)) for rows in settings])
         costs = [rows[cost].mean() for rows in settings]
-        look = {"color": COLORS[style], "marker": MARKERS[style], "markersize": 6}
+        look: dict[str, Any] = {"color": COLORS[style], "marker": MARKERS[style], "markersize": 6}
         axes.errorbar(costs, means[:, 0], yerr=means[:, 1], capsize=2, elinewidth=0.8, linewidth=1, label=label, **look)
     bottom = frame[frame.method.isin(["fixed", "nakata", "uhlich filter-wise"])].groupby(["method", "setting"])
     lowest = bottom.accuracy.mean().min()

@@ -1,5 +1,7 @@
 """Figures of time: against the size of the weights, and against MACs × bits (see `fewbits.plots`)."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -87,7 +89,7 @@ def time_of_layers(frame: pd.DataFrame, *, title: str = "Which number predicts t
     ]
     for bits in sorted(set(frame["bits"])):
         face = "white" if bits == narrow else COLORS["paper"]
-        style = {"color": COLORS["paper"], "markerfacecolor": face, "marker": "o", "linestyle": "none"}
+        style: dict[str, Any] = {"color": COLORS["paper"], "markerfacecolor": face, "marker": "o", "linestyle": "none"}
         handles.append(Line2D([], [], label=f"{bits} bits", **style))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.2, handletextpad=0.3)
     return figure

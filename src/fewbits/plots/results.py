@@ -1,10 +1,13 @@
 """Figures of results: accuracy against bits, and all claims with their verdicts (see `fewbits.plots`)."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
@@ -12,7 +15,14 @@ from matplotlib.ticker import NullLocator
 from fewbits.evidence import SYMBOLS, Claim, interval
 from fewbits.plots.theme import COLORS, MARKERS, SMALL, VERDICT_COLORS, WIDTH, text_color
 
-_PAPER_LINE = {"linestyle": (0, (3, 2)), "linewidth": 0.8, "markerfacecolor": "white", "markersize": 5.5, "zorder": 2.5}
+_PAPER_DASHES = (0, (3, 2))
+_PAPER_LINE: dict[str, Any] = {
+    "linestyle": _PAPER_DASHES,
+    "linewidth": 0.8,
+    "markerfacecolor": "white",
+    "markersize": 5.5,
+    "zorder": 2.5,
+}
 
 
 def accuracy_by_bits(
@@ -42,7 +52,7 @@ def accuracy_by_bits(
     if not quantized:
         raise ValueError("frame has no row of a quantized method")
     all_bits = sorted({*frame.loc[frame["method"] != "float", "bits"], *paper.loc[paper["method"] != "float", "bits"]})
-    _, axes = plt.subplots(figsize=(WIDTH, 3.6))
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.6))
 
     def at(method: str, bits: pd.Series) -> np.ndarray:
         """Bits, each shifted by a few percent, which keeps the error bars of several methods apart."""
@@ -54,7 +64,7 @@ def accuracy_by_bits(
 
     labels = []  # (x, y, text, style)
     for method in quantized:
-        style = {"color": COLORS[method], "marker": MARKERS[method]}
+        style: dict[str, Any] = {"color": COLORS[method], "marker": MARKERS[method]}
         here = frame[frame["method"] == method].groupby("bits")["accuracy"].apply(lambda runs: interval(list(runs)))
         there = paper[paper["method"] == method].sort_values("bits")
         if len(there) > 0:
@@ -71,7 +81,7 @@ def accuracy_by_bits(
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(all_bits[0] / 1.1, all_bits[-1] * 1.07)
     for value in paper.loc[paper["method"] == "float", "accuracy"]:
-        axes.axhline(value, color=COLORS["paper"], linestyle=_PAPER_LINE["linestyle"], linewidth=0.8, zorder=2)
+        axes.axhline(value, color=COLORS["paper"], linestyle=_PAPER_DASHES, linewidth=0.8, zorder=2)
         labels.append((all_bits[-1], value, f"float, paper {value:.1f}", {"color": COLORS["paper"], "marker": "_"}))
     if "float" in set(frame["method"]):
         mean, half = interval(list(frame.loc[frame["method"] == "float", "accuracy"]))
@@ -84,22 +94,23 @@ def accuracy_by_bits(
     axes.legend(handles=handles, loc="best")
     axes.set_title(title, fontweight="bold")
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    _label_ends(axes, labels)
+    _label_ends(figure, axes, labels)
     return axes
 
 
-def _label_ends(axes: Axes, labels: list[tuple[float, float, str, dict]]) -> None:
+def _label_ends(figure: Figure, axes: Axes, labels: list[tuple[float, float, str, dict]]) -> None:
     """Write each (x, y, text, style) beside its point.
 
     That is the right margin, after the marker; or, for a line that ends earlier, a side where nothing else is drawn.
     """
-    axes.figure.draw_without_rendering()  # settles the layout, so that data can be turned into pixels
-    pixels_per_pt = axes.figure.dpi / 72
-    place = {"textcoords": "offset points", "va": "center"}
+    figure.draw_without_rendering()  # settles the layout, so that data can be turned into pixels
+    pixels_per_pt = figure.dpi / 72
+    place: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
     outline = [patheffects.withStroke(linewidth=2.5, foreground="white")]
     right = max(x for x, *_ in labels)
     paths = [line.get_transform().transform(line.get_xydata()) for line in axes.lines]
-    paths += [axes.transData.transform(bar) for bars in axes.collections for bar in bars.get_segments()]
+    error_bars = (lines for lines in axes.collections if isinstance(lines, LineCollection))
+    paths += [axes.transData.transform(bar) for bars in error_bars for bar in bars.get_segments()]
     drawn = np.concatenate([_points_along(path) for path in paths if len(path) > 0])
     for x, y, text, style in (label for label in labels if label[0] <= 0.9 * right):
         offset = _free_side((drawn - axes.transData.transform((x, y))) / pixels_per_pt, 0.3 * SMALL * len(text))
@@ -111,7 +122,7 @@ def _label_ends(axes: Axes, labels: list[tuple[float, float, str, dict]]) -> Non
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)  # the markers in the margin must not stretch the axis
     gap = 1.3 * SMALL * pixels_per_pt * (high - low) / axes.bbox.height
-    heights = []
+    heights: list[float] = []
     for _, y, *_ in margin:
         heights.append(max(y, heights[-1] + gap) if heights else y)
     shift = np.mean([height - y for height, (_, y, *_) in zip(heights, margin, strict=True)])

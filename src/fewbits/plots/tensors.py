@@ -105,7 +105,7 @@ def weight_histogram(
     if with_levels:
         if quantized is not None:
             values, counts = np.unique(_array(quantized), return_counts=True)
-        else:
+        elif levels is not None:
             values = np.unique(_array(levels))
             nearest = np.digitize(weights, (values[1:] + values[:-1]) / 2)
             counts = np.bincount(nearest, minlength=len(values))
@@ -174,8 +174,9 @@ def before_after(
             # Adding 0.0 turns −0 into 0.
             number = round(float(array[row, column]), decimals) + 0.0
             text = f"{number:.0f}" if is_codes else f"{number:.{decimals}f}"
-            ground = colours[row, column, :3]
-            ink = max(("black", "white"), key=lambda candidate, ground=ground: contrast(candidate, ground))
+            red, green, blue, _ = colours[row, column]
+            ground = (red, green, blue)
+            ink = "black" if contrast("black", ground) >= contrast("white", ground) else "white"
             axis.text(column, row, text.replace("-", "−"), ha="center", va="center", color=ink, fontsize=size)
         axis.set(xticks=range(columns), xlabel="column", yticks=range(rows), ylabel="row", title=names[index])
         if stacked:

@@ -90,7 +90,7 @@ def _luminance(colour: ColorType) -> float:
 
 def text_color(colour: ColorType) -> tuple[float, float, float]:
     """``colour``, darkened until text in it has a contrast of at least 4.5 : 1 on white."""
-    rgb = np.asarray(to_rgb(colour))
-    while contrast(rgb, "white") < 4.5:
-        rgb = rgb * 0.95
-    return tuple(rgb)
+    red, green, blue = to_rgb(colour)
+    while contrast((red, green, blue), "white") < 4.5:
+        red, green, blue = 0.95 * red, 0.95 * green, 0.95 * blue
+    return red, green, blue

@@ -99,7 +99,9 @@ class UniformQuantizer(Quantizer):
         self.bits, self.symmetric, self.channel_axis = bits, symmetric, channel_axis
         self.signed = signed and symmetric
         self.q_min, self.q_max = integer_range(bits, self.signed, narrow=self.signed)
+        self.low: Tensor
         self.register_buffer("low", torch.tensor(torch.nan))
+        self.high: Tensor
         self.register_buffer("high", torch.tensor(torch.nan))
 
     def set_range(self, low: Tensor, high: Tensor) -> None:
