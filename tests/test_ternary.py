@@ -17,7 +17,7 @@ from torch import nn
 
 from fewbits.core.packing import unpack
 from fewbits.core.quantizer import encode_weights, quantize_weights, stored_bits
-from fewbits.ternary import TTQ, TWN, ExactTernary, exact_ternary, optimal_ratio, threshold_ternary
+from fewbits.ternary import TTQ, TWN, ExactTernary, exact_ternary, least_error_scale, optimal_ratio, threshold_ternary
 
 QUANTIZERS = {
     "TWN": TWN,
@@ -313,6 +313,15 @@ def test_bad_thresholds_are_refused():
 
 
 # --- exact ternary -------------------------------------------------------------------------------------------------
+
+
+def test_least_error_scale_by_hand():
+    # S = 8, 14, 15; S² / k = 64, 98, 75: two weights stay, with the scale 7. Then 5, 5, 5: all three stay.
+    magnitudes = torch.tensor([[8.0, 6.0, 1.0], [5.0, 5.0, 5.0]], dtype=torch.float64)
+    assert least_error_scale(magnitudes).tolist() == [[7], [5]]
+    assert least_error_scale(magnitudes[0]).tolist() == [7]
+    # Powers of two gain s (2 S - k s): 8 (16 - 8) = 64, 8 (28 - 16) = 96, 4 (30 - 12) = 72; then 24, 48, 72.
+    assert least_error_scale(magnitudes, power_of_two=True).tolist() == [[8], [4]]
 
 
 @pytest.mark.parametrize("power_of_two", [False, True])

@@ -129,7 +129,8 @@ class Layer:
         if self.geometry is None:
             sums, bias = F.linear(centred, weight), self.bias
         else:
-            sums, bias = F.conv2d(centred, weight, **self.geometry), self.bias.reshape(-1, 1, 1)
+            sums = F.conv2d(centred, weight, **self.geometry)
+            bias = self.bias.reshape(-1, 1, 1)
         return (sums << self.bias_fraction) + bias  # jacob2018 Eq. 10; jacob2018 Eq. 11
 
     def __call__(self, x: Tensor) -> Tensor:

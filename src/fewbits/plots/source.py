@@ -38,7 +38,7 @@ class Source:
 
 def _without_docstrings(function: Callable) -> str:
     """The dedented source of ``function``. A docstring that is the whole body stays: nothing else would be left."""
-    code = textwrap.dedent(inspect.getsource(getattr(function, "py_func", function)))  # py_func: compiled by Numba
+    code = textwrap.dedent(inspect.getsource(function))
     lines = code.splitlines()
     dropped: set[int] = set()
     for node in ast.walk(ast.parse(code)):

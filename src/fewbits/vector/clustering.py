@@ -117,7 +117,8 @@ def lloyd_step(
     cuts = np.searchsorted(values, borders, side="right")  # a border goes to the lower one
     edges = np.concatenate([[0], cuts, [len(values)]])
     members, total = np.diff(running_counts[edges]), np.diff(running_sums[edges])
-    return np.where(members > 0, total / np.maximum(members, 1), centroids)  # han2015 Eq. 2
+    # han2015 Eq. 2: to the mean of its elements; a centroid without elements stays.
+    return np.where(members > 0, total / np.maximum(members, 1), centroids)
 
 
 def kmeans(x: Tensor, k: int, init: str = "linear", seed: int = 0) -> Tensor:
