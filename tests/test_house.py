@@ -223,6 +223,75 @@ def test_every_notebook_has_its_text_and_every_text_its_notebook():
     assert texts == {path.stem for path in (ROOT / "book").glob("*.ipynb")}
 
 
+# What a chapter compares with, and what torch offers under no public name.
+TORCH_ONLY = {
+    "torch._fake_quantize_learnable_per_tensor_affine",
+    "torch.utils._python_dispatch",
+    "torch.utils._pytree",
+}
+
+
+def code_cells(text: str) -> Iterator[str]:
+    """The Python of each code cell of a chapter, without its metadata and IPython's commands."""
+    for cell in re.findall(r"^```\{code-cell\}[^\n]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        cell = re.sub(r"\A---\n.*?^---\n", "", cell, flags=re.MULTILINE | re.DOTALL)
+        yield "\n".join(line for line in cell.splitlines() if not line.startswith((":", "%", "!")))
+
+
+def private(name: str) -> bool:
+    return any(part.startswith("_") and not part.endswith("__") for part in name.split("."))
+
+
+def private_names(text: str) -> list[str]:
+    """Names with a leading underscore that the cells of a chapter import, or take from a module or an object."""
+    found = set()
+    for node in (node for cell in code_cells(text) for node in ast.walk(ast.parse(cell))):
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module] if private(node.module) else [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Attribute) and private(node.attr):
+            names = [ast.unparse(node)]
+        else:
+            continue
+        found |= {name for name in names if private(name)}
+    return sorted(found - TORCH_ONLY)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book" / "text").glob("*.md")), ids=lambda path: path.stem)
+def test_chapters_use_public_names_only(path):
+    assert private_names(path.read_text("utf-8")) == []
+
+
+def test_a_private_name_in_a_chapter_is_noticed():
+    text = """
+```{code-cell} ipython3
+---
+tags: [hide-cell]
+---
+%matplotlib inline
+import numpy as np, fewbits._secret
+from fewbits.training.loop import _batch, fit
+from fewbits._other import name
+print(fit.__name__, [_ for _ in ()])
+```
+
+In prose `module._name` may be named.
+
+```{code-cell} ipython3
+:tags: [nbval-ignore-output]
+
+layer._forward_hooks.clear()
+```
+"""
+    assert private_names(text) == [
+        "fewbits._other",
+        "fewbits._secret",
+        "fewbits.training.loop._batch",
+        "layer._forward_hooks",
+    ]
+
+
 # --- Records ----------------------------------------------------------------------------------------------------------
 
 

@@ -6,9 +6,13 @@ import pandas as pd
 import pytest
 
 from fewbits import evidence
+from fewbits.data import load
 from fewbits.experiments import __main__ as cli
 from fewbits.experiments.common import checkpoint_path, seeds
 from fewbits.experiments.uniform import run as uniform
+from fewbits.nets import MLP
+from fewbits.training import load_model
+from fewbits.uniform import UniformQuantizer
 
 
 def test_every_experiment_module_is_offered():
@@ -43,16 +47,34 @@ def test_checkpoints_lie_in_the_data_folder():
     assert checkpoint_path("uniform-mlp").stat().st_size < 1_000_000
 
 
+# What two claims of `uniform` say is measured on the networks; the others follow from tables.
+MEASURED = {"uniform/per-channel-error": 4, "uniform/integer-equals-simulated": 0}  # with so many decimals on record
+
+
 def test_uniform_claims_follow_from_the_recorded_tables():
     """The numbers on record are those that the recorded tables give: nobody edited one without the other."""
     stored = {claim["id"]: claim for claim in evidence.load("uniform")}
-    ratios, mismatches = (
-        stored[f"uniform/{name}"]["ours"]["values"] for name in ("per-channel-error", "integer-equals-simulated")
-    )
-    made = uniform.make_claims(evidence.rows("uniform_bits"), evidence.rows("uniform_calibration"), ratios, mismatches)
+    made = uniform.make_claims(evidence.rows("uniform_bits"), evidence.rows("uniform_calibration"), [1.0], [0])
     assert {claim["id"] for claim in made} == set(stored)
     for claim in made:
-        assert claim["ours"]["values"] == pytest.approx(stored[claim["id"]]["ours"]["values"])
+        if claim["id"] not in MEASURED:
+            assert claim["ours"]["values"] == pytest.approx(stored[claim["id"]]["ours"]["values"])
+
+
+def test_measured_uniform_claims_are_those_of_the_frozen_network():
+    stored = {claim["id"]: claim["ours"] for claim in evidence.load("uniform")}
+    model, data = load_model(MLP(uniform.SIZES), checkpoint_path("uniform-mlp")), load("mnist5k")
+    measured = uniform.per_channel_error_ratio(model), uniform.integer_mismatches(model, data)
+    for (name, decimals), value in zip(MEASURED.items(), measured, strict=True):
+        assert stored[name]["seeds"][0] == 0
+        assert stored[name]["values"][0] == pytest.approx(value, abs=0.5 * 10**-decimals)
+
+
+def test_a_smaller_error_per_tensor_would_be_noticed(monkeypatch):
+    """The ratio above is one of errors that were measured: with the same grid for both it is 1."""
+    model = load_model(MLP(uniform.SIZES), checkpoint_path("uniform-mlp"))
+    monkeypatch.setattr(uniform, "UniformQuantizer", lambda bits, channel_axis: UniformQuantizer(bits))
+    assert uniform.per_channel_error_ratio(model) == 1
 
 
 def test_a_doctored_table_no_longer_gives_the_claims():

@@ -49,6 +49,29 @@ def test_what_is_pruned_stays_pruned_through_training_and_later_steps():
     assert int((model[0].weight != 0).sum()) == 96
 
 
+def test_a_later_call_that_keeps_more_brings_nothing_back():
+    """Neither at once, where they are 0, nor when they are trained again."""
+    model = network()
+    compression = DeepCompression(model)
+    compression.prune(0.5)
+    first = model[0].weight == 0
+    compression.prune(0.8)
+    train(model, compression.keep_pruned)
+    assert torch.equal(model[0].weight == 0, first)
+
+
+def test_pruned_weights_that_have_grown_take_no_place_of_others():
+    model = network()
+    compression = DeepCompression(model)
+    compression.prune(0.5)
+    first = model[0].weight == 0
+    with torch.no_grad():
+        model[0].weight[first] = 100.0  # as an optimizer may do that nobody tells what is pruned
+    compression.prune(0.2)
+    assert (model[0].weight[first] == 0).all()
+    assert int((model[0].weight != 0).sum()) == 96
+
+
 def test_without_keep_pruned_they_would_come_back():
     model = network()
     DeepCompression(model).prune(0.5)
