@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import BAD_BITS, BAD_FLOATS, BAD_VALUES, DTYPES, same_bits, tensors
 from torch import nn
+from torch.nn.utils import parametrize
 
 from fewbits.core.codes import Codes
 from fewbits.core.filter_codes import FilterCodes
@@ -34,6 +35,7 @@ from fewbits.mixed_precision import (
     weight_size,
 )
 from fewbits.uniform import UniformQuantizer
+from fewbits.vector import ProductQuantizer
 
 RULES = ["paper", "released"]
 
@@ -401,6 +403,13 @@ def test_the_stored_network_is_codes_and_headers():
     assert {name: codes.bits.tolist() for name, codes in encode_weights(model).items()} == filter_bits(model)
     uniform = quantize_weights(small(), lambda: UniformQuantizer(6), skip=())
     assert filter_bits(uniform) == {"0": [6] * 3, "3": [6] * 5}
+
+
+def test_filters_that_share_an_index_have_no_bits_of_their_own():
+    layer = nn.Linear(4, 6)
+    parametrize.register_parametrization(layer, "weight", ProductQuantizer(layer.weight.detach(), d=2, k=4))
+    with pytest.raises(ValueError, match="stores an index for several weights"):
+        filter_bits(nn.Sequential(layer))
 
 
 @pytest.mark.parametrize("penalty", [weight_size, mac_bits])

@@ -208,7 +208,8 @@ def _read_form(reader: _Reader, numel: int) -> np.ndarray:
     form = reader.number("<B")
     if form not in (0, _RELATIVE, _TABLE, _TABLE | _RELATIVE, _TABLE | _HUFFMAN, _TABLE | _HUFFMAN | _RELATIVE):
         raise ValueError(f"unknown form {form}")
-    count, places = numel, slice(None)
+    count = numel
+    places: slice | np.ndarray = slice(None)
     if form & _RELATIVE:
         width, count = reader.number("<B"), reader.number("<I")
         if width not in _GAP_WIDTHS or count > numel:

@@ -103,8 +103,9 @@ def _note(group: Group, x: np.ndarray, seen: dict[int, np.ndarray]) -> None:
         entries = np.array([[ALL]])
         for wire in inputs[::-1]:
             entries = np.stack([entries & ~wire, entries & wire], axis=1).reshape(-1, wire.size)
-        found = entries.any(axis=1)
-        seen[group.first + i] = found | seen.get(group.first + i, False)
+        found = np.asarray(entries.any(axis=1))
+        before = seen.get(group.first + i)
+        seen[group.first + i] = found if before is None else found | before
 
 
 def check_multiplier(cell: dict) -> None:

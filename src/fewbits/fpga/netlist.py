@@ -35,7 +35,8 @@ class Netlist:
             if cell["type"] == "DSP48E2":
                 check_multiplier(cell)
         # Row 0 is constant 0, row 1 constant 1. What is undefined ('x') may be anything: here 0.
-        self._row, self._rows = {"0": 0, "1": 1, "x": 0, "z": 0}, 2
+        self._row: dict[int | str, int] = {"0": 0, "1": 1, "x": 0, "z": 0}
+        self._rows = 2
         self.ports = {name: port["direction"] for name, port in module["ports"].items()}
         self._bits = {name: [self._net(bit) for bit in port["bits"]] for name, port in module["ports"].items()}
         self._wires = {name: net["bits"] for name, net in module.get("netnames", {}).items()}
@@ -59,17 +60,18 @@ class Netlist:
             pins[name] = tuple([self._net(bit) for pin in side for bit in wires[pin]] for side in (inputs, outputs))
         driver = {row: name for name, (_, outputs) in pins.items() for row in outputs}
         level = _levels({name: {driver[row] for row in rows if row in driver} for name, (rows, _) in pins.items()})
-        by_group = {}
+        by_group: dict[tuple[int, str], list[str]] = {}
         for name in gates:
             by_group.setdefault((level[name], gates[name]["type"]), []).append(name)
-        groups, luts = [], []
+        groups: list[Group] = []
+        luts: list[str] = []
         for (_, kind), names in sorted(by_group.items()):
-            inputs, outputs = (np.array([pins[name][side] for name in names]) for side in (0, 1))
+            sources, targets = (np.array([pins[name][side] for name in names]) for side in (0, 1))
             table = np.zeros((len(names), 0), bool)
             if kind.startswith("LUT"):
                 # INIT is written with the entry for "all inputs 1" first.
                 table = np.array([[bit == "1" for bit in gates[name]["parameters"]["INIT"][::-1]] for name in names])
-            groups.append(Group(kind, inputs, outputs, table, len(luts)))
+            groups.append(Group(kind, sources, targets, table, len(luts)))
             luts += names if kind.startswith("LUT") else []
         return groups, luts
 
@@ -126,7 +128,7 @@ class Netlist:
             if name not in self._wires:
                 raise ValueError(f"probe names no wire of the netlist: {name!r}")
             read[name] = [self._row.get(bit, 0) for bit in self._wires[name]]
-        results = {name: [] for name in read}
+        results: dict[str, list[np.ndarray]] = {name: [] for name in read}
         for cycle in range(cycles):
             for name, array in arrays.items():
                 numbers = array[cycle].reshape(vectors, -1)
@@ -152,7 +154,7 @@ def _read(rows: np.ndarray, vectors: int) -> np.ndarray:
 def _levels(drivers: Mapping[str, Iterable[str]]) -> dict[str, int]:
     """How many gates lie before each, on the longest way. A loop has no such number."""
     levels, waiting = {}, {name: set(its) for name, its in drivers.items()}
-    driven = {}
+    driven: dict[str, list[str]] = {}
     for name, its in drivers.items():
         for other in its:
             driven.setdefault(other, []).append(name)

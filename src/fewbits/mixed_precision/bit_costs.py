@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fewbits.core.filter_codes import FilterCodes
 from fewbits.core.macs import LayerWork
 from fewbits.core.quantizer import Quantizer, encode_weights, observe_activations, weight_quantizers
+from fewbits.core.vector_codes import VectorCodes
 from fewbits.mixed_precision.learned_bits import LearnedBits
 
 
@@ -44,7 +44,8 @@ def _sum_of_bits(model: nn.Module, counts: dict[str, tuple[int, int]]) -> Tensor
     missing = sorted(counts.keys() - bits.keys())
     if missing:
         raise ValueError(f"works names {missing}, which have no learned bits in model")
-    return sum(count * bits[name].flatten().expand(filters).sum() for name, (filters, count) in counts.items())
+    parts = (count * bits[name].flatten().expand(filters).sum() for name, (filters, count) in counts.items())
+    return sum(parts, start=torch.zeros(()))
 
 
 def activation_counts(model: nn.Module, image: Tensor) -> dict[LearnedBits, int]:
@@ -74,7 +75,8 @@ def activation_size(elements: dict[LearnedBits, int]) -> Tensor:
         elements: from :func:`activation_counts`.
     Source: uhlich2020 Eq. 8b; uhlich2020 Table 2
     """
-    return sum(count * quantizer.bits() for quantizer, count in elements.items())  # uhlich2020 Eq. 8b
+    # uhlich2020 Eq. 8b
+    return sum((count * quantizer.bits() for quantizer, count in elements.items()), start=torch.zeros(()))
 
 
 def over_budget(amount: Tensor, target: float) -> Tensor:
@@ -94,10 +96,14 @@ def over_budget(amount: Tensor, target: float) -> Tensor:
 def filter_bits(model: nn.Module) -> dict[str, list[int]]:
     """Weight bits of every filter of every quantized layer, whatever its quantizer, by layer name.
 
+    Raises:
+        ValueError: a layer shares one index among several weights.
     Source: own (bookkeeping)
     """
-    found = {}
+    found: dict[str, list[int]] = {}
     for name, codes in encode_weights(model).items():
-        each = codes.bits.tolist() if isinstance(codes, FilterCodes) else [codes.bits] * codes.values.shape[0]
-        found[name] = each
+        if isinstance(codes, VectorCodes):
+            raise ValueError(f"{name} stores an index for several weights, so its filters have no bits of their own")
+        bits = codes.bits
+        found[name] = bits.tolist() if isinstance(bits, Tensor) else [bits] * codes.shape[0]
     return found

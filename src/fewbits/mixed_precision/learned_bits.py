@@ -205,6 +205,7 @@ def learn_weight_bits(model: nn.Module, bits: int, channel_axis: int | None = 0,
     """
     quantize_weights(model, lambda: LearnedBits(channel_axis, **options), skip=())
     for _, quantizer, latent in weight_quantizers(model):
+        assert isinstance(quantizer, LearnedBits)
         quantizer.fit(latent, bits)
     return model
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fewbits.core.channels import channel_rows
 from fewbits.core.checks import check_bits, check_channel_axis, check_finite, working_precision
 from fewbits.core.filter_codes import FilterCodes, nearest_code
-from fewbits.core.quantizer import Quantizer, weight_layers
+from fewbits.core.quantizer import LinearOrConv, Quantizer, weight_layers
 from fewbits.core.ste import straight_through
 
 
@@ -117,7 +117,7 @@ def filter_sensitivity(
 
 
 @contextmanager
-def _weight_of(layer: nn.Module, weight: Tensor) -> Iterator[None]:
+def _weight_of(layer: LinearOrConv, weight: Tensor) -> Iterator[None]:
     before = layer.weight.detach().clone()
     try:
         with torch.no_grad():

@@ -104,7 +104,7 @@ def _to_json(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         # Stored with the dimensions from the largest stride to the smallest; elementwise arithmetic on a restored
         # optimizer state takes the same path, and rounds the same way, only if its memory order is the same.
-        order = sorted(range(value.dim()), key=lambda d: -value.stride(d))
+        order = sorted(range(value.dim()), key=lambda d: -value.stride()[d])
         if value.is_contiguous() or not value.permute(order).is_contiguous():
             order = list(range(value.dim()))
         tensors[place] = _detached(value.permute(order))

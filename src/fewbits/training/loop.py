@@ -104,7 +104,8 @@ def fit(
     started = time.perf_counter()
     device = device_of(model)
     if channels_last:
-        model.to(memory_format=torch.channels_last)
+        # The overloads of Module.to in torch 2.13 leave this argument out, which its documentation names.
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     settings = run_settings(images, labels, optimizer, scheduler)
     settings |= {"seed": seed, "batch_size": batch_size, "autocast": autocast, "channels_last": channels_last}
     settings |= {"loss": name_of(loss), "augment": name_of(augment), "after_step": name_of(after_step)}
@@ -151,7 +152,7 @@ def fit(
             total_loss += value * len(index)
             total_correct += (logits.argmax(1) == y).sum()
             bar.update()
-        record = {"epoch": epoch, "lr": lr, "loss": total_loss / len(images)}
+        record: dict[str, float | None] = {"epoch": epoch, "lr": lr, "loss": total_loss / len(images)}
         record["train_accuracy"] = distributed.all_reduce(total_correct).item() / len(images)
         record["test_accuracy"] = None if evaluate_on is None else accuracy(model, *evaluate_on)
         record["seconds"] = time.perf_counter() - epoch_started
