@@ -125,6 +125,7 @@ def test_a_book_in_order_has_no_faults(book):
         ("jacob2018 Eq. 1;", "jacob2019 Eq. 1;", "uniform.half.half: jacob2019 is not in references.bib"),
         ("  # jacob2018 Eq. 1", "", "uniform.half.half: no comment '# jacob2018 Eq. 1' at the line that computes it"),
         ("# jacob2018 Eq. 1", "# jacob2018 Eq. 12", "uniform.half.half: no comment '# jacob2018 Eq. 1' at the line"),
+        ("jacob2018 Eq. 1;", "jacob2018;", "uniform.half.half: no comment '# book eq-half', or one of its source"),
         ("jacob2018 Eq. 1;", "jacob2018 Eq. 2;", "half.py:9: 'jacob2018 Eq. 1' is in no docstring of this file"),
         ("book eq-half", "book eq-third", "eq-half: no function names this equation"),
         ("book eq-half", "book eq-third", "eq-third: a docstring names it, no chapter has it"),

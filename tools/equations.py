@@ -189,6 +189,9 @@ def _faults_of_functions(found: tuple[Function, ...], keys: set[str]) -> Iterato
                 yield f"{function.short}: {citation.key} is not in references.bib"
             if citation.place.startswith("Eq.") and not lines_of(function, citation):
                 yield f"{function.short}: no comment '# {citation}' at the line that computes it"
+            # The line of a chapter's equation may have the paper's words instead.
+            if citation.key == "book" and not any(lines_of(function, each) for each in function.citations):
+                yield f"{function.short}: no comment '# {citation}', or one of its source, at the line that computes it"
 
 
 def _faults_of_labels(labels: set[str], mapped: set[str]) -> Iterator[str]:
@@ -257,8 +260,8 @@ def by_paper(root: Path) -> str:
         text += [f"### {key}", "", f"{{cite:t}}`{key}`: *{title}*", "", "| Place | Function | Computed at | What |"]
         text.append("|---|---|---|---|")
         for citation, function in sorted(rows[key], key=lambda row: _order(row[0].place)):
-            place = citation.place + (f" ({_plain(citation.words)})" if citation.words else "")
-            cells = [place or "–", _link(function), _line_links(function, citation) or "–", _plain(function.summary)]
+            place = (citation.place or "–") + (f" ({_plain(citation.words)})" if citation.words else "")
+            cells = [place, _link(function), _line_links(function, citation) or "–", _plain(function.summary)]
             text.append(f"| {' | '.join(cells)} |")
         text.append("")
     return "\n".join(text)

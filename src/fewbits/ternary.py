@@ -95,6 +95,7 @@ def optimal_ratio(distribution) -> float:
     """
 
     def gap(threshold: float) -> float:
+        # book eq-ternary-optimum
         return threshold - distribution.expect(lambda w: w, lb=threshold, conditional=True) / 2
 
     return brentq(gap, 0, distribution.mean(), xtol=1e-12) / distribution.mean()

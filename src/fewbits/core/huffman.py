@@ -28,7 +28,7 @@ def entropy(counts: np.ndarray) -> float:
     """
     counts = np.asarray(counts, dtype=np.float64)
     share = counts[counts > 0] / max(counts.sum(), 1)
-    return float(-(share * np.log2(share)).sum()) + 0.0
+    return float(-(share * np.log2(share)).sum()) + 0.0  # book eq-vector-entropy
 
 
 def code_lengths(counts: np.ndarray) -> np.ndarray:

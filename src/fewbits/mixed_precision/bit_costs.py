@@ -36,6 +36,7 @@ def mac_bits(model: nn.Module, works: Sequence[LayerWork]) -> Tensor:
 
     Source: nakata2021 (the idea); own (the form); book eq-mixed-cost
     """
+    # book eq-mixed-cost
     return _sum_of_bits(model, {work.name: (work.filters, work.macs_per_filter) for work in works})
 
 

@@ -51,7 +51,7 @@ class CharLSTM(nn.Module):
         states = []
         for from_input in self.input(one_hot).unbind(1):
             i, f, g, o = torch.addmm(from_input, h, recurrent).chunk(4, dim=1)
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()  # book eq-low-bitwidth-lstm
             h = self.activation(o.sigmoid() * c.tanh())
             states.append(h)
         return self.output(torch.stack(states, dim=1)).transpose(1, 2)
