@@ -14,7 +14,7 @@ import pandas as pd
 from fewbits import evidence
 from fewbits.fpga import shift_adder
 from fewbits.fpga.netlist import Netlist
-from fewbits.fpga.synthesis import synthesize
+from fewbits.fpga.synthesis import WIDE, synthesize
 
 CYCLES, LANES = 32, 4096
 
@@ -48,7 +48,7 @@ def main() -> None:
         "dot": {"x": many_x, "weights": many_codes},
     }
     for top, stimulus in circuits.items():
-        netlist = Netlist(synthesize(top))
+        netlist = Netlist(synthesize(top, WIDE if "code" in stimulus or "weights" in stimulus else {}))
         vectors = int(np.prod(next(iter(stimulus.values())).shape[:2]))
         seconds = best(lambda netlist=netlist, stimulus=stimulus: netlist.run(stimulus))
         name = f"{top}, {len(netlist.luts)} LUTs, gate level"

@@ -9,7 +9,7 @@ CORNERS = np.array(
     [0, 1, -1, 2, -2, 3, -3, 255, -256, 2**15, -(2**15), 2**16 - 1, 2**30, -(2**30), 2**31 - 1, -(2**31), -(2**31) + 1,
      0x55555555, -0x55555556]
 )  # fmt: skip
-# shift_multiply with 15 exponents: the largest weight, e = 15, is 1. INQ's e = 8 is 1 where n1 = 0, so here n1 = -7.
+# n1 of a tensor whose fields an element of 15 exponents takes as they are: e = 15 is 1, and INQ's e = 8 is 2^-7.
 N1 = -7
 
 

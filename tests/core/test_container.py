@@ -3,17 +3,23 @@
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from strategies import same_bits
 
 from fewbits.core import container
+from fewbits.core.codes import Codes, StoredForm
+from fewbits.core.filter_codes import FilterCodes
+from fewbits.core.powers import signed_powers
+from fewbits.core.vector_codes import VectorCodes
 
+ROOT = Path(__file__).parents[2]
 PATTERNS = st.one_of(st.sampled_from([0, 0, 0, 0, 1, 0x80000000, 0x7FC00001, 0x3F800000]), st.integers(0, 2**32 - 1))
 
 
@@ -37,6 +43,62 @@ def example(coding="huffman"):
     return container.to_bytes({"weight": weight, "bias": torch.arange(20.0)}, coding)
 
 
+def same_codes(a: StoredForm, b: StoredForm) -> bool:
+    """Equal in everything that a stored form has; integers may be of another type."""
+    sides = [(getattr(codes, name) for codes in (a, b)) for name in ("values", "levels", "zero_point")]
+    equal = all((x is None) == (y is None) and (x is None or x.tolist() == y.tolist()) for x, y in sides)
+    bits = (torch.as_tensor(codes.bits).tolist() for codes in (a, b))
+    equal &= len(set(map(str, bits))) == 1 and same_bits(a.scale, b.scale) and same_bits(a.decode(), b.decode())
+    return type(a) is type(b) and equal and a.packed() == b.packed() and (a.shape, a.nbits) == (b.shape, b.nbits)
+
+
+def same(a: torch.Tensor | StoredForm, b: torch.Tensor | StoredForm) -> bool:
+    return same_bits(a, b) if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) else same_codes(a, b)
+
+
+@st.composite
+def any_codes(draw):
+    """Codes of every form: on a grid or by table, of every width, with one scale or one a channel."""
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
+    kind, bits = draw(st.sampled_from(["grid", "table", "powers", "filters", "vectors"])), draw(st.integers(1, 9))
+    dtype = draw(st.sampled_from([torch.float32, torch.float64]))
+    shape = tuple(draw(st.lists(st.integers(1, 5), min_size=2, max_size=4)))
+
+    def integers(low, high, shape):
+        return torch.randint(low, high, shape, generator=generator)
+
+    def reals(shape):
+        return torch.randn(shape, generator=generator, dtype=dtype)
+
+    if kind == "vectors":
+        rows, d = shape[0], draw(st.integers(1, 4))
+        groups = -(-torch.Size(shape[1:]).numel() // d)
+        books = draw(st.sampled_from([1, groups]))
+        k = min(2**bits, 7)
+        return VectorCodes(integers(0, k, (rows, groups)), bits, reals((books, k, d)), torch.Size(shape))
+    if kind == "filters":
+        axis = draw(st.integers(-len(shape), len(shape) - 1))
+        scale_shape = [1] * len(shape)
+        scale_shape[axis] = shape[axis]
+        widths = integers(1, 12, (shape[axis],))
+        reach = (2 ** (widths - 1)).reshape(scale_shape)
+        return FilterCodes(integers(-4096, 4096, shape) % (2 * reach) - reach, widths, reals(scale_shape), axis)
+    scale = reals(draw(st.sampled_from([(), (shape[0], *[1] * (len(shape) - 1))])))
+    if kind == "grid":
+        signed = draw(st.booleans())
+        low = -(2 ** (bits - 1)) if signed else 0
+        zero = integers(0, 2**bits, scale.shape) if draw(st.booleans()) else None
+        return Codes(integers(low, low + 2**bits, shape), bits, scale, zero, signed=signed)
+    if kind == "table":
+        levels = reals((min(2**bits, 5),)) if draw(st.booleans()) else torch.tensor([-1, 1])
+        return Codes(integers(0, len(levels), shape), bits, scale, levels=levels, signed=False)
+    bits = min(max(bits, 2), 7)
+    return Codes(integers(0, 2 ** (bits - 2) + 1, shape), bits, scale, levels=signed_powers(bits), signed=False)
+
+
+CODED_FILES = st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=8), any_codes(), min_size=1, max_size=3)
+
+
 def resealed(content: bytes) -> bytes:
     """The same content with a size and a checksum that fit."""
     head = struct.pack("<HHQ", *struct.unpack_from("<HH", content, 8), len(content))
@@ -51,6 +113,74 @@ def test_every_tensor_comes_back_bit_for_bit(tensors, coding):
     back = container.from_bytes(container.to_bytes(tensors, coding))
     assert list(back) == list(tensors)
     assert all(same_bits(back[name], tensors[name]) for name in tensors)
+
+
+@settings(max_examples=200)
+@given(CODED_FILES, FILES)
+def test_all_codes_come_back_as_codes(codes, tensors):
+    content = container.to_bytes(tensors | codes)
+    assert struct.unpack_from("<H", content, 8) == (2,)
+    back = container.from_bytes(content)
+    assert list(back) == list(tensors | codes)
+    assert all(same(back[name], item) for name, item in (tensors | codes).items())
+
+
+def test_codes_are_as_large_as_counted_by_hand():
+    fields = torch.tensor([[0, 8, 24], [1, 17, 5]], dtype=torch.uint8)
+    codes = Codes(fields, 5, torch.tensor(2.0**-9), levels=signed_powers(5), signed=False)
+    content = container.to_bytes({"w": codes})
+    # Head; name, axes and sizes; form, bits and flags; the scale with its type; 30 bits. INQ's table takes nothing.
+    assert len(content) == 24 + (2 + 1 + 1 + 8) + 3 + (2 + 4) + 4
+    assert content.endswith(codes.packed())
+    own = container.to_bytes({"w": Codes(fields % 8, 5, codes.scale, levels=torch.arange(8.0), signed=False)})
+    assert len(own) == len(content) + (2 + 4 + 32)
+
+
+def test_counters_come_back():
+    state = {"n": torch.tensor(2**40), "many": torch.arange(-3, 3).reshape(2, 3), "x": torch.ones(2)}
+    back = container.from_bytes(container.to_bytes(state))
+    assert all(same_bits(back[name], state[name]) for name in state)
+
+
+def test_files_without_codes_are_of_version_1():
+    """As they were before there were codes, byte for byte, so that older programs read them too."""
+    assert struct.unpack_from("<H", example(), 8) == (1,)
+    for path in sorted((ROOT / "data" / "checkpoints").glob("vector-*.fewbits")):
+        content = path.read_bytes()
+        assert struct.unpack_from("<H", content, 8) == (1,)
+        assert container.from_bytes(content)
+
+
+@settings(max_examples=100)
+@given(CODED_FILES, st.data())
+def test_damaged_codes_are_refused(codes, data):
+    """With the old checksum always; with a new one there is no other error than a ValueError."""
+    content = container.to_bytes(codes)
+    place = data.draw(st.integers(0, len(content) - 1))
+    damaged = bytearray(content)
+    damaged[place] ^= data.draw(st.integers(1, 255))
+    for wrong in (bytes(damaged), content[:place]):
+        with pytest.raises(ValueError, match=r"\S"):
+            container.from_bytes(wrong)
+    for written_wrong in (bytes(damaged), content[: max(place, 24)]):
+        try:
+            container.from_bytes(resealed(written_wrong))
+        except ValueError as error:
+            assert str(error)  # noqa: PT017  (a success is also right: a byte of a code)
+
+
+def test_codes_in_a_file_of_version_1_are_refused():
+    content = bytearray(container.to_bytes({"w": Codes(torch.tensor([1]), 4, torch.tensor(0.5))}))
+    content[8] = 1
+    with pytest.raises(ValueError, match=r"makes no sense \(unknown form 32\)"):
+        container.from_bytes(resealed(bytes(content)))
+
+
+def test_tensors_are_decoded_for_evaluation(tmp_path):
+    codes = Codes(torch.tensor([[1, -2]]), 4, torch.tensor(0.5))
+    container.save(tmp_path / "net.fewbits", {"w": codes, "b": torch.ones(1)})
+    state = container.load_tensors(tmp_path / "net.fewbits")
+    assert {name: tensor.tolist() for name, tensor in state.items()} == {"w": [[0.5, -1.0]], "b": [1.0]}
 
 
 @given(FILES)
@@ -155,9 +285,9 @@ def test_foreign_and_future_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"net\.fewbits: not a \.fewbits file"):
         container.load(path)
     content = bytearray(example())
-    content[8] = 2
+    content[8] = 3
     path.write_bytes(resealed(bytes(content)))
-    with pytest.raises(ValueError, match=r"net\.fewbits: version 2; this program reads version 1"):
+    with pytest.raises(ValueError, match=r"net\.fewbits: version 3; this program reads versions 1 to 2"):
         container.load(path)
     with pytest.raises(FileNotFoundError, match=r"other\.fewbits: no such file"):
         container.load(tmp_path / "other.fewbits")
@@ -194,8 +324,11 @@ def test_save_returns_the_size_of_the_file(tmp_path):
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"coding must be one of plain, .*; got 'zip'"):
         container.to_bytes({}, "zip")
-    for value in (torch.ones(2).double(), torch.arange(3), [1.0], None):
-        with pytest.raises(TypeError, match="w must be a float32 tensor"):
+    for value in (torch.ones(2).double(), torch.arange(3).int(), [1.0], None):
+        with pytest.raises(TypeError, match="w must be a float32 or int64 tensor or codes"):
             container.to_bytes({"w": value})
+    half = Codes(torch.tensor([1]), 4, torch.tensor(0.5).half())
+    with pytest.raises(TypeError, match=r"w: a scale or table of torch\.float16 cannot be stored"):
+        container.to_bytes({"w": half})
     with pytest.raises(ValueError, match=r"w has the shape \(1048576, 1048576\)"):
         container.to_bytes({"w": torch.zeros(1).expand(1 << 20, 1 << 20)})

@@ -14,6 +14,7 @@ from fewbits import evidence
 from fewbits.experiments.fpga import claims as fpga_claims
 from fewbits.experiments.fpga import run as fpga
 from fewbits.experiments.inq.networks import small_data, small_net
+from fewbits.inq import encode_frozen
 from fewbits.mobileone import reparameterize
 from fewbits.plots import fpga as figures
 
@@ -32,10 +33,11 @@ def results(tmp_path_factory):
         torch.manual_seed(0)
         model = quantized(reparameterize(small_net(0).eval()))
         data = small_data()
-        fpga.measure("mobilenet", model, data, 40)
+        codes = encode_frozen(model)
+        fpga.measure("mobilenet", model, codes, data, 40)
         first = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
         patch.setattr(fpga, "ShiftAdderNet", None)  # nothing may be computed again
-        fpga.measure("mobilenet", model, data, 40)
+        fpga.measure("mobilenet", model, codes, data, 40)
         assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == first
         return {kind: evidence.rows(f"fpga_{kind}") for kind in ("accuracy", "census", "formats")}
 

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from fewbits import evidence
+from fewbits.core import container
 from fewbits.data import Dataset
 from fewbits.experiments import __main__ as cli
-from fewbits.experiments.common import checkpoint_path, merge_rows
+from fewbits.experiments.common import checkpoint_path, codes_path, merge_rows
 from fewbits.experiments.inq import training
 from fewbits.experiments.mobileone import cifar100 as full_scale
 from fewbits.experiments.mobileone import claims as records
@@ -142,7 +143,8 @@ def stored_networks() -> list[tuple[str, str, int, float]]:
 
 @pytest.mark.parametrize(("network", "form", "seed", "expected"), stored_networks())
 def test_a_frozen_network_has_the_recorded_accuracy(network, form, seed, expected):
-    path = checkpoint_path(full_scale.checkpoint_name(network, form, seed))
+    where = codes_path if form == "inq" else checkpoint_path
+    path = where(full_scale.checkpoint_name(network, form, seed))
     model = load_model(reparameterize(MobileNetV1().eval()), path)
     if not os.environ.get("FEWBITS_DATA"):
         pytest.skip("needs CIFAR-100 in FEWBITS_DATA")
@@ -166,6 +168,7 @@ def tiny_cifar(tmp_path, monkeypatch):
     monkeypatch.setattr(full_scale, "ROOT", tmp_path)
     monkeypatch.setattr(full_scale, "cifar100", lambda device, images: data)
     monkeypatch.setattr(full_scale, "checkpoint_path", lambda name: tmp_path / f"{name}.safetensors")
+    monkeypatch.setattr(full_scale, "codes_path", lambda name: tmp_path / f"{name}.fewbits")
 
 
 def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path, tiny_cifar):
@@ -194,7 +197,9 @@ def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path,
     assert {"mobileone/a", "mobileone/c", "mobileone/mobilenet-drop"} <= {
         c["id"] for c in evidence.load("mobileone") if "ours" in c
     }
-    assert {path.stem for path in tmp_path.glob("*.safetensors")} == {"inq-mobilenet-float", "inq-mobilenet-inq"}
+    assert [path.name for path in tmp_path.glob("*.safetensors")] == ["inq-mobilenet-float.safetensors"]
+    codes = container.load_codes(tmp_path / "inq-mobilenet-inq.fewbits")
+    assert sum(5 * form.values.numel() for form in codes.values()) == 796_180
 
 
 def test_inq_starts_from_a_stored_network(tmp_path, tiny_cifar):

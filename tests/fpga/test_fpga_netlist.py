@@ -9,7 +9,7 @@ from shift_vectors import CORNERS, N1, fixed_reference, signed32, sums_of_runs, 
 from fewbits.fpga.gates import from_rows, to_rows
 from fewbits.fpga.netlist import Netlist
 from fewbits.fpga.shift_adder import product
-from fewbits.fpga.synthesis import Synthesis, rtl, synthesize
+from fewbits.fpga.synthesis import WIDE, Synthesis, rtl, synthesize
 
 # --- Rows of bits ---
 
@@ -130,7 +130,7 @@ def test_stimulus_must_fit_the_ports():
 
 @pytest.fixture(scope="module")
 def shift_pe():
-    return Netlist(synthesize("shift_pe"))
+    return Netlist(synthesize("shift_pe", WIDE))
 
 
 def pe_stimulus(cycles: int, vectors: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -158,7 +158,7 @@ def test_shift_pe_is_the_plain_loop_on_100_000_pairs(shift_pe):
 
 def test_saturating_pe_is_the_plain_loop():
     stimulus = pe_stimulus(103, 1024, seed=1)
-    found = Netlist(synthesize("shift_pe", {"SATURATE": 1})).run(stimulus)["sum"]
+    found = Netlist(synthesize("shift_pe", WIDE | {"SATURATE": 1})).run(stimulus)["sum"]
     expected = expected_sums(stimulus, "saturate")
     assert (signed32(found[3:]) == expected[:-3]).all()
     # The limits were reached, so wrapping around would have shown.
@@ -183,7 +183,7 @@ def test_dot_product_is_the_plain_loop_on_20_000_vectors():
     shape = (10, vectors, 32)
     tail = np.zeros((latency, vectors, 32), int)
     stimulus = {name: np.concatenate([v.reshape(shape), tail]) for name, v in (("x", x), ("weights", codes))}
-    found = Netlist(synthesize("dot")).run(stimulus)["sum"][latency:]
+    found = Netlist(synthesize("dot", WIDE)).run(stimulus)["sum"][latency:]
     assert (signed32(found.ravel()) == wrapped_dots(x, codes)).all()
 
 
@@ -247,5 +247,5 @@ def test_planted_bug_reaches_the_netlist():
     sources = rtl()
     sources["shift_multiply.v"] = sources["shift_multiply.v"].replace("largest >>> distance", "largest >> distance")
     stimulus = pe_stimulus(20, 512)
-    found = Netlist(synthesize("shift_pe", sources=sources)).run(stimulus)["sum"]
+    found = Netlist(synthesize("shift_pe", WIDE, sources=sources)).run(stimulus)["sum"]
     assert (signed32(found[3:]) != expected_sums(stimulus, "wrap")[:-3]).any()

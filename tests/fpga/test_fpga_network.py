@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from quantized_networks import quantized
 from torch import nn
 
-from fewbits.experiments.common import checkpoint_path
+from fewbits.experiments.common import codes_path
 from fewbits.experiments.inq.networks import small_data, small_net
 from fewbits.fpga.fixed_point import Q16_16, QFormat
 from fewbits.fpga.network import ShiftAdderNet
@@ -138,7 +138,7 @@ def test_images_of_another_size_find_clean_borders():
 
 
 def test_trained_network_answers_as_in_float():
-    model = load_model(reparameterize(small_net(0).eval()), checkpoint_path("inq-small-5-bit"))
+    model = load_model(reparameterize(small_net(0).eval()), codes_path("inq-small-5-bit"))
     data = small_data()
     net = ShiftAdderNet(model)
     classes = net.classify(data.test_images)
@@ -208,7 +208,7 @@ def test_a_weight_off_its_codebook_is_refused():
     "module", [nn.Sigmoid(), nn.AdaptiveAvgPool2d(2), nn.Conv2d(2, 2, (1, 3)), nn.Conv2d(2, 2, 3, dilation=2)]
 )
 def test_unknown_modules_are_refused(module):
-    with pytest.raises(ValueError, match=f"model has '1', a {type(module).__name__} that the circuit does not know"):
+    with pytest.raises(ValueError, match=f"model has '1', an? {type(module).__name__} that the circuit does not know"):
         ShiftAdderNet(quantized(nn.Sequential(nn.Conv2d(2, 2, 1), module)))
 
 

@@ -6,7 +6,7 @@ from float_vectors import numpy_product, numpy_sum, pairs
 from rtl_bench import Job, run
 from shift_vectors import CORNERS, fixed_reference, signed32, sums_of_runs, wrapped_dots
 
-from fewbits.fpga.synthesis import rtl
+from fewbits.fpga.synthesis import WIDE, rtl
 
 SIMULATORS = ["verilator", "icarus"]
 # Vectors of each simulator: Icarus interprets and is a hundred times slower.
@@ -34,11 +34,11 @@ def results(request, tmp_path_factory):
     dots = {"x": (32, many_x), "weights": (5, many_codes)}
     floats = {"a": (32, a), "b": (32, b)}
     jobs = {
-        "wrap": Job("shift_pe", {}, pe, ("sum", 32)),
-        "saturate": Job("shift_pe", {"SATURATE": 1}, pe, ("sum", 32)),
+        "wrap": Job("shift_pe", WIDE, pe, ("sum", 32)),
+        "saturate": Job("shift_pe", WIDE | {"SATURATE": 1}, pe, ("sum", 32)),
         "fixed": Job("fixed_pe", {}, {"start": (1, start), "x": (32, x), "weight": (32, weight)}, ("sum", 32)),
-        "dot": Job("dot", {}, dots, ("sum", 32)),
-        "dot saturate": Job("dot", {"SATURATE": 1}, dots, ("sum", 32)),
+        "dot": Job("dot", WIDE, dots, ("sum", 32)),
+        "dot saturate": Job("dot", WIDE | {"SATURATE": 1}, dots, ("sum", 32)),
         "product": Job("float_multiply", {}, floats, ("product", 32)),
         "sum": Job("float_add", {}, floats, ("sum", 32)),
     }
@@ -98,7 +98,8 @@ def test_layer_is_a_separable_convolution(tmp_path):
     input wire [{channels * 32 - 1}:0] depthwise_biases, input wire [{channels * channels * 5 - 1}:0] pointwise_weights,
     input wire [{channels * 32 - 1}:0] pointwise_biases, output wire [31:0] y);
     wire [{channels * 32 - 1}:0] all;
-    layer #(.CHANNELS({channels})) layer (.clk(clk), .columns(columns), .depthwise_weights(depthwise_weights),
+    layer #(.CHANNELS({channels}), .EXPONENTS(15)) layer (.clk(clk), .columns(columns),
+        .depthwise_weights(depthwise_weights),
         .depthwise_biases(depthwise_biases), .pointwise_weights(pointwise_weights),
         .pointwise_biases(pointwise_biases), .y(all));
     assign y = all[CHANNEL*32 +: 32];
@@ -151,7 +152,7 @@ def test_planted_bug_is_caught(tmp_path, bug):
     x, code = edge[order], codes[order]
     start = (np.arange(x.size) % 4 == 0).astype(int)
     pe = {"start": (1, start), "x": (32, x), "code": (5, code)}
-    (found,) = run("icarus", sources, [Job("shift_pe", {"SATURATE": 1}, pe, ("sum", 32))], tmp_path)
+    (found,) = run("icarus", sources, [Job("shift_pe", WIDE | {"SATURATE": 1}, pe, ("sum", 32))], tmp_path)
     assert (signed32(found[3:]) != sums_of_runs(start, x, code, "saturate")[:-3]).any()
 
 

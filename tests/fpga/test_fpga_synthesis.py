@@ -10,7 +10,7 @@ from fewbits import evidence
 from fewbits.experiments.fpga_gates import run as experiment
 from fewbits.fpga.netlist import Netlist
 from fewbits.fpga.shift_adder import product
-from fewbits.fpga.synthesis import ZCU102, Synthesis, hard_wired, rtl, synthesize, utilization
+from fewbits.fpga.synthesis import WIDE, ZCU102, Synthesis, element, hard_wired, rtl, synthesize, utilization
 
 RESOURCES = ["LUT", "LUTRAM", "FF", "DSP"]
 
@@ -23,7 +23,7 @@ def recorded(circuit: str, design: str) -> dict:
 
 @pytest.fixture(scope="module")
 def shift_pe():
-    return synthesize("shift_pe")
+    return synthesize("shift_pe", WIDE)
 
 
 def made_of(**cells: int) -> Synthesis:
@@ -92,12 +92,12 @@ def test_counts_are_those_of_the_netlist(shift_pe):
 
 def test_layer_is_what_is_recorded():
     row = recorded("layer", "shift")
-    assert synthesize("layer", flatten=False).counts() == {name: row[name] for name in RESOURCES}
+    assert synthesize("layer", WIDE, flatten=False).counts() == {name: row[name] for name in RESOURCES}
 
 
 def test_hard_wired_weights_leave_adders():
     # 0, 1, 1/2 and -1: nothing to choose, so no multiplexers and hardly a gate but those of adders and negations.
-    wired = synthesize("hard_wired", sources=hard_wired([0, 15, 14, 31]))
+    wired = synthesize("hard_wired", sources=hard_wired([0, 8, 7, 24]))
     free = synthesize("dot", {"N": 4})
     assert wired.luts < free.luts / 2
     assert "hard_wired.v" not in rtl()
@@ -113,6 +113,12 @@ def test_errors_name_what_is_wrong():
         synthesize("x", sources={"x.v": "module x (input wire a; endmodule\n"})
     with pytest.raises(ValueError, match="codes must lie"):
         hard_wired([1, 32])
+    with pytest.raises(ValueError, match=r"exponents up to 8, got \[15, 31\]"):
+        hard_wired([8, 15, 31, 24])
+    with pytest.raises(ValueError, match="n1 must be at most 0 for an element of 8 exponents, got 1"):
+        element(1)
+    with pytest.raises(ValueError, match="n1 must be at most -7 for an element of 15 exponents, got -6"):
+        element(-6, 15)
 
 
 # --- Claims ---
@@ -138,6 +144,6 @@ def test_rewritten_circuit_computes_the_same(design):
     x, code = (side.ravel() for side in np.meshgrid(CORNERS, np.arange(32)))
     still = np.zeros((2, x.size), int)
     stimulus = {"x": np.vstack([x, still]), "code": np.vstack([code, still])}
-    found = Netlist(synthesize("shift_multiply", sources=sources)).run(stimulus)["product"][2]
+    found = Netlist(synthesize("shift_multiply", WIDE, sources=sources)).run(stimulus)["product"][2]
     expected = [product(int(a), int(c), N1, overflow="saturate") for a, c in zip(x, code, strict=True)]
     assert found.tolist() == [value & (1 << 33) - 1 for value in expected]

@@ -5,7 +5,7 @@ import pytest
 from fewbits import evidence
 from fewbits.fpga import waves
 from fewbits.fpga.netlist import Netlist
-from fewbits.fpga.synthesis import synthesize
+from fewbits.fpga.synthesis import WIDE, synthesize
 from fewbits.plots import fpga_gates as figures
 
 
@@ -18,7 +18,7 @@ def found():
         "product": ("accumulate.term", True),
         "sum": ("sum", True),
     }
-    return waves.record(Netlist(synthesize("shift_pe")), inputs, wires)
+    return waves.record(Netlist(synthesize("shift_pe", WIDE)), inputs, wires)
 
 
 def test_pipeline_by_hand(found):

@@ -22,7 +22,7 @@ from fewbits import evidence
 from fewbits.core.packing import unpack
 from fewbits.core.powers import nearest_power
 from fewbits.data import Dataset
-from fewbits.experiments.common import checkpoint_path
+from fewbits.experiments.common import checkpoint_path, codes_path
 from fewbits.experiments.inq import claims as records
 from fewbits.experiments.inq import run as experiment
 from fewbits.experiments.inq import training
@@ -575,10 +575,11 @@ def tiny_runs(tmp_path, monkeypatch):
     def compare(model, trainer, everything):
         for setting in (records.STANDARD, "random"):
             row = {"setting": setting, "bits": 5, "accuracy": 10.0 * trainer.seed}
-            yield row, [{"stage": 1, "fraction": 1.0, "frozen": 1.0}], model
+            yield row, [{"stage": 1, "fraction": 1.0, "frozen": 1.0}], {}
 
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
     monkeypatch.setattr(experiment, "checkpoint_path", lambda name: tmp_path / f"{name}.safetensors")
+    monkeypatch.setattr(experiment, "codes_path", lambda name: tmp_path / f"{name}.fewbits")
     monkeypatch.setattr(experiment, "NETWORKS", {"MobileNet": 0, "MobileOne k=2": 2})
     monkeypatch.setattr(experiment, "small_data", lambda: None)
     monkeypatch.setattr(experiment, "train_small", train)
@@ -603,9 +604,9 @@ def test_an_interrupted_experiment_keeps_its_rows(tiny_runs, monkeypatch, tmp_pa
     assert tiny_runs == [(0, 0), (2, 0), (0, 1), (2, 1)]  # seed 0 once
     assert len(table) == len(evidence.rows("inq_small_stages")) == 8
     assert not table.duplicated(records.KEYS).any()
-    assert {path.name for path in tmp_path.glob("*.safetensors")} == {
+    assert {path.name for path in tmp_path.iterdir() if path.stem.startswith("inq-small")} == {
         "inq-small.safetensors",
-        "inq-small-5-bit.safetensors",
+        "inq-small-5-bit.fewbits",
     }
 
 
@@ -632,7 +633,7 @@ def test_the_frozen_small_networks_have_the_recorded_accuracy():
     model = load_model(experiment.small_net(0), checkpoint_path("inq-small")).eval()
     one_image = 100 / len(data.test_labels) + 1e-9  # may fall differently in float32 on another CPU
     assert training.percent(reparameterize(model), data) == pytest.approx(rows.accuracy["float", 32], abs=one_image)
-    model = load_model(reparameterize(experiment.small_net(0).eval()), checkpoint_path("inq-small-5-bit")).eval()
+    model = load_model(reparameterize(experiment.small_net(0).eval()), codes_path("inq-small-5-bit")).eval()
     assert training.percent(model, data) == pytest.approx(rows.accuracy[records.STANDARD, 5], abs=one_image)
     assert training.on_grid(model, 5, biases=True) == 1
 

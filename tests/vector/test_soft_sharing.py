@@ -173,7 +173,7 @@ def test_training_under_the_prior_pulls_weights_together_and_finish_leaves_few_v
         optimizer.step()
     assert sharing.prior.log_density(sharing.weights()).item() > before
     biases = copy.deepcopy(model[0].bias)
-    prior = sharing.finish(0.1)
+    prior = sharing.quantize(0.1)
     values = sharing.weights().unique()
     assert len(values) <= len(prior.all_means()) <= 6
     assert torch.isin(values, prior.all_means()).all()

@@ -1,8 +1,14 @@
-"""The ``.fewbits`` file: named tensors with few different values, stored so that the size on disk is the claim.
+"""The ``.fewbits`` file: codes, and tensors with few different values, stored so that the size on disk is the claim.
 
-Positions are relative (han2015 Sec. 2): for each non-zero weight the number of zeros before it, in a few bits; where a
-gap is too long, a filler zero is stored. Values are indices into a table of the tensor's different values. Both streams
-may be Huffman coded. For each tensor the shortest form that the chosen *coding* allows is written:
+**Codes** (any :class:`fewbits.core.codes.StoredForm`) are stored as they are: the bit stream of their integers, and
+before it their bits, scale, zero point and table. The table of INQ (:func:`fewbits.core.powers.signed_powers`) is part
+of the method and takes no byte. Read back, codes are codes: integers are int32, tables of integers int64, and every
+number decodes to the same bits. A subclass such as ``LogCodes`` comes back as plain codes with its table.
+
+**Tensors** are float32, or int64 for counters such as those of a batch normalization. Positions in a float32 tensor are
+relative (han2015 Sec. 2): for each non-zero weight the number of zeros before it, in a few bits; where a gap is too
+long, a filler zero is stored. Values are indices into a table of the tensor's different values. Both streams may be
+Huffman coded. For each tensor the shortest form that the chosen *coding* allows is written:
 
 ==============  =====================================================================
 coding          forms that it may choose from, for each tensor
@@ -13,12 +19,12 @@ coding          forms that it may choose from, for each tensor
 ``"huffman"``   the former, or the same with canonical Huffman codes
 ==============  =====================================================================
 
-The file knows nothing of the method that made the weights: it reads a tensor bit for bit as it was, whatever it holds.
+The file knows nothing of the method that made a tensor: it is read bit for bit as it was, whatever it holds.
 
 Layout, little-endian: the 8 bytes ``FEWBITS`` and 0x1a, version (u16), number of tensors (u16), size of the file (u64),
 CRC-32 of all the rest (u32); then for each tensor its name (length u16, UTF-8), number of axes (u8), sizes (u32 each),
-form (u8), and the streams. The checksum finds every flipped byte and every burst of up to 32 bits. Nothing is
-unpickled.
+form (u8), and the streams. A file with codes or int64 tensors is of version 2, any other of version 1. The checksum
+finds every flipped byte and every burst of up to 32 bits. Nothing is unpickled.
 """
 
 import math
@@ -32,30 +38,36 @@ import torch
 from torch import Tensor
 
 from fewbits.core import huffman, packing
+from fewbits.core.checks import check_integers
+from fewbits.core.codes import Codes, StoredForm
 from fewbits.core.files import write_whole
+from fewbits.core.filter_codes import WIDTH_BITS, FilterCodes
+from fewbits.core.powers import signed_powers
+from fewbits.core.vector_codes import VectorCodes
 
-VERSION = 1
+VERSION = 2  # the latest; files of version 1 hold float32 tensors only
 CODINGS = ("plain", "sparse", "shared", "huffman")
 _MAGIC = b"FEWBITS\x1a"
 _HEAD = struct.Struct("<8sHHQI")
 _GAP_WIDTHS = range(1, 9)  # bits of a relative position that are tried
 _MAX_TABLE = 4096  # more different values than this are not worth a table
 _LARGEST = 1 << 28  # elements of a tensor
-_RELATIVE, _TABLE, _HUFFMAN = 1, 2, 4  # bits of the form
+_RELATIVE, _TABLE, _HUFFMAN = 1, 2, 4  # bits of the form of a float32 tensor
+_INT64, _CODES, _FILTER_CODES, _VECTOR_CODES = 16, 32, 33, 34  # forms of version 2
 _LONE = 0xFFFF
 
 
-def save(path: str | Path, tensors: Mapping[str, Tensor], coding: str = "huffman") -> int:
+def save(path: str | Path, tensors: Mapping[str, Tensor | StoredForm], coding: str = "huffman") -> int:
     """Write ``tensors`` to one file and return its size in bytes.
 
     The file is written under a temporary name in the same folder, flushed to the disk and renamed.
 
     Args:
         path: of the file.
-        tensors: float32, any shape, by name.
-        coding: one of `CODINGS`.
+        tensors: by name: codes, or float32 or int64 tensors, of any shape.
+        coding: one of `CODINGS`, of the float32 tensors.
     Raises:
-        TypeError: a tensor is not float32; the message names it.
+        TypeError: a tensor is of another dtype, or codes are of an unknown form; the message names it.
         ValueError: unknown ``coding``, or a tensor of more than 2^28 elements.
     """
     content = to_bytes(tensors, coding)
@@ -63,8 +75,8 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], coding: str = "huffman
     return len(content)
 
 
-def load(path: str | Path) -> dict[str, Tensor]:
-    """The tensors that :func:`save` wrote, float32 on the CPU, bit for bit.
+def load(path: str | Path) -> dict[str, Tensor | StoredForm]:
+    """What :func:`save` wrote, on the CPU, bit for bit: tensors as tensors and codes as codes.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -79,27 +91,49 @@ def load(path: str | Path) -> dict[str, Tensor]:
         raise ValueError(f"{path}: {error}") from error
 
 
-def to_bytes(tensors: Mapping[str, Tensor], coding: str = "huffman") -> bytes:
+def load_codes(path: str | Path) -> dict[str, StoredForm]:
+    """As :func:`load`, of a file that holds codes only: a network whose every parameter is quantized.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`load`; ValueError also if it holds a tensor.
+    """
+    found = {}
+    for name, item in load(path).items():
+        if isinstance(item, Tensor):
+            raise ValueError(f"{path}: {name} is a tensor, not codes")
+        found[name] = item
+    return found
+
+
+def load_tensors(path: str | Path) -> dict[str, Tensor]:
+    """As :func:`load`, with every code decoded: a ``state_dict`` for evaluation in floating point."""
+    return {name: item if isinstance(item, Tensor) else item.decode() for name, item in load(path).items()}
+
+
+def to_bytes(tensors: Mapping[str, Tensor | StoredForm], coding: str = "huffman") -> bytes:
     """The content of the file that :func:`save` writes."""
     if coding not in CODINGS:
         raise ValueError(f"coding must be one of {', '.join(CODINGS)}; got {coding!r}")
-    parts = []
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor) or tensor.dtype != torch.float32:
-            raise TypeError(f"{name} must be a float32 tensor, got {getattr(tensor, 'dtype', type(tensor).__name__)}")
-        _check_shape(name, tensor.shape)
-        encoded = name.encode()
-        parts.append(struct.pack(f"<H{len(encoded)}sB", len(encoded), encoded, tensor.dim()))
-        parts.append(struct.pack(f"<{tensor.dim()}I", *tensor.shape))
-        bits = tensor.detach().cpu().contiguous().numpy().reshape(-1).view(np.uint32)
-        parts.append(min(_forms(bits, coding), key=len))
+    parts, version = [], 1
+    for name, item in tensors.items():
+        if not isinstance(item, Tensor | Codes | FilterCodes | VectorCodes):
+            raise TypeError(f"{name} must be a float32 or int64 tensor or codes, got {type(item).__name__}")
+        _check_shape(name, item.shape)
+        encoded, dims = name.encode(), len(item.shape)
+        parts.append(struct.pack(f"<H{len(encoded)}sB{dims}I", len(encoded), encoded, dims, *item.shape))
+        if isinstance(item, Tensor) and item.dtype == torch.float32:
+            bits = item.detach().cpu().contiguous().numpy().reshape(-1).view(np.uint32)
+            parts.append(min(_forms(bits, coding), key=len))
+        else:
+            parts.append(_form_of_version_2(name, item))
+            version = 2
     body = b"".join(parts)
-    counts = VERSION, len(tensors), _HEAD.size + len(body)
+    counts = version, len(tensors), _HEAD.size + len(body)
     return _HEAD.pack(_MAGIC, *counts, _checksum(*counts, body)) + body
 
 
-def from_bytes(content: bytes) -> dict[str, Tensor]:
-    """The tensors of a file's content.
+def from_bytes(content: bytes) -> dict[str, Tensor | StoredForm]:
+    """What a file's content holds.
 
     Raises:
         ValueError: as :func:`load`, without the name of a file.
@@ -111,18 +145,22 @@ def from_bytes(content: bytes) -> dict[str, Tensor]:
         raise ValueError(f"the file has {len(content)} bytes, and was written with {size}: it is cut off or altered")
     if checksum != _checksum(version, count, size, content[_HEAD.size :]):
         raise ValueError("the checksum does not fit: the file is altered")
-    if version != VERSION:
-        raise ValueError(f"version {version}; this program reads version {VERSION}")
+    if not 1 <= version <= VERSION:
+        raise ValueError(f"version {version}; this program reads versions 1 to {VERSION}")
     reader = _Reader(content, _HEAD.size)
     try:
-        tensors = {}
+        tensors: dict[str, Tensor | StoredForm] = {}
         for _ in range(count):
             name = reader.take(reader.number("<H")).decode()
             shape = [reader.number("<I") for _ in range(reader.number("<B"))]
             _check_shape(name, shape)
-            bits = _read_form(reader, int(np.prod(shape, dtype=np.int64)))
-            tensors[name] = torch.from_numpy(bits.view(np.float32).copy()).reshape(shape)
-    except (struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
+            form = reader.number("<B")
+            if version > 1 and form >= _INT64:
+                tensors[name] = _read_form_of_version_2(reader, form, torch.Size(shape))
+            else:
+                bits = _read_form(reader, form, math.prod(shape))
+                tensors[name] = torch.from_numpy(bits.view(np.float32).copy()).reshape(shape)
+    except (struct.error, IndexError, UnicodeDecodeError, TypeError, ValueError) as error:
         raise ValueError(f"the content makes no sense ({error})") from error
     if reader.place != len(content) or len(tensors) != count:
         raise ValueError("the content makes no sense (bytes are left over, or a name comes twice)")
@@ -155,7 +193,116 @@ class _Reader:
         return struct.unpack(kind, self.take(struct.calcsize(kind)))[0]
 
 
-# --- the forms of one tensor -----------------------------------------------------------------------------------------
+# --- codes -----------------------------------------------------------------------------------------------------------
+
+# Numbers beside codes: type (u8), number of axes (u8), sizes (u32 each), the numbers. Codes are of a few types only.
+_ARRAY_TYPES = (("<f4", torch.float32), ("<f8", torch.float64), ("<i4", torch.int32))
+_SIGNED, _ZERO_POINT, _OWN_LEVELS, _POWERS = 1, 2, 4, 8  # flags of codes
+
+
+def _form_of_version_2(name: str, item: Tensor | Codes | FilterCodes | VectorCodes) -> bytes:
+    """Form and streams of an int64 tensor or of codes."""
+    if isinstance(item, Tensor):
+        if item.dtype != torch.int64:
+            raise TypeError(f"{name} must be a float32 or int64 tensor or codes, got {item.dtype}")
+        return bytes([_INT64]) + item.detach().cpu().contiguous().numpy().astype("<i8").tobytes()
+    if isinstance(item, VectorCodes):
+        head = struct.pack("<BBI", _VECTOR_CODES, item.bits, item.values.shape[1])
+        return head + _array(name, item.codebooks) + item.packed()
+    if isinstance(item, FilterCodes):
+        axis = item.channel_axis % len(item.shape)
+        streams = (packing.pack(rows, bits, signed=True) for bits, rows in item.by_width())
+        head = struct.pack("<BB", _FILTER_CODES, axis) + packing.pack(item.bits - 1, WIDTH_BITS)
+        return head + _array(name, item.scale) + b"".join(streams)
+    flags, sides = _SIGNED * item.signed, [item.scale]
+    if item.zero_point is not None:
+        flags, sides = flags | _ZERO_POINT, [*sides, item.zero_point]
+    if item.levels is not None:
+        if _are_powers(item.levels, item.bits):
+            flags |= _POWERS
+        else:
+            flags, sides = flags | _OWN_LEVELS, [*sides, item.levels]
+    arrays = b"".join(_array(name, side) for side in sides)
+    return struct.pack("<BBB", _CODES, item.bits, flags) + arrays + item.packed()
+
+
+def _read_form_of_version_2(reader: "_Reader", form: int, shape: torch.Size) -> Tensor | StoredForm:
+    numel = shape.numel()
+    if form == _INT64:
+        return torch.from_numpy(np.frombuffer(reader.take(8 * numel), "<i8").astype(np.int64)).reshape(shape)
+    if form == _VECTOR_CODES:
+        bits, groups = reader.number("<B"), reader.number("<I")
+        codebooks = _read_array(reader)
+        rows = shape[0] if shape else 0
+        values = _read_packed(reader, bits, rows * groups, signed=False).reshape(rows, groups)
+        return VectorCodes(values, bits, codebooks, shape)
+    if form == _FILTER_CODES:
+        axis = reader.number("<B")
+        if axis >= len(shape) or not numel:
+            raise ValueError(f"filters along axis {axis} of a tensor of shape {tuple(shape)}")
+        count = shape[axis]
+        widths = _read_packed(reader, WIDTH_BITS, count, signed=False) + 1
+        scale = _read_array(reader)
+        filters = torch.empty(count, numel // count, dtype=torch.int32)
+        for width in widths.unique().tolist():
+            here = widths == width
+            size = int(here.sum()) * filters.shape[1]
+            filters[here] = _read_packed(reader, width, size, signed=True).reshape(-1, filters.shape[1])
+        moved = (count, *(side for place, side in enumerate(shape) if place != axis))
+        return FilterCodes(filters.reshape(moved).movedim(0, axis), widths, scale, axis)
+    if form != _CODES:
+        raise ValueError(f"unknown form {form}")
+    bits, flags = reader.number("<B"), reader.number("<B")
+    if flags & ~(_SIGNED | _ZERO_POINT | _OWN_LEVELS | _POWERS) or (flags & _OWN_LEVELS and flags & _POWERS):
+        raise ValueError(f"unknown flags {flags}")
+    scale = _read_array(reader)
+    zero_point = _read_array(reader) if flags & _ZERO_POINT else None
+    levels = None
+    if flags & _OWN_LEVELS:
+        levels = _read_array(reader)
+        levels = levels if levels.is_floating_point() else levels.long()
+    elif flags & _POWERS:
+        levels = signed_powers(bits)
+    if not scale.is_floating_point() or (zero_point is not None and zero_point.is_floating_point()):
+        raise ValueError("a scale must be floating point, and a zero point an integer")
+    signed = bool(flags & _SIGNED)
+    return Codes(_read_packed(reader, bits, numel, signed).reshape(shape), bits, scale, zero_point, levels, signed)
+
+
+def _are_powers(levels: Tensor, bits: int) -> bool:
+    """Whether this is the table of :func:`fewbits.core.powers.signed_powers`, in a dtype of integers."""
+    if levels.is_floating_point() or not 2 <= bits <= 7:
+        return False
+    return torch.equal(levels.cpu().long(), signed_powers(bits))
+
+
+def _array(name: str, values: Tensor) -> bytes:
+    values = values.detach().cpu()
+    if not values.is_floating_point():
+        values = check_integers(values, -(2**31), 2**31 - 1, name).to(torch.int32)
+    for kind, (stored, dtype) in enumerate(_ARRAY_TYPES):
+        if values.dtype == dtype:
+            head = struct.pack(f"<BB{values.dim()}I", kind, values.dim(), *values.shape)
+            return head + values.contiguous().numpy().astype(stored).tobytes()
+    raise TypeError(f"{name}: a scale or table of {values.dtype} cannot be stored, only float32, float64 and integers")
+
+
+def _read_array(reader: "_Reader") -> Tensor:
+    kind = reader.number("<B")
+    if kind >= len(_ARRAY_TYPES):
+        raise ValueError(f"unknown type of numbers {kind}")
+    stored, dtype = _ARRAY_TYPES[kind]
+    shape = [reader.number("<I") for _ in range(reader.number("<B"))]
+    _check_shape("an array", shape)
+    values = np.frombuffer(reader.take(math.prod(shape) * np.dtype(stored).itemsize), stored)
+    return torch.from_numpy(values.astype(np.dtype(stored).newbyteorder("="))).reshape(shape).to(dtype)
+
+
+def _read_packed(reader: "_Reader", bits: int, count: int, signed: bool) -> Tensor:
+    return packing.unpack(reader.take(packing.packed_size(count, bits)), bits, count, signed)
+
+
+# --- the forms of a float32 tensor -----------------------------------------------------------------------------------
 
 
 def _forms(bits: np.ndarray, coding: str) -> list[bytes]:
@@ -175,7 +322,9 @@ def _forms(bits: np.ndarray, coding: str) -> list[bytes]:
             continue
         form = _TABLE if width is None else _TABLE | _RELATIVE
         entries = struct.pack("<H", len(table)) + table.astype("<u4").tobytes()
-        forms.append(bytes([form]) + relative + entries + packing.pack(_tensor(indices), _width(len(table))))
+        forms.append(
+            bytes([form]) + relative + entries + packing.pack(_tensor(indices), packing.index_bits(len(table)))
+        )
         if coding == "huffman":
             forms.append(bytes([form | _HUFFMAN]) + coded + entries + _huffman(indices))
     return forms
@@ -203,9 +352,8 @@ def relative_positions(values: np.ndarray, width: int) -> tuple[np.ndarray, np.n
     return kept, gaps
 
 
-def _read_form(reader: _Reader, numel: int) -> np.ndarray:
+def _read_form(reader: _Reader, form: int, numel: int) -> np.ndarray:
     """Bit patterns of a tensor's ``numel`` floats, (numel,) uint32."""
-    form = reader.number("<B")
     if form not in (0, _RELATIVE, _TABLE, _TABLE | _RELATIVE, _TABLE | _HUFFMAN, _TABLE | _HUFFMAN | _RELATIVE):
         raise ValueError(f"unknown form {form}")
     count = numel
@@ -215,13 +363,14 @@ def _read_form(reader: _Reader, numel: int) -> np.ndarray:
         if width not in _GAP_WIDTHS or count > numel:
             raise ValueError(f"{count} kept elements of {numel}, with gaps of {width} bits")
         gaps = _read_stream(reader, form, width, count)
-        places = np.cumsum(gaps + 1) - 1
-        if count and places[-1] >= numel:
+        positions = np.cumsum(gaps + 1) - 1
+        if count and positions[-1] >= numel:
             raise ValueError("positions exceed the tensor")
+        places = positions
     if form & _TABLE:
         entries = reader.number("<H")
         table = np.frombuffer(reader.take(4 * entries), "<u4")
-        values = table[_read_stream(reader, form, _width(entries), count)]
+        values = table[_read_stream(reader, form, packing.index_bits(entries), count)]
     else:
         values = np.frombuffer(reader.take(4 * count), "<u4")
     bits = np.zeros(numel, np.uint32)
@@ -254,10 +403,6 @@ def _read_huffman(reader: _Reader, count: int) -> np.ndarray:
         return np.full(count, reader.number("<H"), np.int64)
     lengths = packing.unpack(reader.take(packing.packed_size(size, 6)), 6, size).numpy().astype(np.uint8)
     return huffman.decode(reader.take(reader.number("<I")), lengths, count)
-
-
-def _width(k: int) -> int:
-    return max((k - 1).bit_length(), 1)
 
 
 def _tensor(values: np.ndarray) -> Tensor:

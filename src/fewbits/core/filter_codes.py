@@ -50,7 +50,7 @@ class FilterCodes:
         if tuple(self.scale.shape) != shape:
             raise ValueError(f"scale must have shape {shape}, got {tuple(self.scale.shape)}")
         check_integers(self.bits, 1, MAX_BITS, "bits")
-        for bits, rows in self._by_width():
+        for bits, rows in self.by_width():
             check_integers(rows, *packing.code_range(bits, signed=True))
 
     @property
@@ -81,7 +81,7 @@ class FilterCodes:
         """
         widths = packing.pack(self.bits - 1, WIDTH_BITS)
         scales = self.scale.detach().reshape(-1).float().cpu().numpy().astype("<f4").tobytes()
-        return widths + scales + b"".join(packing.pack(rows, bits, signed=True) for bits, rows in self._by_width())
+        return widths + scales + b"".join(packing.pack(rows, bits, signed=True) for bits, rows in self.by_width())
 
     @property
     def nbits(self) -> int:
@@ -92,7 +92,7 @@ class FilterCodes:
         weights_per_filter = self.values.numel() // len(self.bits)
         return int(self.bits.sum()) * weights_per_filter + HEADER_BITS * len(self.bits)
 
-    def _by_width(self) -> Iterator[tuple[int, Tensor]]:
+    def by_width(self) -> Iterator[tuple[int, Tensor]]:
         """(bits, (c, n) values of all filters of this width), narrowest first."""
         rows = channel_rows(self.values, self.channel_axis)
         for bits in self.bits.unique().tolist():

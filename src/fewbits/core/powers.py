@@ -29,11 +29,16 @@ def signed_powers(bits: int) -> Tensor:
     and of its circuits.
 
     Args:
-        bits: 2 to 16.
+        bits: 2 to 7: with one more, the greatest power would not fit an int64.
     Returns:
         (2^(bits - 1) + 2^(bits - 2) + 1,) int64, indexed by the field; 0 for a field that is never written.
+    Raises:
+        ValueError: ``bits`` is out of range.
+
     Source: zhou2017 Eq. 1; own (fields)
     """
+    if not 2 <= bits <= 7:
+        raise ValueError(f"bits must lie between 2 and 7, got {bits}")
     half, count = 2 ** (bits - 1), 2 ** (bits - 2)
     levels = torch.zeros(half + count + 1, dtype=torch.int64)
     levels[1 : count + 1] = 2 ** torch.arange(count)  # zhou2017 Eq. 1

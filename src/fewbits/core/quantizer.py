@@ -257,24 +257,25 @@ def stored_bits(model: nn.Module) -> int:
 
 
 def stored_state(model: nn.Module) -> dict[str, Tensor | StoredForm]:
-    """What a file stores of ``model``: its ``state_dict`` with codes in place of the parametrized parameters.
-
-    Parametrizations that are no quantizers are computed: their parameters are tensors.
+    """What a file stores of ``model``: its :func:`plain_state` with codes in place of the quantized parameters.
 
     Raises:
         ValueError: as :func:`encode_parameters`.
     """
-    state: dict[str, Tensor | StoredForm] = {}
     codes = encode_parameters(model)
+    return {name: codes.get(name, value) for name, value in plain_state(model).items()}
+
+
+def plain_state(model: nn.Module) -> dict[str, Tensor]:
+    """The ``state_dict`` that ``model`` would have without parametrizations, with what these compute as parameters."""
+    state = {}
     for name, value in model.state_dict().items():
         place, mark, inside = f".{name}".partition(".parametrizations.")
+        kind = inside.partition(".")[0]
         if not mark:
             state[name] = value
-            continue
-        kind = inside.partition(".")[0]
-        plain = f"{place}.{kind}"[1:]
-        if plain not in state:
-            state[plain] = codes[plain] if plain in codes else getattr(model.get_submodule(place[1:]), kind).detach()
+        elif (plain := f"{place}.{kind}"[1:]) not in state:
+            state[plain] = getattr(model.get_submodule(place[1:]), kind).detach()
     return state
 
 

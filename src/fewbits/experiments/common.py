@@ -22,6 +22,11 @@ def checkpoint_path(name: str) -> Path:
     return ROOT / "data" / "checkpoints" / f"{name}.safetensors"
 
 
+def codes_path(name: str) -> Path:
+    """Where the codes of a quantized network are kept: ``data/checkpoints/<name>.fewbits``."""
+    return ROOT / "data" / "checkpoints" / f"{name}.fewbits"
+
+
 def recorded(table: str, columns: Sequence[str]) -> pd.DataFrame:
     """The recorded ``table``, or one with ``columns`` and no rows if there is none yet."""
     try:

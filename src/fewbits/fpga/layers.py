@@ -1,14 +1,17 @@
 """The layers of a trained INQ network as a circuit holds them: fields, wired shifts, biases in fixed point."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from fewbits.core.codes import StoredForm
+from fewbits.core.graph import Call, read
 from fewbits.fpga.fixed_point import QFormat
 from fewbits.fpga.shift_adder import product
-from fewbits.inq import InqQuantizer, largest_exponent
+from fewbits.inq import exponent_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +22,7 @@ class ShiftLayer:
         name: in the model.
         codes: (M, channels of a group, kernel, kernel) uint8, INQ fields.
         n1: largest exponent of their codebook.
+        bits: of a field.
         bias: (M,) int64, in the format of the network.
         groups, stride, padding: as in ``nn.Conv2d``.
         relu: whether a ReLU follows.
@@ -29,6 +33,7 @@ class ShiftLayer:
     name: str
     codes: np.ndarray
     n1: int
+    bits: int
     bias: np.ndarray
     groups: int
     stride: int
@@ -47,47 +52,105 @@ class ShiftLayer:
         return (height + reach) // self.stride + 1, (width + reach) // self.stride + 1
 
 
-def read_layers(model: nn.Module, form: QFormat, overflow: str, bits: int) -> list[ShiftLayer]:
-    """The layers of ``model``; arguments and errors as of :class:`fewbits.fpga.network.ShiftAdderNet`.
+def read_layers(model: nn.Module, codes: Mapping[str, StoredForm], form: QFormat, overflow: str) -> list[ShiftLayer]:
+    """The layers of a network in the order of its forward pass; its weights are read from ``codes`` alone.
+
+    Args:
+        model: its structure counts, not its parameters, which may be on the device ``meta``.
+        codes, form, overflow: as of :meth:`fewbits.fpga.network.ShiftAdderNet.from_codes`.
+    Raises:
+        ValueError: the circuit has no form for a call; the message names the module. Or the codes are not those of
+            the layers.
 
     Source: own (reading of a network)
     """
-    modules = [(name, module) for name, module in model.named_modules() if not list(module.children())]
-    layers, pool = [], False
-    for (name, module), (_, after) in zip(modules, [*modules[1:], ("", None)], strict=True):
-        if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)):
-            pool = True
-        elif _is_layer(module):
-            codes, n1 = _encode(module.weight, f"{name}.weight", bits)
-            bias = np.zeros(len(codes), np.int64)
-            if module.bias is not None:
-                fields, exponent = _encode(module.bias, f"{name}.bias", bits)
-                one = 1 << form.fraction_bits
-                exact = [product(one, field, exponent, bits=bits, overflow="saturate", width=34) for field in fields]
-                bias = form.fit(np.array(exact, np.int64), overflow)
-            linear = isinstance(module, nn.Linear)
-            codes = codes.reshape(*codes.shape[:2], 1, 1) if linear else codes
-            geometry = (1, 1, 0) if linear else (module.groups, module.stride[0], module.padding[0])
-            layers.append(ShiftLayer(name, codes, n1, bias, *geometry, isinstance(after, nn.ReLU), pool))
-            pool = False
-        elif not isinstance(module, nn.ReLU | nn.Flatten):
-            raise ValueError(f"model has {name!r}, a {type(module).__name__} that the circuit does not know")
-    if not layers:
+    network = read(model)
+    if not any(call.layer is not None for call in network.calls):
         raise ValueError("model has no layer")
+    layers: list[ShiftLayer] = []
+    before, used = network.calls[0], set[str]()
+    one_pixel = flat = pool = False
+    for call in network.calls[1:]:
+        if call.inputs != (before,) or before.only_user is not call:
+            raise _unknown(call, "does not know: each call must read the result of the one before, and nothing else")
+        if call.layer is not None and _is_layer(call):
+            if (call.op == "linear") != flat:
+                raise _unknown(call, "has no place for: convolutions, a global average pool, Flatten, linear layers")
+            if reason := network.sharing(call):
+                raise ValueError(f"the circuit holds each layer once, and {reason}")
+            layers.append(_make_layer(call, codes, used, form, overflow, pool))
+            pool, one_pixel = False, one_pixel or call.op == "linear"
+        elif call.op == "relu" and before.layer is not None:
+            layers[-1] = replace(layers[-1], relu=True)
+        elif call.op == "global_average" and not one_pixel:
+            pool = one_pixel = True
+        elif call.op == "flatten" and call.settings == {"start_dim": 1, "end_dim": -1} and one_pixel:
+            flat = True
+        elif call.op == "output":
+            if call.settings["value"] is not before.node:
+                raise ValueError("model must return one tensor")
+        elif call.op == "identity":
+            pass
+        elif call.op in ("relu", "global_average", "flatten"):
+            raise _unknown(call, "has no place for here")
+        else:
+            raise _unknown(call, "does not know")
+        before = call
+    unused = sorted(codes.keys() - used)
+    if unused:
+        raise ValueError(f"codes name {unused}, which are no parameters of the layers")
+    if pool:
+        raise ValueError("model ends with a pool: a layer must follow it")
     return layers
 
 
-def _is_layer(module: nn.Module) -> bool:
-    if isinstance(module, nn.Linear):
+def _unknown(call: Call, words: str) -> ValueError:
+    kind = call.op if call.module is None else type(call.module).__name__
+    article = "an" if kind[0] in "AEIOU" else "a"
+    return ValueError(f"model has {call.name!r}, {article} {kind} that the circuit {words}")
+
+
+def _is_layer(call: Call) -> bool:
+    if call.op == "linear":
         return True
-    square = (module.kernel_size, module.stride, module.padding) if isinstance(module, nn.Conv2d) else ()
-    plain = bool(square) and module.dilation == (1, 1) and module.padding_mode == "zeros"
-    return plain and all(isinstance(pair, tuple) and pair[0] == pair[1] for pair in square)
+    module = call.module
+    if not isinstance(module, nn.Conv2d) or module.dilation != (1, 1) or module.padding_mode != "zeros":
+        return False
+    pairs = module.kernel_size, module.stride, module.padding
+    return all(isinstance(pair, tuple) and pair[0] == pair[1] for pair in pairs)
 
 
-def _encode(parameter: Tensor, name: str, bits: int) -> tuple[np.ndarray, int]:
-    """Fields and n1 of a parameter on its codebook."""
-    codes = InqQuantizer(bits).encode(parameter)
-    if not torch.equal(codes.decode(), parameter.detach()):
-        raise ValueError(f"{name} is not on its codebook of {bits} bits: quantize it with INQ first")
-    return codes.values.cpu().numpy(), largest_exponent(parameter, bits)
+def _make_layer(
+    call: Call, codes: Mapping[str, StoredForm], used: set[str], form: QFormat, overflow: str, pool: bool
+) -> ShiftLayer:
+    """One layer without its ReLU; the names of its codes go to ``used``."""
+    module = call.module
+    if not isinstance(module, nn.Linear | nn.Conv2d):
+        raise _unknown(call, "does not know")
+    prefix = f"{call.name}." if call.name else ""
+    fields, n1, bits = _fields(codes, f"{prefix}weight", module.weight.shape, used)
+    bias = np.zeros(len(fields), np.int64)
+    if module.bias is not None:
+        shifts, exponent, its_bits = _fields(codes, f"{prefix}bias", module.bias.shape, used)
+        one = 1 << form.fraction_bits
+        exact = [product(one, field, exponent, bits=its_bits, overflow="saturate", width=34) for field in shifts]
+        bias = form.fit(np.array(exact, np.int64), overflow)
+    if isinstance(module, nn.Linear):
+        return ShiftLayer(call.name, fields.reshape(*fields.shape, 1, 1), n1, bits, bias, 1, 1, 0, False, pool)
+    stride, padding = module.stride[0], module.padding[0]
+    assert isinstance(padding, int)  # _is_layer has looked: "same" is a string
+    return ShiftLayer(call.name, fields, n1, bits, bias, module.groups, stride, padding, False, pool)
+
+
+def _fields(
+    codes: Mapping[str, StoredForm], name: str, shape: torch.Size, used: set[str]
+) -> tuple[np.ndarray, int, int]:
+    """Fields, n1 and bits of a parameter; the array belongs to the caller."""
+    if name not in codes:
+        raise ValueError(f"codes have no {name!r}; they have {sorted(codes)}")
+    form = codes[name]
+    if form.shape != shape:
+        raise ValueError(f"{name} has shape {tuple(shape)} in model, its codes {tuple(form.shape)}")
+    n1 = exponent_of(form, name)
+    used.add(name)
+    return form.values.cpu().numpy().astype(np.uint8), n1, int(form.bits)

@@ -13,46 +13,75 @@ Between two layers a number has the width of the format, 32 bits for Q16.16.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fewbits.core.codes import StoredForm
 from fewbits.core.processors import usable_cores
 from fewbits.fpga.fixed_point import Q16_16, QFormat, check_overflow
 from fewbits.fpga.kernels import counted_sums, make_terms, wrapping_sums
 from fewbits.fpga.lanes import LANES
 from fewbits.fpga.layers import read_layers
 from fewbits.fpga.shift_adder import dot
+from fewbits.inq import encode_frozen
 
 
 class ShiftAdderNet:
-    """A trained network whose weights and biases lie on their INQ codebooks, computed by shift-adders in fixed point.
+    """A trained network whose weights and biases are INQ codes, computed by shift-adders in fixed point.
 
     ::
 
-        net = ShiftAdderNet(model)                                      # Q16.16, sums wrap
+        codes = container.load("network.fewbits")                       # or inq.encode()
+        net = ShiftAdderNet.from_codes(structure, codes)                # Q16.16, sums wrap
         classes = net.classify(images)                                  # images as model takes them
         logits = net.run(net.encode(images))                            # integers in, integers out
         logits, census = net.count_overflows(net.encode(images))
 
+    ``ShiftAdderNet(model)`` is the same for a network whose parameters lie on their codebooks:
+    :func:`fewbits.inq.encode_frozen` reads its codes.
+
     Args:
-        model: folded. Its modules are, in this order, ``nn.Conv2d`` and ``nn.ReLU`` in turns, then
-            ``nn.AdaptiveAvgPool2d(1)``, ``nn.Flatten`` and ``nn.Linear``: what ``reparameterize`` leaves of
-            :mod:`fewbits.mobileone.network`. A convolution without a ReLU is allowed, one without a bias too.
+        model: folded. Its forward pass calls, one after the other, convolutions with or without a ReLU, then a global
+            average pool, ``flatten(1)`` and linear layers: what ``reparameterize`` leaves of
+            :mod:`fewbits.mobileone.network`. A layer without a bias is allowed.
         form: format of every number between layers, and of every sum.
         overflow: "wrap", or "saturate" after every addition, in the order in which the weights lie in memory.
-        bits: of the codes.
+        bits: of the codes of plain parameters.
     Raises:
-        ValueError: ``model`` has other modules, or a parameter is off its codebook.
+        ValueError: ``model`` calls something else, branches, adds two results (a residual) or calls a layer twice; the
+            message names the module. Or a parameter is off its codebook.
+
     Source: own (whole network); yokota2024 Sec. 2.2 (its number format)
     """
 
     def __init__(self, model: nn.Module, form: QFormat = Q16_16, overflow: str = "wrap", bits: int = 5):
-        self.form, self.overflow, self.bits = form, check_overflow(overflow), bits
-        self.layers = read_layers(model, form, overflow, bits)
+        self._build(model, encode_frozen(model, bits), form, overflow)
+
+    @classmethod
+    def from_codes(
+        cls, model: nn.Module, codes: Mapping[str, StoredForm], form: QFormat = Q16_16, overflow: str = "wrap"
+    ) -> "ShiftAdderNet":
+        """The network of ``codes``: no weight is a float on the way, and none of ``model`` is read.
+
+        Args:
+            model: gives the structure; its parameters may be on the device ``meta``.
+            codes: INQ codes of every weight and bias, by parameter name: what ``Inq.encode()`` returns and a
+                ``.fewbits`` file holds.
+            form, overflow: as of the class.
+        Raises:
+            ValueError: as of the class; or codes are missing, left over, of another shape, or not INQ's.
+        """
+        net = cls.__new__(cls)
+        net._build(model, codes, form, overflow)
+        return net
+
+    def _build(self, model: nn.Module, codes: Mapping[str, StoredForm], form: QFormat, overflow: str) -> None:
+        self.form, self.overflow = form, check_overflow(overflow)
+        self.layers = read_layers(model, codes, form, overflow)
         self._steps = functools.cache(self._make_steps)  # of images of one size
         self._free: list[dict[tuple, np.ndarray]] = []  # buffers of threads that have finished, to be used again
 
@@ -106,7 +135,7 @@ class ShiftAdderNet:
             height, width = layer.output_size(*((1, 1) if layer.pool else (height, width)))
             outputs = len(images) * height * width
             census[layer.name] = {
-                "additions": outputs * int((layer.codes.reshape(-1) % (1 << (self.bits - 1)) != 0).sum()),
+                "additions": outputs * int((layer.codes.reshape(-1) % (1 << (layer.bits - 1)) != 0).sum()),
                 "products": int(products),
                 "outputs": outputs * len(layer.codes),
                 "partial_sums": int(partial),
@@ -123,7 +152,6 @@ class ShiftAdderNet:
         Returns:
             One integer for each class.
         """
-        settings = {"bits": self.bits, "overflow": self.overflow, "width": self.form.width}
         x = image.astype(object)  # Python's integers
         for layer in self.layers:
             if layer.pool:
@@ -136,7 +164,15 @@ class ShiftAdderNet:
                 first = o // (outputs // layer.groups) * members
                 top, left = row * layer.stride, column * layer.stride
                 window = x[first : first + members, top : top + size, left : left + size]
-                total = dot(window.flat, layer.codes[o].flat, int(layer.bias[o]), layer.n1, **settings)
+                total = dot(
+                    window.flat,
+                    layer.codes[o].flat,
+                    int(layer.bias[o]),
+                    layer.n1,
+                    bits=layer.bits,
+                    overflow=self.overflow,
+                    width=self.form.width,
+                )
                 y[o, row, column] = max(total, 0) if layer.relu else total
             x = y
         return x.flatten().tolist()
@@ -215,7 +251,7 @@ class ShiftAdderNet:
             group = np.arange(outputs) // (outputs // layer.groups)
             channel = group[:, None, None, None] * members + np.arange(members)[:, None, None]
             offset = (np.arange(size)[:, None] * columns + np.arange(size)) * channels + channel
-            terms = make_terms(layer.codes.reshape(outputs, -1), offset.reshape(outputs, -1), layer.n1, self.bits)
+            terms = make_terms(layer.codes.reshape(outputs, -1), offset.reshape(outputs, -1), layer.n1, layer.bits)
             height, width = layer.output_size(height, width)
             rows, margin = np.arange(height)[:, None], after.padding if after and not after.pool else 0
             base = ((rows * columns + np.arange(width)) * layer.stride * channels).reshape(-1)

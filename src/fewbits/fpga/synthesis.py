@@ -12,12 +12,14 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 # Zynq UltraScale+ XCZU9EG of the ZCU102. The LUTs that can also be memory (LUTRAM) are a part of the LUTs.
 ZCU102 = {"LUT": 274_080, "LUTRAM": 144_000, "FF": 548_160, "DSP": 2_520, "BRAM": 912}
+
+WIDE = {"EXPONENTS": 15}  # parameters of an element that knows all fields of 5 bits, where INQ writes 17 of them
 
 _LUTS = ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "INV")
 _FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE")
@@ -151,18 +153,41 @@ def synthesize(
     return Synthesis(top, cells, design)
 
 
-def hard_wired(codes: list[int], exponents: int = 15) -> dict[str, str]:
+def element(n1: int, exponents: int = 8) -> dict[str, int]:
+    """Parameters of a shift circuit (``shift_pe``, ``dot``) that takes the fields of a tensor as they are stored.
+
+    An element field is the field of an INQ code at 5 bits: the sign above e, where e stands for 2^(n2 + e - 1) and
+    n2 = n1 - 7 belongs to the tensor. The element has n2 wired in, as ``1 - EXPONENTS - RIGHT``.
+
+    Args:
+        n1: largest exponent of the tensor's codebook (:func:`fewbits.inq.exponent_of`).
+        exponents: 8 as INQ has it, or 15: `WIDE` elements, which can be fed fields that INQ never writes.
+    Raises:
+        ValueError: the element would have to shift to the left, which it cannot: n1 is above 0, or with 15 exponents
+            above -7.
+
+    Source: own (one field for tensor and element)
+    """
+    right = 8 - n1 - exponents
+    if right < 0:
+        raise ValueError(f"n1 must be at most {8 - exponents} for an element of {exponents} exponents, got {n1}")
+    return {"EXPONENTS": exponents, "RIGHT": right}
+
+
+def hard_wired(codes: Sequence[int], exponents: int = 8) -> dict[str, str]:
     """``rtl()`` and a circuit ``hard_wired``: a dot product whose weights are constants, not inputs.
 
     Args:
-        codes: fields of 5 bits, one a weight (see ``shift_multiply.v``).
-        exponents: codes that are not 0 or negative, 8 for INQ.
+        codes: fields of 5 bits, one a weight (see :func:`element`); the weight of the largest e is 1.
+        exponents: as of :func:`element`.
     Raises:
-        ValueError: a code does not fit 5 bits.
+        ValueError: a code is no field of so many exponents.
+
     Source: own (constants in place of weights)
     """
-    if not all(0 <= code < 32 for code in codes):
-        raise ValueError(f"codes must lie between 0 and 31, got {sorted(set(codes) - set(range(32)))}")
+    if not all(0 <= code < 32 and code % 16 <= exponents for code in codes):
+        wrong = sorted(code for code in set(codes) if not 0 <= code < 32 or code % 16 > exponents)
+        raise ValueError(f"codes must lie between 0 and 31, with exponents up to {exponents}, got {wrong}")
     count = len(codes)
     bits = "".join(f"{code:05b}" for code in reversed(codes))
     text = f"""module hard_wired (input wire clk, input wire [{count * 32 - 1}:0] x, output wire [31:0] sum);

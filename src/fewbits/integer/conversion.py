@@ -212,7 +212,7 @@ class _Walk:
         faint = (bias.double().abs() > _BIAS_LIMIT * unit) | ((codes == 0).flatten(1).all(1) & (bias != 0))
         if faint.any():
             wider = torch.where(faint, bias.double().abs() * steps / (_BIAS_LIMIT * grid.scale), weight_scale)
-            codes = torch.round(codes * per_channel(weight_scale / wider, codes.dim())).to(torch.int8)
+            codes = torch.round(codes * per_channel(weight_scale / wider, codes.dim())).to(codes.dtype)
             weight_scale, unit = wider, wider * grid.scale / steps
         self.weight_scales[name] = weight_scale
         whole_bias = torch.round(bias.double() / unit).to(torch.int32)

@@ -146,5 +146,5 @@ def _unpack(tree: Any) -> Any:
         stream, shape = values["weight"]["stream"], values["weight"]["shape"]
         count = torch.Size(shape).numel()
         codes = packing.unpack(bytes(stream.tolist()), values["weight_bits"], count, signed=True)
-        values["weight"] = codes.to(torch.int8).reshape(shape)
+        values["weight"] = codes.to(torch.int8 if values["weight_bits"] <= 8 else torch.int16).reshape(shape)
     return _KINDS[tree["kind"]](**values)

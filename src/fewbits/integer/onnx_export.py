@@ -35,7 +35,8 @@ def to_onnx(network: IntegerNetwork, form: str) -> onnx.ModelProto:
 
     Raises:
         ValueError: ``form`` is none of "qoperator", "qdq" and "float"; or it is "qoperator", and some codes of the
-            network are int8 (ONNX Runtime's linear layer gives uint8 only); or biases have fraction bits.
+            network are int8 (ONNX Runtime's linear layer gives uint8 only); or biases have fraction bits; or a layer
+            has weights of more than 8 bits (INQ at 5 bits), except in the form "float".
     Source: own (the two forms are those of ONNX)
     """
     if form not in FORMS:
@@ -44,6 +45,9 @@ def to_onnx(network: IntegerNetwork, form: str) -> onnx.ModelProto:
         raise ValueError("form 'qoperator' needs uint8 codes throughout: use 'qdq'")
     if any(layer.bias_fraction for layer in network.layers().values()):
         raise ValueError("ONNX knows biases in steps of input scale × weight scale only: use bias_fraction=0")
+    wide = [name for name, layer in network.layers().items() if layer.weight_bits > 8]
+    if wide and form != "float":
+        raise ValueError(f"ONNX knows weights of at most 8 bits: {wide} have more, use form 'float'")
     writer = {"qoperator": _QOperator, "qdq": _Qdq, "float": _Float}[form](network)
     for name, step in network.steps.items():
         writer.write(name, step)

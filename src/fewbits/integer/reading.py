@@ -26,7 +26,8 @@ def grid_of(quantizer: UniformQuantizer) -> Grid:
 def weight_integers(layer: nn.Module) -> tuple[Tensor, int, Tensor]:
     """Codes of a layer's weight, int8 in its shape; bits of a code in two's complement; scales, float64 (M,).
 
-    Tables of integers count too, as those of binary and ternary weights do.
+    Tables of integers count too, as those of binary and ternary weights and of INQ do. INQ at 5 bits reaches ±128: such
+    codes are int16 and take 9 bits.
 
     Raises:
         ValueError: the weight is not quantized, or its codes are no integers of at most 8 bits with one scale per
@@ -44,14 +45,15 @@ def weight_integers(layer: nn.Module) -> tuple[Tensor, int, Tensor]:
         values.is_floating_point()
         or values.shape != codes.shape
         or codes.zero_point is not None
-        or codes.scale.numel() not in (1, outputs)
+        or (codes.scale.numel() != 1 and codes.scale.shape != (outputs, *[1] * (values.dim() - 1)))
     ):
         raise ValueError("the weight needs integer codes without zero point, and one scale per output or per layer")
     reach = int(torch.maximum(values, -values - 1).max())
-    if reach > 127:
+    if reach > (127 if codes.levels is None else 128):
         raise ValueError(f"the weight needs codes of at most 8 bits, got one of magnitude {reach}")
     bits = int(torch.as_tensor(codes.bits).max()) if codes.levels is None else max(reach.bit_length() + 1, 2)
-    return values.to(torch.int8), bits, codes.scale.double().flatten().expand(outputs).clone()
+    dtype = torch.int8 if reach <= 127 else torch.int16
+    return values.to(dtype), bits, codes.scale.double().flatten().expand(outputs).clone()
 
 
 def conv_geometry(layer: nn.Module) -> dict | None:

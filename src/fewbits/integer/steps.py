@@ -94,7 +94,7 @@ class Layer:
     point factored out.
 
     Attributes:
-        weight: int8, (M, K) or (M, C / groups, k, k); bias: int32 (M,).
+        weight: int8 (int16 where INQ reaches ±128), (M, K) or (M, C / groups, k, k); bias: int32 (M,).
         bias_fraction: the bias, and with it the sum, is in steps of input scale × weight scale / 2**bias_fraction.
         weight_bits: what a weight takes in a file.
         geometry: of ``F.conv2d``: stride, padding, dilation, groups; None for a linear layer.

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from fewbits.core import container
 from fewbits.core.files import write_whole
 
 _KEY = "fewbits.state"  # where the structure lies in the file's metadata
@@ -65,6 +66,8 @@ def save_model(model: nn.Module, path: str | Path) -> None:
 def load_model(model: nn.Module, path: str | Path) -> nn.Module:
     """Load a plain ``state_dict`` file into ``model``, in place; values are cast to the model's dtypes and device.
 
+    Args:
+        path: a safetensors file, or a ``.fewbits`` file, whose codes are decoded.
     Returns:
         ``model``, in eval mode.
     Raises:
@@ -72,7 +75,7 @@ def load_model(model: nn.Module, path: str | Path) -> nn.Module:
         ValueError: the file is truncated or foreign, or its tensors are not the model's: missing, unexpected or of
             another shape. The message names the file and all of them, and the model is left as it was.
     """
-    tensors, _ = _read(Path(path))
+    tensors = container.load_tensors(path) if Path(path).suffix == ".fewbits" else _read(Path(path))[0]
     restore(model, tensors, str(path))
     return model.eval()
 

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fewbits.core import container
-from fewbits.core.quantizer import LinearOrConv, weight_layers
+from fewbits.core.quantizer import LinearOrConv, plain_state, weight_layers
 from fewbits.training import restore
 from fewbits.vector.shared_weights import SharedWeights, share_weights
 
@@ -100,21 +100,6 @@ class DeepCompression:
             raise ValueError("the weights of model are shared already")
 
 
-def plain_state(model: nn.Module) -> dict[str, Tensor]:
-    """The ``state_dict`` that ``model`` would have without parametrizations of its weights: what a file stores.
-
-    Source: own (bookkeeping)
-    """
-    layers, state = weight_layers(model), {}
-    for name, value in model.state_dict().items():
-        layer, _, inside = name.partition(".parametrizations.weight.")
-        if not inside:
-            state[name] = value
-        elif inside == "original":
-            state[f"{layer}.weight"] = layers[layer].weight.detach()
-    return state
-
-
 def load_network(model: nn.Module, path: str | Path) -> nn.Module:
     """Read a file of :meth:`DeepCompression.save` into a plain ``model``, in place.
 
@@ -124,5 +109,5 @@ def load_network(model: nn.Module, path: str | Path) -> nn.Module:
         FileNotFoundError, ValueError: as :func:`fewbits.core.container.load`; the tensors are not those of the model.
     Source: own (bookkeeping)
     """
-    restore(model, container.load(path), str(path))
+    restore(model, container.load_tensors(path), str(path))
     return model.eval()

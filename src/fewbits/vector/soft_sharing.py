@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from fewbits.core.checks import check_finite
+from fewbits.core.codes import Codes
+from fewbits.core.packing import index_bits
 from fewbits.core.quantizer import weight_layers
 
 # (a, b) of the Gamma priors of the precisions, for component 0 and for all others: both have their mean at 2500, a
@@ -182,7 +184,7 @@ def _divergence(first: list[float], second: list[float]) -> float:
 class SoftSharing:
     """Soft weight-sharing over the weights of the linear and convolution layers of ``model``; biases are left alone.
 
-    Train model and prior together with :meth:`loss`, then call :meth:`finish`.
+    Train model and prior together with :meth:`loss`, then call :meth:`quantize`.
 
     Args:
         model: trained.
@@ -196,6 +198,7 @@ class SoftSharing:
         if not tau > 0 or samples < 1:
             raise ValueError(f"tau and samples must be positive, got {tau} and {samples}")
         self.model, self.tau, self.samples = model, tau, samples
+        self.levels: Tensor | None = None  # of the quantized weights
         self.prior = MixturePrior.around(self.weights(), components, pi_zero)
 
     def weights(self) -> Tensor:
@@ -212,7 +215,7 @@ class SoftSharing:
         return F.cross_entropy(logits, labels) - self.tau / self.samples * log_prior
 
     @torch.no_grad()
-    def finish(self, threshold: float = 0.1) -> MixturePrior:
+    def quantize(self, threshold: float = 0.1) -> MixturePrior:
         """Merge, then set every weight to the mean of its most responsible component; returns the merged prior.
 
         Args:
@@ -220,7 +223,29 @@ class SoftSharing:
         Source: ullrich2017 Sec. 4.3; ullrich2017 Alg. 1
         """
         prior = self.prior.merged(threshold)
-        means = prior.all_means()
+        self.levels = means = prior.all_means()
         for layer in weight_layers(self.model).values():
             layer.weight.copy_(means[prior.most_responsible(layer.weight)])
         return prior
+
+    @torch.no_grad()
+    def encode(self) -> dict[str, Codes]:
+        """The stored form of every weight after :meth:`quantize`, by parameter name: indices into the merged means.
+
+        Each layer has the whole table, so 32 bits for each mean are counted in each layer.
+        :func:`fewbits.core.quantizer.attach_codes` puts the codes into the model.
+
+        Raises:
+            ValueError: :meth:`quantize` has not been called, or a weight has changed since.
+        """
+        if self.levels is None:
+            raise ValueError("the weights are not quantized: call quantize first")
+        found, bits = {}, index_bits(len(self.levels))
+        for name, layer in weight_layers(self.model).items():
+            levels = self.levels.to(layer.weight)
+            values = (layer.weight.unsqueeze(-1) == levels).to(torch.uint8).argmax(-1)
+            if not torch.equal(levels[values], layer.weight):
+                raise ValueError(f"{name}: the weights have changed since quantize")
+            parameter = f"{name}.weight" if name else "weight"
+            found[parameter] = Codes(values.int(), bits, levels.new_ones(()), levels=levels.clone(), signed=False)
+        return found

@@ -9,14 +9,17 @@ Written are ``data/results/fpga.json`` (claims), ``fpga_accuracy.csv``, ``fpga_f
 """
 
 import time
+from collections.abc import Mapping
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from fewbits import evidence
+from fewbits.core import container
+from fewbits.core.codes import StoredForm
 from fewbits.data import Dataset
-from fewbits.experiments.common import checkpoint_path, merge_rows, recorded
+from fewbits.experiments.common import checkpoint_path, codes_path, merge_rows, recorded
 from fewbits.experiments.fpga.claims import make_claims
 from fewbits.experiments.mixed_precision.latency_statistics import correlations
 from fewbits.experiments.mixed_precision.latency_tables import network_layers
@@ -55,14 +58,15 @@ def run(options, command: str) -> None:
             continue
         if missing_formats(name, options.images) or not has_q16_16(name, options.images):
             data = data or cifar100(torch.device("cpu"))
-            measure(name, model, data, options.images)
+            codes = container.load_codes(codes_path(f"inq-{name}-inq"))
+            measure(name, model, codes, data, options.images)
     tables = {kind: recorded(f"fpga_{kind}", []) for kind in ("accuracy", "formats", "census", "correlations", "speed")}
     evidence.record("fpga", make_claims(tables), command=command, wall_s=time.perf_counter() - started)
 
 
 def inq_network(name: str, form: str = "inq") -> nn.Module | None:
     """The trained network ("inq", or "float" before INQ), or None if there is no checkpoint of it."""
-    path = checkpoint_path(f"inq-{name}-{form}")
+    path = codes_path(f"inq-{name}-inq") if form == "inq" else checkpoint_path(f"inq-{name}-{form}")
     model = reparameterize(MobileNetV1().eval())  # MobileOne is the same at inference
     return load_model(model, path) if path.exists() else None
 
@@ -70,13 +74,13 @@ def inq_network(name: str, form: str = "inq") -> nn.Module | None:
 # --- CIFAR-100 --------------------------------------------------------------------------------------------------------
 
 
-def measure(name: str, model: nn.Module, data: Dataset, count: int) -> None:
-    """Rows of one network: accuracy and census, then formats."""
+def measure(name: str, model: nn.Module, codes: Mapping[str, StoredForm], data: Dataset, count: int) -> None:
+    """Rows of one network: accuracy and census, then formats. ``codes`` are those of ``model``."""
     images, labels = data.test_images[:count], data.test_labels[:count]
     in_float = predict(model, images)
     if not has_q16_16(name, len(images)):
-        measure_q16_16(name, model, images, labels, in_float)
-    measure_formats(name, model, images, labels, in_float)
+        measure_q16_16(name, model, codes, images, labels, in_float)
+    measure_formats(name, model, codes, images, labels, in_float)
 
 
 def has_q16_16(name: str, count: int) -> bool:
@@ -85,9 +89,11 @@ def has_q16_16(name: str, count: int) -> bool:
     return bool(((table.network == name) & (table.form == str(Q16_16)) & (table.images == count)).any())
 
 
-def measure_q16_16(name: str, model: nn.Module, images: Tensor, labels: Tensor, in_float: Tensor) -> None:
+def measure_q16_16(
+    name: str, model: nn.Module, codes: Mapping[str, StoredForm], images: Tensor, labels: Tensor, in_float: Tensor
+) -> None:
     """Accuracy of the network in float, after INQ in float, and in Q16.16; and what overflows there."""
-    net = ShiftAdderNet(model)
+    net = ShiftAdderNet.from_codes(model, codes)
     logits, census = net.count_overflows(net.encode(images))
     counts = pd.DataFrame([{"network": name, "layer": layer} | row for layer, row in census.items()])
     merge_rows("fpga_census", counts.assign(images=len(images)), ["network", "layer"])
@@ -127,11 +133,14 @@ def missing_formats(name: str, count: int) -> list[dict]:
     return rows
 
 
-def measure_formats(name: str, model: nn.Module, images: Tensor, labels: Tensor, in_float: Tensor) -> None:
+def measure_formats(
+    name: str, model: nn.Module, codes: Mapping[str, StoredForm], images: Tensor, labels: Tensor, in_float: Tensor
+) -> None:
     """A row for each format that is missing."""
     for row in missing_formats(name, len(images)):
         started = time.perf_counter()
-        net = ShiftAdderNet(model, QFormat(row["integer_bits"], row["fraction_bits"]), row["overflow"])
+        form = QFormat(row["integer_bits"], row["fraction_bits"])
+        net = ShiftAdderNet.from_codes(model, codes, form, row["overflow"])
         count = row["images"]
         row |= compare(net.classify(images[:count]), in_float[:count], labels[:count])
         row["seconds"] = round(time.perf_counter() - started, 1)

@@ -9,12 +9,11 @@ and the claims about the table, ``fpga_gates.json``.
 import time
 
 import pandas as pd
-from safetensors.torch import load_file
 
 from fewbits import evidence
-from fewbits.experiments.common import checkpoint_path, recorded
-from fewbits.fpga.synthesis import ZCU102, hard_wired, rtl, synthesize
-from fewbits.inq import InqQuantizer
+from fewbits.core import container
+from fewbits.experiments.common import codes_path, recorded
+from fewbits.fpga.synthesis import WIDE, ZCU102, hard_wired, rtl, synthesize
 
 COLUMNS = ["circuit", "design", "multipliers", "LUT", "packed_LUT", "LUTRAM", "FF", "DSP", "CARRY4", "seconds"]
 # Table 2 of the paper.
@@ -22,7 +21,6 @@ PAPER = {
     "shift": {"LUT": 218_964, "LUTRAM": 0, "FF": 137_951, "DSP": 0, "BRAM": 172},
     "float": {"LUT": 362_930, "LUTRAM": 43_648, "FF": 433_702, "DSP": 2_520, "BRAM": 172},
 }
-INQ = {"EXPONENTS": 8}
 FIXED = {"SHIFT": 0}
 WIDTHS = (8, 16, 24, 32)
 # Two other ways to write a line of shift_multiply.v: each computes the same. One lists the 16 shifts and lets the tool
@@ -40,27 +38,28 @@ REWRITTEN = {
     ),
     "shift, negation by choice": ("flipped + negative", "negative ? -shifted : shifted"),
 }
+# Table 2 is compared with elements of all 15 exponents that a field of 5 bits has; INQ's 8 are rows of their own.
 # circuit, design, multipliers, module, its parameters, options of `synthesize`
 CIRCUITS = [
-    ("PE", "shift", 1, "shift_pe", {}, {}),
-    ("PE", "shift, INQ", 1, "shift_pe", INQ, {}),
-    ("PE", "shift, saturating", 1, "shift_pe", {"SATURATE": 1}, {}),
+    ("PE", "shift", 1, "shift_pe", WIDE, {}),
+    ("PE", "shift, INQ", 1, "shift_pe", {}, {}),
+    ("PE", "shift, saturating", 1, "shift_pe", WIDE | {"SATURATE": 1}, {}),
     ("PE", "fixed", 1, "fixed_pe", {}, {}),
     ("PE", "fixed, no DSP", 1, "fixed_pe", {}, {"dsp": False}),
     ("PE", "float", 1, "float_pe", {}, {}),
     ("PE", "float, no DSP", 1, "float_pe", {}, {"dsp": False}),
-    ("column", "shift", 32, "pointwise", {}, {}),
-    ("column", "shift, INQ", 32, "pointwise", INQ, {}),
+    ("column", "shift", 32, "pointwise", WIDE, {}),
+    ("column", "shift, INQ", 32, "pointwise", {}, {}),
     ("column", "hard-wired", 32, "hard_wired", {}, {}),
     ("column", "fixed", 32, "pointwise", FIXED, {"flatten": False}),
     ("column", "float", 32, "float_pointwise", {}, {"flatten": False}),
-    ("layer", "shift", 1312, "layer", {}, {"flatten": False}),
-    ("layer", "shift, INQ", 1312, "layer", INQ, {"flatten": False}),
-    ("layer", "shift, list of cases", 1312, "layer", {}, {"flatten": False}),
-    ("layer", "shift, negation by choice", 1312, "layer", {}, {"flatten": False}),
+    ("layer", "shift", 1312, "layer", WIDE, {"flatten": False}),
+    ("layer", "shift, INQ", 1312, "layer", {}, {"flatten": False}),
+    ("layer", "shift, list of cases", 1312, "layer", WIDE, {"flatten": False}),
+    ("layer", "shift, negation by choice", 1312, "layer", WIDE, {"flatten": False}),
     ("layer", "fixed", 1312, "layer", FIXED, {"flatten": False}),
     ("layer", "float", 1312, "float_layer", {}, {"flatten": False}),
-    *((f"multiplier {width}", "shift", 1, "shift_multiply", {"WIDTH": width}, {}) for width in WIDTHS),
+    *((f"multiplier {width}", "shift", 1, "shift_multiply", WIDE | {"WIDTH": width}, {}) for width in WIDTHS),
     *(
         (
             f"multiplier {width}",
@@ -90,7 +89,7 @@ def run(options, command: str) -> None:
         started = time.perf_counter()
         sources = rtl()
         if design == "hard-wired":
-            sources = hard_wired(trained_codes(), exponents=8)
+            sources = hard_wired(trained_codes())
         elif design in REWRITTEN:
             sources = rewritten(design)
         found = synthesize(top, parameters, sources=sources, **settings)
@@ -121,8 +120,8 @@ def rewritten(design: str) -> dict[str, str]:
 
 def trained_codes(count: int = 32) -> list[int]:
     """INQ codes of a trained filter: the first ``count`` of a pointwise filter of chapter ``inq``."""
-    weight = load_file(checkpoint_path("inq-small-5-bit"))["features.12.weight"]
-    return InqQuantizer(5).encode(weight).values.flatten()[:count].tolist()
+    codes = container.load_codes(codes_path("inq-small-5-bit"))["features.12.weight"]
+    return codes.values.flatten()[:count].tolist()
 
 
 def make_claims(table: pd.DataFrame) -> list[dict]:

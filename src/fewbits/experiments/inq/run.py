@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from fewbits import evidence
-from fewbits.experiments.common import checkpoint_path, merge_rows, recorded, seeds
+from fewbits.core import container
+from fewbits.core.codes import Codes
+from fewbits.experiments.common import checkpoint_path, codes_path, merge_rows, recorded, seeds
 from fewbits.experiments.inq.claims import BN_KEPT, KEYS, LEAST_ERROR, STANDARD, small_claims
 from fewbits.experiments.inq.networks import small_data, small_net
 from fewbits.experiments.inq.training import FRACTIONS, Trainer, apply_inq, on_grid
@@ -82,12 +84,12 @@ def measure_missing(seed_list: Sequence[int]) -> pd.DataFrame:
             model = train_small(branches, trainer)
             if seed == 0 and branches == 0:
                 save_model(model, checkpoint_path("inq-small"))
-            for row, its_stages, result in compare(model, trainer, branches == 0):
+            for row, its_stages, codes in compare(model, trainer, branches == 0):
                 rows.append(where | row | {"seconds": round(time.perf_counter() - started, 1)})
                 started = time.perf_counter()
                 stages += [where | {key: row[key] for key in ("setting", "bits")} | stage for stage in its_stages]
                 if seed == 0 and branches == 0 and (row["setting"], row["bits"]) == (STANDARD, 5):
-                    save_model(result, checkpoint_path("inq-small-5-bit"))
+                    container.save(codes_path("inq-small-5-bit"), codes)
             merge_rows("inq_small_stages", pd.DataFrame(stages), [*KEYS, "stage"])
             merge_rows("inq_small", pd.DataFrame(rows), KEYS)
             table = pd.DataFrame(rows).pivot_table("accuracy", "setting", "bits")
@@ -100,14 +102,16 @@ def is_recorded(network: str, seed: int) -> bool:
     return bool(len(recorded("inq_small", KEYS).query("network == @network and seed == @seed")))
 
 
-def compare(model: nn.Module, trainer: Trainer, everything: bool) -> Iterator[tuple[dict, list[dict], nn.Module]]:
-    """Rows of one trained network, float and after INQ with each setting and bit width, with stages and network.
+def compare(
+    model: nn.Module, trainer: Trainer, everything: bool
+) -> Iterator[tuple[dict, list[dict], dict[str, Codes]]]:
+    """Rows of one trained network, float and after INQ with each setting and bit width, with stages and codes.
 
     Args:
         everything: at 5 and 3 bits all settings, not only the standard and one shot; and INQ before folding.
     """
     folded = reparameterize(model)
-    yield {"setting": "float", "bits": 32, "accuracy": percent(folded, trainer.data)}, [], folded
+    yield {"setting": "float", "bits": 32, "accuracy": percent(folded, trainer.data)}, [], {}
     for bits in BITS:
         for setting in SETTINGS if everything and bits in (5, 3) else (STANDARD, "one shot"):
             changes = SETTINGS[setting]
@@ -115,9 +119,9 @@ def compare(model: nn.Module, trainer: Trainer, everything: bool) -> Iterator[tu
             outcome = apply_inq(folded, trainer, epochs, bits, lr=SMALL_INQ_LR, **changes)
             row = {"setting": setting, "bits": bits, "accuracy": percent(outcome.model, trainer.data)}
             row |= {"on_grid": on_grid(outcome.model, bits, changes.get("biases", True))}
-            yield row | {"changed": outcome.changed, "outgrown": outcome.outgrown}, outcome.stages, outcome.model
+            yield row | {"changed": outcome.changed, "outgrown": outcome.outgrown}, outcome.stages, outcome.codes
         if everything:
-            yield from ((row | {"bits": bits}, [], model) for row in other_order(model, trainer, bits))
+            yield from ((row | {"bits": bits}, [], {}) for row in other_order(model, trainer, bits))
 
 
 def other_order(model: nn.Module, trainer: Trainer, bits: int) -> list[dict]:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fewbits.core.codes import Codes
 from fewbits.core.quantizer import weight_layers
 from fewbits.data import Dataset
 from fewbits.inq import Inq, InqQuantizer, halving, least_error_exponent
@@ -100,12 +101,15 @@ class Outcome:
     """A network after INQ, and what was counted on the way.
 
     Attributes:
+        model: with plain parameters, in evaluation mode.
+        codes: what hardware stores of each quantized parameter, by its name.
         changed: frozen elements that were not the same any more at the end.
         outgrown: elements that had reached 3·2^n1/2 when they could be frozen, added up over the stages.
         stages: for each, its fraction and the test accuracy in percent after freezing and after training.
     """
 
     model: nn.Module
+    codes: dict[str, Codes]
     changed: int
     outgrown: int
     stages: list[dict]
@@ -159,7 +163,8 @@ def apply_inq(
         for stage in frozen
         for tensor, (mask, fixed) in zip(tensors, stage, strict=True)
     )
-    return Outcome(inq.finish().eval(), changed, outgrown, stages)
+    codes = inq.encode()
+    return Outcome(inq.finish().eval(), codes, changed, outgrown, stages)
 
 
 def changes_of(variant: str) -> list[str]:

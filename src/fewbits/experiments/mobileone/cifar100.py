@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewbits import evidence
+from fewbits.core import container
+from fewbits.core.codes import Codes
 from fewbits.data import Dataset, load, normalize, random_crop_flip
-from fewbits.experiments.common import ROOT, checkpoint_path, merge_rows
+from fewbits.experiments.common import ROOT, checkpoint_path, codes_path, merge_rows
 from fewbits.experiments.inq.training import OutOfTime, Trainer, apply_inq, changes_of, retrain
 from fewbits.experiments.mobileone.claims import CIFAR_KEYS, STAGE_KEYS, changed_claims
 from fewbits.mobileone import MobileNetV1, MobileOne, reparameterize
@@ -73,7 +75,9 @@ def _run(options, command: str, device: torch.device) -> None:
     where = {"network": options.network, "branches": branches, "seed": options.seed}
     rows, stages, predicted = [], [], {}
 
-    def add(form: str, variant: str, network: nn.Module, epochs: int, **counts) -> None:
+    def add(
+        form: str, variant: str, network: nn.Module, epochs: int, codes: dict[str, Codes] | None = None, **counts
+    ) -> None:
         network = copy.deepcopy(network).cpu()  # so that the record does not depend on the training device
         classes = predict(network, data.test_images)
         seed = options.seed if (form, variant) == ("float", "plain") else inq_seed
@@ -86,7 +90,11 @@ def _run(options, command: str, device: torch.device) -> None:
         print(rows[-1])
         of_table = variant == "plain" and branches in (0, 4) and not options.images
         if of_table and (form == "float" or options.seed == seed == 0) and distributed.is_first():
-            save_model(network, checkpoint_path(checkpoint_name(options.network, form, options.seed)))
+            name = checkpoint_name(options.network, form, options.seed)
+            if codes is None:
+                save_model(network, checkpoint_path(name))
+            else:
+                container.save(codes_path(name), codes)
 
     try:
         if options.pretrained:
@@ -108,7 +116,7 @@ def _run(options, command: str, device: torch.device) -> None:
             stages += [where | {"variant": variant, "inq_seed": inq_seed} | stage for stage in outcome.stages]
             epochs = options.inq_epochs * (len(outcome.stages) - 1)
             counts = {"changed": outcome.changed, "outgrown": outcome.outgrown}
-            add("inq", variant, outcome.model, epochs, **counts)
+            add("inq", variant, outcome.model, epochs, outcome.codes, **counts)
     except OutOfTime as stage:
         print(f"The minutes are over in '{stage}'. Go on with --resume.")
         return

@@ -169,7 +169,7 @@ def soft_sharing(
     settings = {"epochs": recipe.soft, "batch_size": recipe.soft_batch, "loss": sharing.loss, "after_step": after_step}
     training.train(model, data, optimizer, seed=seed, **settings)
     rows = [{"stage": "trained", "accuracy": percent(model, data), "bytes": size(model, "plain")}]
-    components = len(sharing.finish(MERGE).all_means())
+    components = len(sharing.quantize(MERGE).all_means())
     row = {"stage": "argmax", "accuracy": percent(model, data), "bytes": size(model, "huffman")}
     return [*rows, row | {"components": components}], pd.DataFrame(mixtures), pd.DataFrame(histograms)
 

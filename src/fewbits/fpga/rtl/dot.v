@@ -12,7 +12,7 @@ module dot #(
     parameter N = 32,
     parameter SHIFT = 1,
     parameter WIDTH = 32,
-    parameter EXPONENTS = 15,
+    parameter EXPONENTS = 8,
     parameter RIGHT = 0,
     parameter SATURATE = 0,
     parameter WEIGHT_BITS = SHIFT ? 5 : WIDTH

@@ -14,7 +14,7 @@ module layer #(
     parameter CHANNELS = 32,
     parameter SHIFT = 1,
     parameter WIDTH = 32,
-    parameter EXPONENTS = 15,
+    parameter EXPONENTS = 8,
     parameter WEIGHT_BITS = SHIFT ? 5 : WIDTH
 ) (
     input  wire                                     clk,

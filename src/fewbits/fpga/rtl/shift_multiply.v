@@ -1,8 +1,10 @@
 // A fixed-point number times a 5-bit power of two: a shift and a conditional negation, no multiplier.
 //
 //   x        signed fixed point, WIDTH bits. Where the binary point is does not matter here.
-//   code     {sign, exponent e}. e = 0 is the weight 0; e = 1 .. EXPONENTS is 2^(e - EXPONENTS - RIGHT), so each e
-//            doubles the one before. Larger e are not used. EXPONENTS = 8 is INQ, 15 uses every code.
+//   code     the field of an INQ code, {sign, exponent e}, as fewbits.inq.codebook has it. e = 0 is the weight 0;
+//            e = 1 .. EXPONENTS is 2^(n2 + e - 1), where n2 = 1 - EXPONENTS - RIGHT is wired in: each e doubles the one
+//            before. Larger e are not used. EXPONENTS = 8 is INQ's own range; 15 is a wider element that uses every
+//            field. A tensor enters either one as it is stored: only the wired n2 has to be that of the tensor.
 //   product  signed, one bit wider than x, because -(-2^(WIDTH-1)) needs it. Whoever wraps around drops that bit.
 //
 // Each product is rounded down (towards minus infinity) before it is negated: -(x >> n), which is not (-x) >> n.
@@ -11,8 +13,8 @@
 
 module shift_multiply #(
     parameter WIDTH = 32,
-    parameter EXPONENTS = 15,
-    parameter RIGHT = 0            // shift of the largest weight, >= 0: it is 2^-RIGHT
+    parameter EXPONENTS = 8,
+    parameter RIGHT = 0            // shift of the largest weight, >= 0: it is 2^-RIGHT; with 8 exponents -n1
 ) (
     input  wire                    clk,
     input  wire signed [WIDTH-1:0] x,

@@ -11,7 +11,7 @@
 
 module shift_pe #(
     parameter WIDTH = 32,
-    parameter EXPONENTS = 15,
+    parameter EXPONENTS = 8,
     parameter RIGHT = 0,
     parameter SATURATE = 0
 ) (
