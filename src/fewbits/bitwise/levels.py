@@ -4,6 +4,8 @@ Every level takes packed signs and gives the number of differing bits, so that a
 AVX2. Levels 3 and 6 are what :mod:`fewbits.bitwise.gemm` uses.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fewbits.bitwise import plain, tables
@@ -181,7 +183,7 @@ def paired_tables(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 # name: (function, layout of the weights, needs AVX2)
-LEVELS = {
+LEVELS: dict[str, tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray], bool]] = {
     "naive": (naive, np.ascontiguousarray, False),
     "panels": (panelled, plain.panels, False),
     "unrolled": (unrolled, plain.panels, False),

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -63,7 +63,10 @@ def save_model(model: nn.Module, path: str | Path) -> None:
     write_whole(Path(path), save({name: _detached(value) for name, value in state.items()}))
 
 
-def load_model(model: nn.Module, path: str | Path) -> nn.Module:
+M = TypeVar("M", bound=nn.Module)
+
+
+def load_model(model: M, path: str | Path) -> M:
     """Load a plain ``state_dict`` file into ``model``, in place; values are cast to the model's dtypes and device.
 
     Args:

@@ -44,7 +44,8 @@ def onnx_few_bits(n: int, k: int, bits: int, block: int = 128) -> Callable[[], o
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 1 << bits, (n, k)).astype(np.uint8)
     each = 8 // bits
-    packed = sum(codes[:, i::each] << (bits * i) for i in range(each)).astype(np.uint8).reshape(n, k // block, -1)
+    packed = np.sum([codes[:, i::each] << (bits * i) for i in range(each)], axis=0).astype(np.uint8)
+    packed = packed.reshape(n, k // block, -1)
     scales = np.full((n, k // block), 0.01, np.float32)
     node = helper.make_node(
         "MatMulNBits",
@@ -90,16 +91,21 @@ class Peer:
 
     def __init__(self, python: str):
         script = Path(__file__).with_name("peer.py")
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._process = subprocess.Popen([python, str(script)], **pipes)
+        self._process = subprocess.Popen(
+            [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        questions, answers = self._process.stdin, self._process.stdout
+        assert questions is not None  # both are pipes
+        assert answers is not None
+        self._questions, self._answers = questions, answers
 
     def seconds(self, m: int, n: int, k: int) -> float:
         """CPU seconds of one product there."""
-        self._process.stdin.write(f"{m} {n} {k}\n")
-        self._process.stdin.flush()
-        return float(self._process.stdout.readline())
+        self._questions.write(f"{m} {n} {k}\n")
+        self._questions.flush()
+        return float(self._answers.readline())
 
     def close(self) -> None:
         """End the other process."""
-        self._process.stdin.close()
+        self._questions.close()
         self._process.wait()

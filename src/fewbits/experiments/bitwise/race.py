@@ -10,15 +10,15 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from fewbits.bitwise import isa
-from fewbits.bitwise.conv import conv3x3, prepare_conv
-from fewbits.bitwise.gemm import plane_gemm, prepare, signs_gemm, xnor_gemm
+from fewbits.bitwise.conv import ConvWeights, conv3x3, prepare_conv
+from fewbits.bitwise.gemm import Weights, plane_gemm, prepare, signs_gemm, xnor_gemm
 from fewbits.bitwise.levels import LEVELS
 from fewbits.bitwise.lut import lut_gemm, lut_gemv, prepare_lut
 from fewbits.bitwise.network import pack_network
 from fewbits.bitwise.pack import bit_planes, sign_words, ternary_planes, threshold_words
 from fewbits.experiments.binary.run import binary_net
 from fewbits.experiments.bitwise.others import Peer, onnx_few_bits, onnx_int8, torch_int8, torch_products
-from fewbits.experiments.bitwise.turns import shortest
+from fewbits.experiments.bitwise.turns import Call, shortest
 from fewbits.experiments.common import checkpoint_path
 from fewbits.experiments.comparison import TASKS, prepared
 from fewbits.training import load_model
@@ -41,6 +41,18 @@ def _rows(task: str, seconds: dict[str, float], macs: int | None = None, threads
         }
 
 
+def _packed_product(a: np.ndarray, weights: Weights, k: int) -> np.ndarray:
+    return xnor_gemm(sign_words(a), weights, k)
+
+
+def _packed_convolution(image: np.ndarray, weights: ConvWeights) -> np.ndarray:
+    return conv3x3(sign_words(image), weights)
+
+
+def _product_of_planes(codes: np.ndarray, bits: int, weights: Weights) -> np.ndarray:
+    return plane_gemm(bit_planes(codes, bits), weights)
+
+
 def products(rounds: int, peer: Peer | None) -> Iterator[dict]:
     """The binary product against float32, bfloat16, int8 and a binary peer."""
     rng = np.random.default_rng(0)
@@ -49,11 +61,11 @@ def products(rounds: int, peer: Peer | None) -> Iterator[dict]:
         words, weights = sign_words(a), prepare(sign_words(rng.standard_normal((n, k)).astype(np.float32)))
         calls = torch_products(m, n, k) | {
             "onnxruntime int8": onnx_int8(m, n, k),
-            "xnor": lambda w=words, p=weights, k=k: xnor_gemm(w, p, k),
-            "xnor, with packing": lambda a=a, p=weights, k=k: xnor_gemm(sign_words(a), p, k),
+            "xnor": partial(xnor_gemm, words, weights, k),
+            "xnor, with packing": partial(_packed_product, a, weights, k),
         }
         if peer:
-            calls["numkong"] = lambda m=m, n=n, k=k: peer.seconds(m, n, k)
+            calls["numkong"] = partial(peer.seconds, m, n, k)
         yield from _rows(f"product {m} {n} {k}", shortest(calls, rounds), m * n * k)
     m, n, k = SMALL
     calls = {"torch float32": torch_products(m, n, k)["torch float32"], "torch int8": torch_int8(m, n, k)}
@@ -82,10 +94,10 @@ def convolutions(rounds: int) -> Iterator[dict]:
         last = torch.from_numpy(image).permute(0, 3, 1, 2)  # channels last
         first, kernel = last.contiguous(), torch.from_numpy(kernels).permute(0, 3, 1, 2)
         kernel_first = kernel.contiguous()
-        calls = {
-            "torch float32, channels last": lambda x=last, w=kernel: F.conv2d(x, w, padding=1),
-            "torch float32": lambda x=first, w=kernel_first: F.conv2d(x, w, padding=1),
-            "xnor, with packing": lambda x=image, w=weights: conv3x3(sign_words(x), w),
+        calls: dict[str, Call] = {
+            "torch float32, channels last": partial(F.conv2d, last, kernel, padding=1),
+            "torch float32": partial(F.conv2d, first, kernel_first, padding=1),
+            "xnor, with packing": partial(_packed_convolution, image, weights),
         }
         with torch.inference_mode():
             seconds = shortest(calls, 3 * rounds, 1.0)
@@ -98,11 +110,11 @@ def vectors(rounds: int) -> Iterator[dict]:
     activations, codes = (rng.integers(0, 16, shape).astype(np.uint8) for shape in (n, (n, n)))
     w, x = torch.randn(n, n), torch.randn(n)
     int8 = onnx_int8(1, n, n)
-    calls = {"torch float32": lambda: torch.mv(w, x), "onnxruntime int8": int8}
+    calls: dict[str, Call] = {"torch float32": lambda: torch.mv(w, x), "onnxruntime int8": int8}
     calls |= {f"onnxruntime {bits} bits": onnx_few_bits(n, n, bits) for bits in (2, 4)}
     for bits in (1, 2, 4):
         weights = prepare_lut(codes >> (4 - bits), bits)
-        calls[f"tables {bits} bits"] = lambda weights=weights: lut_gemv(activations, weights)
+        calls[f"tables {bits} bits"] = partial(lut_gemv, activations, weights)
     yield from _rows("vector", shortest(calls, 6 * rounds), n * n)
 
 
@@ -114,10 +126,10 @@ def few_bits(rounds: int) -> Iterator[dict]:
     calls = {"torch float32": torch_products(m, n, k)["torch float32"], "onnxruntime int8": onnx_int8(m, n, k)}
     for a_bits, w_bits in ((1, 1), (2, 1), (2, 2), (3, 3), (4, 4)):
         codes, weights = a >> (4 - a_bits), prepare(bit_planes(w >> (4 - w_bits), w_bits))
-        calls[f"planes {a_bits}×{w_bits}"] = lambda c=codes, b=a_bits, p=weights: plane_gemm(bit_planes(c, b), p)
+        calls[f"planes {a_bits}×{w_bits}"] = partial(_product_of_planes, codes, a_bits, weights)
     for bits in (2, 3, 4):
-        codes, weights = a >> (4 - bits), prepare_lut(w >> (4 - bits), bits)
-        calls[f"tables {bits}×{bits}"] = lambda c=codes, p=weights: lut_gemm(c, p)
+        tables = prepare_lut(w >> (4 - bits), bits)
+        calls[f"tables {bits}×{bits}"] = partial(lut_gemm, a >> (4 - bits), tables)
     ternary = (a % 3).astype(np.int8) - 1
     signs = prepare(sign_words(rng.standard_normal((n, k)).astype(np.float32)))
     both = prepare(ternary_planes((w % 3).astype(np.int8) - 1))
@@ -150,6 +162,7 @@ def packing(rounds: int) -> Iterator[dict]:
 def trained_network() -> tuple[nn.Sequential, np.ndarray, torch.Tensor]:
     """The kept BinaryNet, the test images of mnist5k as pixels (1000, 784) uint8, and as it was trained on them."""
     model = load_model(binary_net(TASKS["mnist5k"].network), checkpoint_path("binary-binarynet")).eval()
+    assert isinstance(model, nn.Sequential)
     images = prepared("mnist5k").test_images
     return model, ((images + 1) * 127.5).round().to(torch.uint8).flatten(1).numpy(), images
 
@@ -162,8 +175,11 @@ def network(rounds: int) -> Iterator[dict]:
         if isinstance(layer, nn.Linear):
             parametrize.remove_parametrizations(layer, "weight")  # its signs, computed once
     planes, hidden, layers = bit_planes(pixels, 8), packed.hidden(pixels), packed.layers
-    first = signs_gemm(planes, layers[0].weights)
+    first, limits = signs_gemm(planes, layers[0].weights), layers[0].limits
+    assert limits is not None  # a hidden layer has them
     float_first = images.flatten(1)
+    with torch.inference_mode():
+        model_hidden = nn.Sequential(*model)[:4](images)
     calls = {
         "float32": lambda: model(images),
         "packed": lambda: packed(pixels),
@@ -171,10 +187,9 @@ def network(rounds: int) -> Iterator[dict]:
         "packed, planes of pixels": lambda: bit_planes(pixels, 8),
         "packed, first layer": lambda: signs_gemm(planes, layers[0].weights),
         "packed, one hidden layer": lambda: xnor_gemm(hidden[0], layers[1].weights, 128),
-        "packed, one threshold": lambda: threshold_words(first, layers[0].limits),
+        "packed, one threshold": lambda: threshold_words(first, limits),
         "float32, one hidden layer": lambda: model[4](model_hidden),
     }
     with torch.inference_mode():
-        model_hidden = nn.Sequential(*model)[:4](images)
         seconds = shortest(calls, 10 * rounds)
     yield from _rows("network", seconds)

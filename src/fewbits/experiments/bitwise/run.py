@@ -49,7 +49,7 @@ def run(options, command: str) -> None:
 
     table = recorded("bitwise_race", ["run"])
     number = 1 + int(table["run"].max()) if len(table) else 1
-    new = pd.DataFrame(rows).assign(run=number, path=isa.chosen(), cpu=numba.config.CPU_NAME or _cpu_name())
+    new = pd.DataFrame(rows).assign(run=number, path=isa.chosen(), cpu=vars(numba.config)["CPU_NAME"] or _cpu_name())
     evidence.write_rows("bitwise_race", pd.concat([table, new], ignore_index=True))
     if found:
         roof_rows = pd.DataFrame({"roof": found.keys(), "value": found.values(), "run": number})
