@@ -342,3 +342,10 @@ def test_state_is_restored():
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ShiftAdaMax([nn.Parameter(torch.ones(1))], **options)
+
+
+def test_a_normalization_at_two_places_is_replaced_at_both():
+    norm = nn.BatchNorm1d(4)
+    model = use_shift_batch_norm(nn.Sequential(nn.Linear(4, 4), norm, nn.Linear(4, 4), norm))
+    assert isinstance(model[1], ShiftBatchNorm)
+    assert model[3] is model[1]

@@ -265,3 +265,10 @@ def test_layers_that_cannot_have_a_k_are_refused():
         binarize_inputs(grouped)
     with pytest.raises(TypeError, match=r"1 must be a plain nn.Linear or nn.Conv2d, got Conv1d"):
         binarize_inputs(nn.Sequential(nn.Linear(2, 2), nn.Conv1d(1, 1, 1), nn.Linear(2, 2)))
+
+
+def test_a_layer_at_two_places_becomes_binary_at_both():
+    shared = nn.Linear(4, 4)
+    model = binarize_inputs(nn.Sequential(nn.Linear(4, 4), shared, nn.Identity(), shared, nn.Linear(4, 4)))
+    assert isinstance(model[1], XnorLinear)
+    assert model[3] is model[1]

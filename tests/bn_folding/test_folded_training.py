@@ -198,7 +198,7 @@ def test_a_layer_at_two_places_is_replaced_at_both():
 
 
 def test_what_cannot_be_folded_is_refused():
-    with pytest.raises(ValueError, match=r"1 \(BatchNorm1d\) after 0 \(Linear\): bn keeps no running statistics"):
+    with pytest.raises(ValueError, match=r"1 \(BatchNorm1d\) after 0 \(Linear\): .* no running statistics"):
         fold_in_training(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, track_running_stats=False)), Transparent)
     quantized = quantize_weights(
         nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)), lambda: UniformQuantizer(4), skip=()

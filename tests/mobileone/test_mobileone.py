@@ -420,3 +420,31 @@ def test_layers_are_shown_by_kind():
         assert names == ["full", "depthwise", "pointwise", "linear"]
         assert [axis.get_yscale() for axis in figure.axes] == ["log" if log else "linear"] * 2
         assert figure.axes[0].get_ylabel() == "points lost"
+
+
+OWN_SETTINGS = {
+    "frozen": lambda norm, index: norm.eval(),
+    "eps": lambda norm, index: setattr(norm, "eps", 0.1 * (index + 1)),
+    "momentum=None": lambda norm, index: setattr(norm, "momentum", None),
+}
+
+
+@pytest.mark.parametrize("name", OWN_SETTINGS)
+def test_normalizations_with_settings_of_their_own_run_branch_by_branch(name):
+    plain, merged = twins(scatter(ConvBranches(**PLACES["pointwise"], branches=2, shortcuts=True)))
+    for module in (plain, merged):
+        for index, norm in enumerate(part for part in module.modules() if isinstance(part, nn.BatchNorm2d)):
+            OWN_SETTINGS[name](norm, index)
+    assert_same_step(plain, merged, images(4, PLACES["pointwise"]["inputs"], 7, 8))
+
+
+def test_normalizations_without_factors_or_statistics():
+    torch.manual_seed(0)
+    branches = ConvBranches(3, 4, 3).eval()
+    branches.norms[0] = nn.BatchNorm2d(4, affine=False).eval()
+    branches.norms[0].running_mean.normal_()
+    x = torch.randn(2, 3, 6, 6)
+    torch.testing.assert_close(branches.reparameterize()(x), branches(x), rtol=1e-5, atol=1e-5)
+    branches.norms[0] = nn.BatchNorm2d(4, track_running_stats=False).eval()
+    with pytest.raises(ValueError, match="keeps no running statistics"):
+        branches.reparameterize()

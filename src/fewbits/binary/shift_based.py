@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from fewbits.core.channels import per_channel
 from fewbits.core.checks import check_float
+from fewbits.core.graph import replace_module
 from fewbits.core.powers import ap2
 
 
@@ -92,16 +93,13 @@ def use_shift_batch_norm(model: nn.Module) -> nn.Module:
         ValueError: there is none.
     Source: own (exchange of modules)
     """
-    places = [
-        (parent, name, child)
-        for parent in model.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d)
+    norms = [
+        part for part in model.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d) and part is not model
     ]
-    if not places:
+    if not norms:
         raise ValueError("model has no batch normalization to replace")
-    for parent, name, child in places:
-        setattr(parent, name, ShiftBatchNorm(child.num_features).to(child.running_mean))
+    for norm in norms:  # one that is registered at two places stays one
+        replace_module(model, norm, ShiftBatchNorm(norm.num_features).to(norm.running_mean))
     return model
 
 

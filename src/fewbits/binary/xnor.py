@@ -13,6 +13,7 @@ from fewbits.binary.binary_connect import sign_codes
 from fewbits.core.channels import channel_rows, mean_magnitude
 from fewbits.core.checks import check_float, working_precision
 from fewbits.core.codes import Codes
+from fewbits.core.graph import replace_module
 from fewbits.core.quantizer import Quantizer, weight_layers
 from fewbits.core.ste import sign_ste
 
@@ -160,9 +161,8 @@ def binarize_inputs(model: nn.Module, scale_input: bool = True) -> nn.Module:
     """
     inner = list(weight_layers(model).items())[1:-1]
     new_layers = {name: _binary_input_layer(name, layer, scale_input) for name, layer in inner}
-    for name, layer in new_layers.items():
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, layer)
+    for name, layer in new_layers.items():  # one that is registered at two places stays one
+        replace_module(model, model.get_submodule(name), layer)
     return model
 
 

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from fewbits.bn_folding.folding import affine, foldable_pairs
+from fewbits.bn_folding.folding import foldable_pairs
+from fewbits.core.batch_norm import factor_and_offset, running_statistics
 from fewbits.core.channels import per_channel
 from fewbits.core.graph import BatchNorm, read, replace_module
 from fewbits.core.quantizer import LinearOrConv, Quantizer
@@ -42,8 +43,7 @@ class FoldedLayer(nn.Module):
         super().__init__()
         if parametrize.is_parametrized(layer):
             raise ValueError("layer has a quantized weight; fold before quantizing, or it is quantized twice")
-        if bn.running_mean is None or bn.running_var is None:
-            raise ValueError("bn keeps no running statistics (track_running_stats=False)")
+        running_statistics(bn)
         if len(layer.weight) != bn.num_features:
             raise ValueError(f"layer has {len(layer.weight)} output channels, bn has {bn.num_features}")
         self.layer, self.bn, self.quantizer = layer, bn, quantizer
@@ -59,7 +59,7 @@ class FoldedLayer(nn.Module):
 
         Source: jacob2018 Eq. 14; book eq-bn-folding
         """
-        gamma, beta = affine(self.bn, mean)
+        gamma, beta = factor_and_offset(self.bn)
         c = gamma / torch.sqrt(variance + self.bn.eps)
         bias = mean.new_zeros(()) if self.layer.bias is None else self.layer.bias
         weight = self.layer.weight * per_channel(c, self.layer.weight.dim())  # jacob2018 Eq. 14
@@ -71,16 +71,11 @@ class FoldedLayer(nn.Module):
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.frozen or not self.bn.training:
-            return self._running()
+            return running_statistics(self.bn)
         y = self._run(x, self.layer.weight, self.layer.bias)
         axes = [axis for axis in range(y.dim()) if axis != 1]
         self.bn(y.detach())  # updates the running statistics
         return y.mean(axes), y.var(axes, correction=0)
-
-    def _running(self) -> tuple[Tensor, Tensor]:
-        assert self.bn.running_mean is not None
-        assert self.bn.running_var is not None
-        return self.bn.running_mean, self.bn.running_var
 
     def _run(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The layer with another weight and bias; a convolution does it with its own padding and geometry."""
@@ -94,7 +89,7 @@ class FoldedLayer(nn.Module):
     def merge(self) -> LinearOrConv:
         """A plain layer with a bias, the folded weight after the quantizer: the same outputs as in evaluation mode."""
         layer = copy.deepcopy(self.layer)
-        weight, bias = self.folded(*self._running())
+        weight, bias = self.folded(*running_statistics(self.bn))
         layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
         parametrize.register_parametrization(layer, "weight", copy.deepcopy(self.quantizer))
         return layer

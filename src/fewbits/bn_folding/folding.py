@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from fewbits.core.batch_norm import factor_and_offset, running_statistics
 from fewbits.core.channels import per_channel
 from fewbits.core.graph import BATCH_NORMS, BatchNorm, Network, is_plain, read, replace_module
 from fewbits.core.quantizer import LAYERS, LinearOrConv
@@ -24,27 +25,15 @@ def bn_scale_shift(bn: BatchNorm) -> tuple[Tensor, Tensor]:
             has a factor or offset that is not finite (NaN statistics; a variance of 0 with ``eps=0``).
     Source: ioffe2015 Alg. 2 (line 11); book eq-bn-affine
     """
-    if bn.running_mean is None or bn.running_var is None:
-        raise ValueError(
-            "bn keeps no running statistics (track_running_stats=False), so it is never a fixed affine map"
-        )
+    mean, variance = running_statistics(bn)
     if bn.training:
         raise ValueError("bn is in train mode, where it depends on the batch: call .eval() before folding")
-    gamma, beta = affine(bn, bn.running_mean)
-    scale = gamma / torch.sqrt(bn.running_var + bn.eps)  # ioffe2015 Alg. 2
-    shift = beta - scale * bn.running_mean
+    gamma, beta = factor_and_offset(bn)
+    scale = gamma / torch.sqrt(variance + bn.eps)  # ioffe2015 Alg. 2
+    shift = beta - scale * mean
     if not (scale.isfinite() & shift.isfinite()).all():
         raise ValueError("bn has a scale or shift that is NaN or Inf")
     return scale.detach(), shift.detach()
-
-
-def affine(bn: BatchNorm, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """gamma and beta, both (C,) like ``mean``; 1 and 0 where the BN has none (``affine=False``).
-
-    Source: ioffe2015 Alg. 2 (its parameters)
-    """
-    gamma = torch.ones_like(mean) if bn.weight is None else bn.weight
-    return gamma, torch.zeros_like(mean) if bn.bias is None else bn.bias
 
 
 def fold_batch_norm(layer: nn.Module, bn: nn.Module) -> nn.Module:

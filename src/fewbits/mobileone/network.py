@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewbits.core.batch_norm import running_statistics
+from fewbits.core.batch_norm import factor_and_offset, running_statistics
 from fewbits.core.channels import per_channel
 from fewbits.mobileone.moments import depthwise_moments, patch_moments
 
@@ -31,7 +31,8 @@ class ConvBranches(nn.Module):
     for a depthwise 3×3 one the window in its channel (:mod:`fewbits.mobileone.moments`). So the statistics of every
     branch are known without running it; each is then a kernel and a bias, and those are added. Output, gradients and
     running statistics are the same, up to rounding, and come sooner. Other grouped convolutions run branch by branch
-    all the same. In evaluation mode without gradients the one convolution of :meth:`reparameterize` is run.
+    all the same, and so does everything if a normalization is frozen or has settings of its own. In evaluation mode
+    without gradients the one convolution of :meth:`reparameterize` is run.
 
     Args:
         kernel: odd; the padding keeps the size at stride 1.
@@ -66,7 +67,7 @@ class ConvBranches(nn.Module):
         self.merged = merged
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and self.merged and (self.shape["groups"] == 1 or self.depthwise):
+        if self.merged and self._merges_in_training():
             return self._forward_merged(x)
         if self.merged and not torch.is_grad_enabled() and not any(module.training for module in self.modules()):
             return self.reparameterize()(x)
@@ -74,6 +75,16 @@ class ConvBranches(nn.Module):
         if self.identity is not None:
             outputs.append(self.identity(x))
         return sum(outputs[1:], start=outputs[0])
+
+    def _merges_in_training(self) -> bool:
+        """Whether :meth:`_forward_merged` computes what the branches would: each norm in train mode, with one eps."""
+        norms = [norm for norm in (*self.norms, self.identity) if isinstance(norm, nn.BatchNorm2d)]
+        usual = all(
+            norm.training and norm.affine and norm.running_mean is not None and norm.momentum is not None
+            for norm in norms
+        )
+        same_eps = len({norm.eps for norm in norms}) <= 1
+        return self.training and usual and same_eps and (self.shape["groups"] == 1 or self.depthwise)
 
     def _kernels(self) -> list[tuple[Tensor, nn.BatchNorm2d]]:
         """Every branch as (kernel, batch normalization); kernels (outputs, inputs / groups, kernel, kernel)."""
@@ -132,7 +143,8 @@ class ConvBranches(nn.Module):
         """One convolution, with a bias, that does what the branches do in evaluation mode.
 
         Raises:
-            ValueError: this module is in train mode, where a branch depends on the batch.
+            ValueError: this module is in train mode, where a branch depends on the batch, or a normalization keeps no
+                running statistics.
             TypeError: a branch has another normalization than ``nn.BatchNorm2d``, or is no convolution.
         Source: vasu2023 Sec. 3.3; ioffe2015 Alg. 2 (line 11, each branch); book eq-mobileone-merge
         """
@@ -150,9 +162,10 @@ class ConvBranches(nn.Module):
         kernel, bias = torch.zeros_like(convolution.weight), convolution.weight.new_zeros(shape["out_channels"])
         for weight, norm in branches:
             mean, variance = running_statistics(norm)
-            scale = norm.weight / torch.sqrt(variance + norm.eps)
+            gamma, beta = factor_and_offset(norm)
+            scale = gamma / torch.sqrt(variance + norm.eps)
             kernel = kernel + weight * per_channel(scale, 4)  # vasu2023 Sec. 3.3
-            bias = bias + norm.bias - scale * mean
+            bias = bias + beta - scale * mean
         convolution.weight.copy_(kernel)
         convolution.bias = nn.Parameter(bias.to(convolution.weight))
         return convolution.eval()
