@@ -14,5 +14,7 @@ def small_data() -> Dataset:
 
 def small_net(branches: int) -> nn.Module:
     """A network with one block in each of 3 stages: MobileNet-V1 if ``branches`` is 0, else MobileOne."""
-    shape = {"in_channels": 1, "classes": 10, "widths": (16, 32, 64), "depths": (1, 1, 1)}
-    return MobileOne(**shape, branches=branches, merged=True) if branches else MobileNetV1(**shape)
+    widths, depths = (16, 32, 64), (1, 1, 1)
+    if branches:
+        return MobileOne(1, 10, widths, depths, branches, merged=True)
+    return MobileNetV1(1, 10, widths, depths)

@@ -1,6 +1,8 @@
 """The claims of the chapter on logarithmic data, computed from the tables of its experiment."""
 
+from collections.abc import Iterable
 from itertools import product
+from typing import Any
 
 import pandas as pd
 
@@ -10,9 +12,13 @@ _MOST = ("weights and activations, as retold", "in most cases")
 _RETOLD = ("CIFAR-10, as retold", "linear gradients do not train well")
 
 
-def _claim(name: str, statement: str, paper: tuple[str, str] | None, values, unit: str, run_scale: str, **expect):
-    values = [round(float(value), 4) for value in values]
-    claim = {"id": f"logarithmic/{name}", "statement": statement}
+Row = tuple[str, str, tuple[str, str] | None, Iterable[float], str, dict[str, Any]]  # the last is what to expect
+
+
+def _claim(row: Row, run_scale: str) -> dict[str, Any]:
+    name, statement, paper, results, unit, expect = row
+    values = [round(float(value), 4) for value in results]
+    claim: dict[str, Any] = {"id": f"logarithmic/{name}", "statement": statement}
     if paper is not None:
         claim["paper"] = {"key": "miyashita2016", "where": paper[0], "value": paper[1]}
     ours = {"unit": unit, "values": values, "seeds": list(range(len(values))), "scale": run_scale}
@@ -55,7 +61,7 @@ def rounding_claims(bits: pd.DataFrame, scale: str) -> list[dict]:
     won = "Base √2 beats linear codes in more than half of the cases (3 to 5 bits; a tie counts half)"
     power = "The same against linear codes whose full scale is a power of two"
     general = "With weights and activations of 4 or 5 bits, linear codes give more accuracy than base 2"
-    rows = [
+    rows: list[Row] = [
         ("activations-4-bit", cost.format(one, "2"), _IMAGENET, drops(one, "log2"), "pt", {"max": 1.0}),
         ("both-4-bit-base-2", cost.format(both, "2"), _IMAGENET, drops(both, "log2"), "pt", {"max": 1.0}),
         ("both-4-bit-base-sqrt2", cost.format(both, "√2"), _IMAGENET, drops(both, "log-sqrt2"), "pt", {"max": 1.0}),
@@ -63,7 +69,7 @@ def rounding_claims(bits: pd.DataFrame, scale: str) -> list[dict]:
         ("base-sqrt2-beats-linear", won, _MOST, share_won("log-sqrt2", "linear"), "%", {"min": 50.0}),
         ("base-sqrt2-beats-linear-2k", power, _MOST, share_won("log-sqrt2", "linear 2^k"), "%", {"min": 50.0}),
     ]
-    return [_claim(*row[:5], scale, **row[5]) for row in rows]
+    return [_claim(row, scale) for row in rows]
 
 
 def training_claims(training: pd.DataFrame) -> list[dict]:
@@ -87,7 +93,7 @@ def training_claims(training: pd.DataFrame) -> list[dict]:
     gradients = {(m, b): accuracy(m, gradient_bits=b) for m in ("log2", "linear") for b in (5, 4, 3)}
     fixed = {m: accuracy(m, gradient_bits=5, headroom=6) for m in ("log2", "linear")}
     ours = {"scale": "notebook"}
-    rows = [
+    rows: list[Row] = [
         (
             "training-5-bit",
             "Training with weights, activations and gradients of 5 bits, base 2, costs at most 2 points",
@@ -124,7 +130,7 @@ def training_claims(training: pd.DataFrame) -> list[dict]:
             *(None, gap(real, fixed["linear"]), "pt", {"min": 10.0} | ours),
         ),
     ]
-    return [_claim(*row[:5], "notebook", **row[5]) for row in rows]
+    return [_claim(row, "notebook") for row in rows]
 
 
 def accumulation_claims(accumulation: pd.DataFrame) -> list[dict]:
@@ -140,9 +146,9 @@ def accumulation_claims(accumulation: pd.DataFrame) -> list[dict]:
     reading = "Sums of 1024 products (16 fraction bits) are off by less than half as much if read as 1 + fraction"
     ratio = by[1024, 16, "1 + fraction"].to_numpy() / by[1024, 16, "2^s"].to_numpy()
     exact = {"scale": "notebook"}
-    rows = [
+    rows: list[Row] = [
         ("accumulation-error", off, paper, by[256, 16, "2^s"], "%", {"max": 10.0}),
         ("accumulation-swamped", swamped, None, by[1024, 8, "2^s"], "%", {"min": 10.0}),
         ("accumulation-reading", reading, None, ratio, "×", {"max": 0.5}),
     ]
-    return [_claim(*row[:5], "notebook", **row[5], **exact) for row in rows]
+    return [_claim((*row[:5], row[5] | exact), "notebook") for row in rows]
