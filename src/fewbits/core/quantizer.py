@@ -188,13 +188,13 @@ def weight_quantizers(model: nn.Module) -> Iterator[tuple[str, Quantizer, Tensor
 
     Layers that hold the same weight are all listed.
     """
-    for name, quantizer, latent in _parameter_quantizers(model):
+    for name, quantizer, latent in parameter_quantizers(model):
         layer, _, kind = name.rpartition(".")
         if kind == "weight":
             yield layer, quantizer, latent
 
 
-def _parameter_quantizers(model: nn.Module) -> Iterator[tuple[str, Quantizer, Tensor]]:
+def parameter_quantizers(model: nn.Module) -> Iterator[tuple[str, Quantizer, Tensor]]:
     """The same for weights and biases, by the name that the parameter would have without its parametrization."""
     for name, layer in weight_layers(model).items():
         for kind in ("weight", "bias"):
@@ -215,7 +215,7 @@ def encode_parameters(model: nn.Module) -> dict[str, StoredForm]:
         ValueError: INQ has not frozen a parameter wholly; the message names it.
     """
     found = {}
-    for name, quantizer, latent in _parameter_quantizers(model):
+    for name, quantizer, latent in parameter_quantizers(model):
         try:
             found[name] = quantizer.encode(latent.detach())
         except ValueError as error:
@@ -245,7 +245,7 @@ def stored_bits(model: nn.Module) -> int:
     """
     coded, owned = 0, set[int]()
     seen = set[tuple[int, bytes, bytes]]()
-    for _, quantizer, latent in _parameter_quantizers(model):
+    for _, quantizer, latent in parameter_quantizers(model):
         if not quantizer.complete:
             continue
         owned |= {id(parameter) for parameter in (latent, *quantizer.parameters())}
