@@ -1,4 +1,4 @@
-"""One call quantizes other people's networks; each call of an activation has a quantizer; the report says what it takes."""
+"""One call quantizes other people's networks, each call of an activation by itself; a report says what they take."""
 
 import copy
 from functools import partial
