@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fewbits.binary import XnorLinear
-from fewbits.core.graph import is_plain, read, replace_module, shared_parameters
+from fewbits.core.graph import is_plain, read, replace_module
 from fewbits.core.quantizer import quantize_weights
 from fewbits.uniform import UniformQuantizer
 
@@ -109,7 +109,6 @@ def test_a_module_called_twice_and_one_at_two_places():
     assert [call.name for call in network.calls_of(shared)] == ["0", "0"]
     assert network.sharing(network.calls[1]) == "0 (Linear) is called more than once"
     assert network.sharing(network.calls[2]) == ""
-    assert shared_parameters(network.model) == {"0.weight": ["0.weight", "2.weight"], "0.bias": ["0.bias", "2.bias"]}
 
 
 def test_tied_weights_and_weights_that_a_function_reads():

@@ -193,17 +193,6 @@ def is_plain(module: object, kinds: type[nn.Module] | tuple[type[nn.Module], ...
     return same and "forward" not in vars(module) and not module._forward_hooks and not module._forward_pre_hooks
 
 
-def shared_parameters(model: nn.Module) -> dict[str, list[str]]:
-    """Parameters that are registered at several places, by the first name: all names.
-
-    A module at two places counts, and so do two modules with one weight.
-    """
-    names: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-    return {several[0]: several for several in names.values() if len(several) > 1}
-
-
 def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
     """Put ``new`` at every place of ``model`` where ``old`` is registered, in place."""
     for parent in list(model.modules()):
