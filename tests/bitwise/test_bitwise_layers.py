@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from fewbits.binary import BinaryConnect, SignActivation
+from fewbits.binary import BinaryConnect, SignActivation, XnorWeights
 from fewbits.bitwise.conv import conv3x3, prepare_conv
 from fewbits.bitwise.lut import lut_gemm, lut_gemv, prepare_lut
 from fewbits.bitwise.network import pack_network
@@ -17,6 +17,7 @@ from fewbits.bitwise.pack import sign_words
 from fewbits.core.packing import pack_signs
 from fewbits.core.quantizer import quantize_weights
 from fewbits.nets import MLP
+from fewbits.uniform import UniformQuantizer
 
 # --- Convolution ------------------------------------------------------------------------------------------------------
 
@@ -171,7 +172,51 @@ def test_networks_of_another_kind_are_refused():
         pack_network(MLP((5, 6, 2), SignActivation, batch_norm=True).eval(), 1.0, 0.0)
     layers = (nn.Flatten(), nn.Linear(5, 6), nn.BatchNorm1d(6), SignActivation(), nn.Linear(6, 2))
     with_bias = quantize_weights(nn.Sequential(*layers), BinaryConnect, skip=())
-    with pytest.raises(ValueError, match="without bias"):
+    with pytest.raises(ValueError, match=r"^1 \(Linear\): hidden layers must be without bias"):
         pack_network(with_bias, 1.0, 0.0)
-    with pytest.raises(ValueError, match="model must be"):
+    with pytest.raises(ValueError, match=r"model must be .*; got 0 \(Linear\)"):
         pack_network(nn.Sequential(nn.Linear(3, 3)), 1.0, 0.0)
+
+
+def packable(sign: nn.Module | None = None, norm: nn.Module | None = None) -> nn.Sequential:
+    layers = nn.Linear(5, 6, bias=False), norm or nn.BatchNorm1d(6), sign or SignActivation(), nn.Linear(6, 2)
+    return quantize_weights(nn.Sequential(nn.Flatten(), *layers), BinaryConnect, skip=()).eval()
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = packable()
+
+    def forward(self, x):
+        for layer in list(self.body)[:4]:
+            x = layer(x)
+        return self.body[4](x + x)
+
+
+def test_what_only_looks_like_a_binary_network_is_refused_by_name():
+    assert len(pack_network(packable(), 1.0, 0.0).layers) == 2
+    with pytest.raises(ValueError, match=r"^3 \(UniformQuantizer\) is no sign"):
+        pack_network(packable(UniformQuantizer(2)), 1.0, 0.0)
+    with pytest.raises(ValueError, match=r"^2 \(BatchNorm1d\) must be a BatchNorm1d with running statistics"):
+        pack_network(packable(norm=nn.BatchNorm1d(6, track_running_stats=False)), 1.0, 0.0)
+    with pytest.raises(ValueError, match="in evaluation mode"):
+        pack_network(packable().train(), 1.0, 0.0)
+    last = packable()
+    last[4] = nn.Linear(6, 2)  # has no codes
+    with pytest.raises(ValueError, match=r"^4 \(Linear\): the weights must be sign codes of scale 1"):
+        pack_network(last, 1.0, 0.0)
+    last = packable()
+    last[4] = quantize_weights(nn.Linear(6, 2), XnorWeights, skip=())  # signs with scales
+    with pytest.raises(ValueError, match=r"^4 \(Linear\): the weights must be sign codes of scale 1"):
+        pack_network(last, 1.0, 0.0)
+    with pytest.raises(ValueError, match="model is no chain"):
+        pack_network(Residual().eval(), 1.0, 0.0)
+
+
+@torch.no_grad()
+def test_a_normalization_without_gamma_and_beta(path):
+    model = packable(norm=nn.BatchNorm1d(6, affine=False))
+    model[2].running_mean.copy_(torch.randn(6))
+    pixels = random_codes(0, 8, 40, 5)
+    assert np.allclose(pack_network(model, 1.0, 0.0)(pixels), model(torch.from_numpy(pixels).float()), atol=1e-5)

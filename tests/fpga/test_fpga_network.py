@@ -212,6 +212,62 @@ def test_unknown_modules_are_refused(module):
         ShiftAdderNet(quantized(nn.Sequential(nn.Conv2d(2, 2, 1), module)))
 
 
+class Called(nn.Module):
+    """A network whose forward pass is what ``run`` makes of it."""
+
+    def __init__(self, run):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1)
+        self.pool, self.last, self.run = nn.AdaptiveAvgPool2d(1), nn.Linear(2, 3), run
+
+    def forward(self, x):
+        return self.run(self, x)
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (lambda m, x: m.last(m.pool(m.second(x) + m.first(x)).flatten(1)), "is no chain"),
+        (lambda m, x: m.last(m.pool(m.first(x) + x).flatten(1)), "is no chain"),
+        (lambda m, x: m.last(m.pool(m.first(m.first(x))).flatten(1)), r"first \(Conv2d\) is called more than once"),
+        (lambda m, x: m.last(m.pool(F.silu(m.second(m.first(x)))).flatten(1)), r"model has 'silu', .* does not know"),
+        (
+            lambda m, x: m.last(m.pool(m.second(m.first(F.relu(x)))).flatten(1)),
+            "has 'relu', .* no place for here",
+        ),
+        (
+            lambda m, x: m.last(F.relu(m.pool(m.second(m.first(x)))).flatten(1)),
+            "has 'relu', .* no place for here",
+        ),
+        (lambda m, x: m.last(m.second(m.first(x)).flatten(1)), "model has 'flatten', .* no place for here"),
+        (lambda m, x: m.last(m.second(m.first(x))), "model has 'last', a Linear that the circuit has no place for"),
+        (lambda m, x: m.pool(m.second(m.first(x))), "which are no parameters of the layers"),
+        (lambda m, x: (m.second(m.first(x)), x), "is no chain"),
+    ],
+)
+def test_other_forward_passes_are_refused_by_name(run, message):
+    """With the same modules in the same order: a residual add was once dropped in silence."""
+    with pytest.raises(ValueError, match=message):
+        ShiftAdderNet(quantized(Called(run)))
+
+
+def test_a_pool_at_the_end_is_refused():
+    with pytest.raises(ValueError, match="model ends with a pool"):
+        ShiftAdderNet(quantized(nn.Sequential(nn.Conv2d(2, 2, 1), nn.AdaptiveAvgPool2d(1))))
+
+
+def test_the_order_is_that_of_the_calls():
+    """Modules registered in another order, a functional ReLU and flatten: the network is what it computes."""
+    torch.manual_seed(0)
+    model = quantized(Called(lambda m, x: m.last(m.pool(m.first(F.relu(m.second(x)))).flatten(1))))
+    net = ShiftAdderNet(model)
+    assert [(layer.name, layer.relu) for layer in net.layers] == [("second", True), ("first", False), ("last", False)]
+    images = net.encode(torch.randn(4, 2, 4, 4))
+    with torch.no_grad():
+        expected = model(torch.from_numpy(net.form.decode(images)).float())
+    assert np.abs(net.form.decode(net.run(images)) - expected.numpy()).max() < 0.01
+
+
 def test_a_model_without_layers_is_refused():
     with pytest.raises(ValueError, match="model has no layer"):
         ShiftAdderNet(nn.Sequential(nn.ReLU()))

@@ -6,26 +6,33 @@ normalization's weight is negative, the unit's weights change their signs and "a
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fewbits.bitwise.gemm import Weights, prepare, signs_gemm, xnor_gemm
-from fewbits.bitwise.pack import bit_planes, sign_words, threshold_words
+from fewbits.bitwise.pack import bit_planes, threshold_words
+from fewbits.core.codes import Codes, StoredForm
+from fewbits.core.graph import Call, read
+from fewbits.core.quantizer import encode_weights
 
 _LIMIT = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class PackedLayer:
-    """Signs of (N, K) weights, and N thresholds; the last layer has a bias instead."""
+    """Signs of (N, K) weights, and N thresholds; the last layer has a bias instead.
+
+    The other one is empty.
+    """
 
     weights: Weights
     inputs: int
-    limits: np.ndarray | None = None
-    bias: np.ndarray | None = None
+    limits: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    bias: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,12 @@ class PackedNetwork:
     layers: tuple[PackedLayer, ...]
 
     def hidden(self, pixels: np.ndarray, threads: int = 1) -> list[np.ndarray]:
-        """Packed signs behind each hidden layer, each (M, ceil(units / 64)) uint64.
+        """Packed signs after each hidden layer, each (M, ceil(units / 64)) uint64.
 
         Args:
             pixels: (M, K) uint8.
         """
-        signs = []
+        signs: list[np.ndarray] = []
         for layer in self.layers[:-1]:
             if signs:
                 sums = xnor_gemm(signs[-1], layer.weights, layer.inputs, threads)
@@ -60,42 +67,75 @@ class PackedNetwork:
         return sum(layer.weights.words.nbytes for layer in self.layers)
 
 
-def pack_network(model: nn.Sequential, scale: float, offset: float) -> PackedNetwork:
-    """Pack a trained BinaryNet of linear layers.
+def pack_network(model: nn.Module, scale: float, offset: float) -> PackedNetwork:
+    """Pack a trained BinaryNet of linear layers. The words are the sign codes of the weights; none becomes a float.
 
     Args:
-        model: ``Flatten``, then linear, ``BatchNorm1d`` and a sign for each hidden layer, then linear, in eval mode.
-            All weights are ±1, and hidden layers have no bias.
+        model: calls ``flatten(1)``, then a linear layer, ``BatchNorm1d`` and a sign quantizer for each hidden layer,
+            then a linear layer; in evaluation mode. All weights have sign codes of scale 1
+            (:func:`fewbits.core.quantizer.encode_weights`), and hidden layers have no bias.
         scale, offset: the network was trained on ``scale * pixel + offset``, scale > 0.
     Raises:
-        ValueError: the layers are others, or a weight is not ±1.
+        ValueError: the calls are others, branch or call a layer twice, a normalization is in training mode or has no
+            running statistics, or weights have other codes; the message names the module.
     """
-    modules = list(model)
-    if len(modules) < 5 or len(modules) % 3 != 2 or not isinstance(modules[0], nn.Flatten):
-        raise ValueError("model must be Flatten, (linear, normalization, sign) for each hidden layer, linear")
-    layers = []
-    for linear, norm in zip(modules[1:-1:3], modules[2:-1:3], strict=True):
-        if not isinstance(norm, nn.BatchNorm1d) or linear.bias is not None:
-            raise ValueError("model: hidden layers must be linear without bias, then BatchNorm1d")
-        weight = _signs(linear)
-        mean, deviation = norm.running_mean.double(), (norm.running_var.double() + norm.eps).sqrt()
-        gamma, beta = norm.weight.detach().double(), norm.bias.detach().double()
+    calls = [call for call in read(model).chain() if call.op != "identity"]
+    words = [call.op for call in calls]
+    hidden = (len(calls) - 2) // 3
+    if hidden < 1 or words != ["flatten", *["linear", "batch_norm", "quantizer"] * hidden, "linear"]:
+        form = "flatten, (linear, normalization, sign) for each hidden layer, linear"
+        raise ValueError(f"model must be {form}; got {', '.join(map(str, calls))}")
+    if calls[0].settings != {"start_dim": 1, "end_dim": -1}:
+        raise ValueError(f"{calls[0]} must flatten all but the batch")
+    codes, layers = encode_weights(model), list[PackedLayer]()
+    for linear, norm, sign in zip(calls[1:-1:3], calls[2:-1:3], calls[3:-1:3], strict=True):
+        if not _is_sign(sign.module):
+            raise ValueError(f"{sign} is no sign: it must give -1 below 0 and +1 from 0 on")
+        bits = _sign_bits(codes, linear)
+        if getattr(linear.module, "bias", None) is not None:
+            raise ValueError(f"{linear}: hidden layers must be without bias")
+        mean, deviation, gamma, beta = _normalization(norm)
         if not layers:  # sums of pixels: the offset, times the sum of the weights, goes to the mean
-            mean, deviation = (mean - offset * weight.sum(1)) / scale, deviation / scale
-        flip = torch.where(gamma < 0, -1.0, 1.0)
+            mean = (mean - offset * (2 * bits.sum(1) - bits.shape[1])) / scale
+            deviation = deviation / scale
+        negative = gamma < 0
+        flip = torch.where(negative, -1.0, 1.0)
         limits = _least_integer(mean * flip, deviation, gamma * flip, beta)
-        words = sign_words((weight * flip[:, None]).numpy())
-        layers.append(PackedLayer(prepare(words), linear.in_features, limits))
-    last = modules[-1]
-    bias = np.zeros(last.out_features, np.float32) if last.bias is None else last.bias.detach().float().numpy()
-    layers.append(PackedLayer(prepare(sign_words(_signs(last).numpy())), last.in_features, bias=bias))
+        layers.append(PackedLayer(_words(bits ^ negative[:, None]), bits.shape[1], limits))
+    last = calls[-1]
+    bits = _sign_bits(codes, last)
+    given = getattr(last.module, "bias", None)
+    bias = np.zeros(len(bits), np.float32) if given is None else given.detach().float().numpy()
+    layers.append(PackedLayer(_words(bits), bits.shape[1], bias=bias))
     return PackedNetwork(tuple(layers))
 
 
-def _signs(linear: nn.Module) -> torch.Tensor:
-    if not isinstance(linear, nn.Linear) or not bool((linear.weight.abs() == 1).all()):
-        raise ValueError("model: weights must be those of linear layers, and ±1")
-    return linear.weight.detach().double()
+def _is_sign(quantizer: nn.Module | None) -> bool:
+    probe = torch.tensor([-3.0, -0.5, -1e-30, -0.0, 0.0, 1e-30, 0.5, 3.0])
+    return quantizer is not None and torch.equal(quantizer(probe), torch.where(probe < 0, -1.0, 1.0))
+
+
+def _sign_bits(codes: Mapping[str, StoredForm], call: Call) -> Tensor:
+    """Sign codes of a layer's weight, 1 for +1: (N, K) int64."""
+    form = codes.get(call.name)
+    if not isinstance(form, Codes) or form.levels is None or form.levels.tolist() != [-1, 1] or (form.scale != 1).any():
+        raise ValueError(f"{call}: the weights must be sign codes of scale 1, those of BinaryConnect")
+    return form.values.long()
+
+
+def _words(bits: Tensor) -> Weights:
+    return prepare(bit_planes(bits.to(torch.uint8).numpy(), 1)[0])
+
+
+def _normalization(call: Call) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mean, deviation, gamma and beta of each unit, float64."""
+    norm = call.module
+    if not isinstance(norm, nn.BatchNorm1d) or norm.running_mean is None or norm.running_var is None or norm.training:
+        raise ValueError(f"{call} must be a BatchNorm1d with running statistics, in evaluation mode")
+    mean, deviation = norm.running_mean.double(), (norm.running_var.double() + norm.eps).sqrt()
+    if not norm.affine:
+        return mean, deviation, torch.ones_like(mean), torch.zeros_like(mean)
+    return mean, deviation, norm.weight.detach().double(), norm.bias.detach().double()
 
 
 def _least_integer(mean, deviation, gamma, beta) -> np.ndarray:

@@ -138,6 +138,22 @@ class Network:
             return f"{call} is called more than once"
         return f"{call} shares a parameter with {others[0]}" if others else ""
 
+    def chain(self) -> list[Call]:
+        """The calls between input and output, if each reads the result of the one before and nothing else.
+
+        Raises:
+            ValueError: a result is read twice or not at all, a call reads two (an addition, a second input), a module
+                is called twice or shares a parameter, or the output is more than one tensor; the message names it.
+        """
+        for before, call in itertools.pairwise(self.calls):
+            if call.inputs != (before,) or before.only_user is not call:
+                raise ValueError(f"{call} does not read the result of {before} and nothing else: model is no chain")
+            if call.layer is not None and (reason := self.sharing(call)):
+                raise ValueError(f"{reason}: model is no chain")
+        if self.calls[-1].settings.get("value") is not self.calls[-2].node:
+            raise ValueError("model must return one tensor")
+        return self.calls[1:-1]
+
     @torch.no_grad()
     def shapes(self, example: Tensor) -> dict[Call, torch.Size]:
         """Runs the network once, in the mode it is in: the shape of the result of each call that gives one tensor."""

@@ -64,38 +64,28 @@ def read_layers(model: nn.Module, codes: Mapping[str, StoredForm], form: QFormat
 
     Source: own (reading of a network)
     """
-    network = read(model)
-    if not any(call.layer is not None for call in network.calls):
+    calls = [call for call in read(model).chain() if call.op != "identity"]
+    if not any(call.layer is not None for call in calls):
         raise ValueError("model has no layer")
     layers: list[ShiftLayer] = []
-    before, used = network.calls[0], set[str]()
+    used = set[str]()
     one_pixel = flat = pool = False
-    for call in network.calls[1:]:
-        if call.inputs != (before,) or before.only_user is not call:
-            raise _unknown(call, "does not know: each call must read the result of the one before, and nothing else")
+    for before, call in zip([None, *calls], calls, strict=False):
         if call.layer is not None and _is_layer(call):
             if (call.op == "linear") != flat:
                 raise _unknown(call, "has no place for: convolutions, a global average pool, Flatten, linear layers")
-            if reason := network.sharing(call):
-                raise ValueError(f"the circuit holds each layer once, and {reason}")
             layers.append(_make_layer(call, codes, used, form, overflow, pool))
             pool, one_pixel = False, one_pixel or call.op == "linear"
-        elif call.op == "relu" and before.layer is not None:
+        elif call.op == "relu" and before is not None and before.layer is not None:
             layers[-1] = replace(layers[-1], relu=True)
         elif call.op == "global_average" and not one_pixel:
             pool = one_pixel = True
         elif call.op == "flatten" and call.settings == {"start_dim": 1, "end_dim": -1} and one_pixel:
             flat = True
-        elif call.op == "output":
-            if call.settings["value"] is not before.node:
-                raise ValueError("model must return one tensor")
-        elif call.op == "identity":
-            pass
         elif call.op in ("relu", "global_average", "flatten"):
             raise _unknown(call, "has no place for here")
         else:
             raise _unknown(call, "does not know")
-        before = call
     unused = sorted(codes.keys() - used)
     if unused:
         raise ValueError(f"codes name {unused}, which are no parameters of the layers")

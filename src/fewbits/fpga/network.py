@@ -206,7 +206,7 @@ class ShiftAdderNet:
         with ThreadPoolExecutor(threads) as pool:
             for mine in pool.map(work, range(threads)):
                 for count, part in zip(counts, mine, strict=True):
-                    if count is not None:
+                    if count is not None and part is not None:
                         count[:3] += part[:3]
                         count[3] = max(count[3], part[3])
         return logits
