@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from fewbits import evidence
 from fewbits.core.macs import LayerWork, layer_work
@@ -60,10 +61,20 @@ def test_every_method_trains_and_keeps_to_its_grid():
 
 
 def test_bits_stay_when_the_grids_have_stopped():
-    course = training._cosine(training.LEARNING)
-    assert course(0) == 1
-    assert course(training.LEARNING / 2) == pytest.approx(0.5)
-    assert course(training.LEARNING) == course(0.9) == 0
+    """Of 40 steps the grids move in the first 30; weights do to the end."""
+    groups = [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(2)]
+    optimizer = torch.optim.SGD(groups, lr=1.0)
+    scheduler = training.in_shares(1.0, training.LEARNING)(optimizer, 40)
+    rates = []
+    for _ in range(41):
+        rates.append(scheduler.get_last_lr())
+        optimizer.step()
+        scheduler.step()
+    weights, grids = zip(*rates, strict=True)
+    assert (weights[0], grids[0]) == (1, 1)
+    assert (weights[20], grids[15]) == pytest.approx((0.5, 0.5))
+    assert set(grids[30:]) == {0}
+    assert min(weights[:40]) > 0 == weights[40]
 
 
 def test_costs_are_means_over_filters_weights_and_macs():

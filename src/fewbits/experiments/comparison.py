@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import pandas as pd
 import torch
@@ -23,6 +24,7 @@ MLP_SIZES = (784, 128, 128, 128, 10)
 VGG_WIDTHS = (32, 32, 64, 64, 128, 128)
 
 Network = Callable[..., nn.Module]  # of the activation factory
+M = TypeVar("M")
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="only these methods (default: all)")
 
 
-def chosen(methods: Mapping[str, Method], names: Sequence[str] | None) -> dict[str, Method]:
+def chosen(methods: Mapping[str, M], names: Sequence[str] | None) -> dict[str, M]:
     """Those of ``methods`` that the command line names, or all.
 
     Raises:

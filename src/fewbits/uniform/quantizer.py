@@ -104,7 +104,7 @@ class UniformQuantizer(Quantizer):
         self.high: Tensor
         self.register_buffer("high", torch.tensor(torch.nan))
 
-    def set_range(self, low: Tensor, high: Tensor) -> None:
+    def set_range(self, low: Tensor | float, high: Tensor | float) -> None:
         """Fix the range to ``low … high``: scalars, or of the input's shape with all axes but ``channel_axis`` 1 long.
 
         The range is kept in the dtype of the module: float32, or float64 after ``.double()``. A range of 0 … 0 has

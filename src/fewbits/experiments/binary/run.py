@@ -133,10 +133,13 @@ def record_claims(frame: pd.DataFrame, data_name: str, command: str) -> None:
 def exact_claims() -> list[dict]:
     """Claims about arithmetic and storage, checked on the kept BinaryNet and all test images."""
     model = load_model(binary_net(TASKS["mnist5k"].network), checkpoint_path("binary-binarynet")).double()
+    assert isinstance(model, nn.Sequential)
     model = nn.Sequential(*model)  # which can be sliced
     hidden = model[:4](prepared("mnist5k").test_images.double())  # behind the first sign
     different = 0
+    to_signs: nn.Module | None
     for layer, to_signs in ((model[4], model[5:7]), (model[7], model[8:10]), (model[10], None)):
+        assert isinstance(layer, nn.Linear)
         words = pack_signs(hidden)[:, None], pack_signs(layer.weight)[None]
         sums = torch.from_numpy(binary_inner_product(*words, count=layer.in_features)).double()
         different += int((sums != F.linear(hidden, layer.weight)).sum())

@@ -143,7 +143,7 @@ def make_claims(table: pd.DataFrame) -> list[dict]:
             elif resource == "DSP":
                 # The paper's design takes all there are, and may have made other multipliers of LUTs.
                 expect, words_of_it = {"min": paper[resource]}, "take every DSP of the ZCU102"
-            claim = {
+            claim: evidence.Claim = {
                 "id": f"fpga_gates/{resource.lower()}-{slug}",
                 "statement": f"The layer's 1,312 {words} in parallel {words_of_it}",
                 "paper": {"key": "yokota2024", "where": "Table 2", "value": paper[resource]},
@@ -169,14 +169,14 @@ def make_claims(table: pd.DataFrame) -> list[dict]:
     )
     for resource in ("LUT", "FF"):
         saved = 100 * (1 - int(layer.loc["shift", resource]) / int(layer.loc["float", resource]))
-        paper = 100 * (1 - PAPER["shift"][resource] / PAPER["float"][resource])
+        printed = 100 * (1 - PAPER["shift"][resource] / PAPER["float"][resource])
         claims.append(
             {
                 "id": f"fpga_gates/{resource.lower()}-saving",
                 "statement": f"Shifts save the share of the {resource}s that the paper has, within 10 points",
-                "paper": {"key": "yokota2024", "where": "Table 2", "value": round(paper, 1), "unit": "%"},
+                "paper": {"key": "yokota2024", "where": "Table 2", "value": round(printed, 1), "unit": "%"},
                 "ours": {"value": round(saved, 1), "unit": "%", "scale": "full"},
-                "expect": {"min": round(paper, 1) - 10, "max": round(paper, 1) + 10},
+                "expect": {"min": round(printed, 1) - 10, "max": round(printed, 1) + 10},
             }
         )
     return claims

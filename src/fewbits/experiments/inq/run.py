@@ -9,6 +9,7 @@ import copy
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 import torch.nn.functional as F
@@ -30,7 +31,7 @@ NETWORKS = {"MobileNet": 0, "MobileOne k=1": 1, "MobileOne k=2": 2, "MobileOne k
 BITS = (5, 4, 3, 2)
 SMALL_EPOCHS, SMALL_INQ_EPOCHS, SMALL_INQ_LR = 20, 12, 0.1  # the epochs of INQ are shared out among its stages
 # What differs from the standard: folded first, biases too, largest first, stages .5, .75, .875, 1, n1 as in the paper.
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     STANDARD: {},
     "one shot": {"fractions": (1.0,)},
     "random": {"partition": "random"},

@@ -145,7 +145,8 @@ def apply_inq(
     if "least-error" in changes:
         settings["choose_n1"] = least_error_exponent
     inq = Inq(model, bits, biases=biases, **settings)
-    loss = Distillation(model, copy.deepcopy(teacher)) if "distilled" in changes else F.cross_entropy
+    distillation = Distillation(model, copy.deepcopy(teacher)) if "distilled" in changes else None
+    loss = distillation or F.cross_entropy
     frozen, outgrown, stages = [], 0, []
     for stage, fraction in enumerate(fractions, start=1):
         outgrown += sum(inq.outgrown().values())
@@ -155,8 +156,8 @@ def apply_inq(
         if fraction < 1:
             retrain(model, trainer, f"{variant}-{stage}", epochs, lr, loss)
             stages[-1]["trained"] = percent(model, trainer.data)
-    if "distilled" in changes:
-        loss.remove()
+    if distillation:
+        distillation.remove()
     tensors = [getattr(layer, kind).detach() for layer, kind, _ in inq.parts.values()]
     changed = sum(
         int((tensor != fixed)[mask].sum())

@@ -16,6 +16,7 @@ Each part writes the claims that follow from its tables to ``data/results/intege
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ from fewbits.experiments.bn_folding import run as bn_folding
 from fewbits.experiments.common import recorded, seeds
 from fewbits.experiments.integer import folding, measures, speed
 from fewbits.experiments.integer.claims import make_claims
-from fewbits.experiments.integer.networks import CALIBRATION_IMAGES, NETWORKS, small_digits, unfolded_residual
+from fewbits.experiments.integer.networks import CALIBRATION_IMAGES, NETWORKS, Source, small_digits, unfolded_residual
 
 RUNTIME_NETWORKS = ("MLP", "separable, strong decay", "residual", "MobileNet")
 CAUSE_NETWORKS = ("MLP", "dense", "separable, strong decay", "residual")
@@ -49,7 +50,7 @@ def run(options, command: str) -> None:
         measure_networks()
     elif options.part == "folding":
         for seed in seeds(options.seeds):
-            missing("integer_folding", {"seed": seed}, lambda seed=seed: folding.measure(seed, small_digits()))
+            missing("integer_folding", {"seed": seed}, partial(folding.measure, seed, small_digits()))
     else:
         rows = speed.measure_all(options.repeats, options.seconds)
         evidence.write_rows("integer_speed", pd.DataFrame(rows))
@@ -59,33 +60,40 @@ def run(options, command: str) -> None:
 def measure_networks() -> None:
     """All rows of all networks that the tables lack."""
     for seed in NETWORKS["residual"].seeds:
-        missing("integer_exactness", {"network": "residual", "seed": seed}, lambda seed=seed: [exactness(seed)])
+        missing("integer_exactness", {"network": "residual", "seed": seed}, partial(exactness, seed))
     for name, source in NETWORKS.items():
         for seed in source.seeds:
             for bits in source.settings:
                 where = {"network": name, "seed": seed, "weight_bits": bits[0], "activation_bits": bits[1]}
-                missing(
-                    "integer_accuracy",
-                    where,
-                    lambda s=source, seed=seed, b=bits: [measures.accuracies(s.model(seed), s.data(), b)],
-                )
+                missing("integer_accuracy", where, partial(accuracies, source, seed, bits))
                 if bits[0] < 8:
-                    missing(
-                        "integer_biases",
-                        where,
-                        lambda s=source, seed=seed, b=bits: measures.biases(s.model(seed), s.data(), b),
-                    )
+                    missing("integer_biases", where, partial(biases, source, seed, bits))
         if name in CAUSE_NETWORKS:
-            missing("integer_causes", {"network": name}, lambda s=source: measures.causes(s.model(0), s.data()))
+            missing("integer_causes", {"network": name}, partial(causes, source))
         if name in RUNTIME_NETWORKS:
-            missing("integer_runtimes", {"network": name}, lambda name=name: runtimes(name))
+            missing("integer_runtimes", {"network": name}, partial(runtimes, name))
     missing("integer_steps", {"network": "MobileNet"}, single_steps)
 
 
-def exactness(seed: int) -> dict:
-    """What folding changes in the small ResNet, residual additions included."""
+def accuracies(source: Source, seed: int, bits: tuple[int, int]) -> list[dict]:
+    """One row: :func:`fewbits.experiments.integer.measures.accuracies` of a network of ``source``."""
+    return [measures.accuracies(source.model(seed), source.data(), bits)]
+
+
+def biases(source: Source, seed: int, bits: tuple[int, int]) -> list[dict]:
+    """:func:`fewbits.experiments.integer.measures.biases` of a network of ``source``."""
+    return measures.biases(source.model(seed), source.data(), bits)
+
+
+def causes(source: Source) -> list[dict]:
+    """:func:`fewbits.experiments.integer.measures.causes` of the network of seed 0 of ``source``."""
+    return measures.causes(source.model(0), source.data())
+
+
+def exactness(seed: int) -> list[dict]:
+    """One row: what folding changes in the small ResNet, residual additions included."""
     model = unfolded_residual(seed)
-    return bn_folding.compare(model, fold_model(model), small_digits().test_images)
+    return [bn_folding.compare(model, fold_model(model), small_digits().test_images)]
 
 
 def runtimes(name: str) -> list[dict]:

@@ -39,6 +39,7 @@ def changed_steps(network: Network, learn: bool, factor: float = 1.0) -> nn.Modu
     """
     model = learned_steps(network, 2)
     for _, quantizer, _ in weight_quantizers(model):
+        assert isinstance(quantizer, LSQ)
         quantizer.step_size.data.mul_(factor)
     for module in model.modules():
         if isinstance(module, LSQ):

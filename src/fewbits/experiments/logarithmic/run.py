@@ -110,9 +110,9 @@ def quantize_model(
     if weight_bits is not None:
         quantize_weights(model, lambda: make_quantizer(method, weight_bits, True), skip=())
         for _, quantizer, latent in weight_quantizers(model):
-            if method.startswith("linear"):
+            if isinstance(quantizer, UniformQuantizer):
                 quantizer.set_range(*linear_range(latent, method, rule, weight_bits, True))
-            else:
+            elif isinstance(quantizer, LogQuantizer):
                 quantizer.set_full_scale(full_scale(latent, quantizer))
     quantize_activations(model, lambda: make_quantizer(method, activation_bits, False))
     if method.startswith("linear"):
@@ -152,7 +152,8 @@ def fix_gradient_ranges(model: nn.Module, headroom: int, images: Tensor, labels:
             quantizer.set_range(-largest, largest)
         return inputs[0]  # unquantized, so that no layer's range depends on another's rounding
 
-    places = [module.quantizer for module in model.modules() if isinstance(module, QuantizeGradient)]
+    rules = [module.quantizer for module in model.modules() if isinstance(module, QuantizeGradient)]
+    places = [rule for rule in rules if isinstance(rule, Quantizer)]
     with watching(places, fix):
         nn.functional.cross_entropy(model(images), labels).backward()
     model.zero_grad()

@@ -8,9 +8,10 @@ of a kind gets the same recipe and number of epochs. Written are ``data/results/
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pandas as pd
-from torch import nn
+from torch import Tensor, nn
 
 from fewbits import evidence
 from fewbits.binary import BinaryConnect, clip_latent
@@ -62,7 +63,7 @@ def cnn(
     activation: Callable[[], nn.Module] = nn.ReLU,
     last: Callable[[], nn.Module] = nn.ReLU,
     weights: Callable[[], Quantizer] | None = None,
-) -> nn.Sequential:
+) -> nn.Module:
     """Four 3×3 convolutions with batch normalization, two with max-pooling, and a linear layer: 5,650 parameters.
 
     Input (N, 1, 28, 28), first averaged to 14 × 14; output (N, 10) logits. Batch normalization and pooling come before
@@ -117,8 +118,12 @@ def round_gradients(model: nn.Module, bits: int, rounding: str) -> nn.Module:
     if rounding != "zero":
         return quantize_gradients(model, bits, noise=rounding == "noise")
     quantizer = UniformQuantizer(bits, channel_axis=0)
+
+    def rounded(layer: nn.Module, gradients: Any) -> tuple[Tensor]:
+        return (quantizer(gradients[0]),)
+
     for layer in list(weight_layers(model).values())[1:-1]:
-        layer.register_full_backward_pre_hook(lambda layer, grads: (quantizer(grads[0]),))
+        layer.register_full_backward_pre_hook(rounded)
     return model
 
 
@@ -189,7 +194,7 @@ def run(options, command: str) -> None:
     data, text = load("mnist5k"), load_text()
     cnns, lstms = [], []
     for seed in seeds(options.seeds):
-        trained = {}
+        trained: dict[str, nn.Module] = {}
         for setting in cnn_settings():
             *quantized, start = setting
             seed_everything(seed)

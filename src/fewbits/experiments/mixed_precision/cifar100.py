@@ -7,6 +7,7 @@ interrupted goes on from its last epoch.
 
 import time
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import torch
@@ -51,7 +52,7 @@ def run_cifar100(count: int) -> pd.DataFrame:
             folder = ROOT / "data" / "runs" / f"mixed-precision-{method.replace(' ', '-')}-{setting:g}-{seed}"
             folder.mkdir(parents=True, exist_ok=True)
             train = partial(train_quantized, epochs=EPOCHS, lr=LR, augment=random_crop_flip, channels_last=True)
-            files = {"checkpoint": folder / "state.safetensors", "log": folder / "log.csv"}
+            files: dict[str, Any] = {"checkpoint": folder / "state.safetensors", "log": folder / "log.csv"}
             model = train(float_model, METHODS[method], setting, data, seed, progress=True, **files)
         row = {"method": method, "setting": setting, "seed": seed} | measure(model, data, PROCESSOR)
         row["seconds"] = round(time.perf_counter() - started, 1)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -80,7 +81,7 @@ def onnx_call(shape: ConvShape, bits: int, batch: int) -> tuple[Callable[[], obj
     quantized = bits == 8
     dtype = {8: np.uint8, 16: np.float16, 32: np.float32}[bits]
     kind = {8: TensorProto.UINT8, 16: TensorProto.FLOAT16, 32: TensorProto.FLOAT}[bits]
-    constants = {"weight": weight.astype(np.int8 if quantized else dtype)}
+    constants: dict[str, Any] = {"weight": weight.astype(np.int8 if quantized else dtype)}
     names = ["x", "weight"]
     if quantized:
         for tensor, scale, zero in (("x", 0.01, np.uint8(0)), ("weight", 0.01, np.int8(0)), ("y", 1.0, np.uint8(0))):
@@ -148,11 +149,12 @@ def torch_call(shape: ConvShape, bits: int, batch: int) -> tuple[Callable[[], ob
             layer.set_weight_bias(torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8), None)
         return _inference(layer, image), "int8"
     dtype = {16: torch.bfloat16, 32: torch.float32}[bits]
-    layer = nn.Conv2d(*options, groups=shape.groups, bias=False).to(dtype=dtype, memory_format=layout).eval()
+    convolution = nn.Conv2d(*options, groups=shape.groups, bias=False).to(dtype)
+    convolution = convolution.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack it
     # Without hardware for it oneDNN declines, and torch falls back on a loop that nobody has tuned.
     slow = bits == 16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
     arithmetic = "bfloat16, not accelerated" if slow else str(dtype).removeprefix("torch.")
-    return _inference(layer, image.to(dtype)), arithmetic
+    return _inference(convolution.eval(), image.to(dtype)), arithmetic
 
 
 def _inference(layer: nn.Module, image: torch.Tensor) -> Callable[[], object]:

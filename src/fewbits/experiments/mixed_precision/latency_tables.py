@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,7 @@ def network_layers(network: str) -> list[Layer]:
         if isinstance(module, nn.Linear):
             inputs, kernel, stride, groups, kind = module.in_features, 1, 1, 1, "linear"
         else:
+            assert isinstance(module, nn.Conv2d)
             inputs, groups = module.in_channels, module.groups
             kernel, stride = module.kernel_size[0], module.stride[0]
             kind = "depthwise" if groups > 1 else "first" if inputs == 3 else f"{kernel}×{kernel}"
@@ -88,7 +90,7 @@ def layers_table(layers: dict[str, list[Layer]], measured: pd.DataFrame) -> pd.D
         times = measured[measured.network == network].to_dict("records")
         for layer in its_layers:
             work = layer.work
-            about = {"network": network, "layer": work.name, "like": layer.like, "kind": layer.kind}
+            about: dict[str, Any] = {"network": network, "layer": work.name, "like": layer.like, "kind": layer.kind}
             about |= {"filters": work.filters, "weights_per_filter": work.weights_per_filter}
             about["output_positions"] = work.output_positions
 

@@ -194,10 +194,10 @@ def _penalty_claims(pair: pd.DataFrame, where: str, suffix: str, scale: str) -> 
 
 
 def _claim(slug: str, statement: str, values: pd.Series, unit: str, paper: tuple, scale="notebook", **expect) -> dict:
-    paper = dict(zip(("key", "where", "value", "unit"), paper, strict=False))
+    source = dict(zip(("key", "where", "value", "unit"), paper, strict=False))
     ours = {"unit": unit, "values": [round(float(value), 4) for value in values], "scale": scale}
     ours["seeds"] = [int(seed) for seed in values.index]
-    return {"id": f"mixed_precision/{slug}", "statement": statement, "paper": paper, "ours": ours, "expect": expect}
+    return {"id": f"mixed_precision/{slug}", "statement": statement, "paper": source, "ours": ours, "expect": expect}
 
 
 def _distance(points: float) -> str:

@@ -90,12 +90,12 @@ def quantized(float_model: nn.Module, method: Method, setting: float) -> nn.Modu
     """A copy of ``float_model`` with the method's quantizers, before training."""
     model = copy.deepcopy(float_model)
     if not method.trained:
-        make = partial(UniformQuantizer, int(setting), channel_axis=0)
         if method is METHODS["sasaki"]:
-            make = partial(DistributionQuantizer, setting)
-        return quantize_weights(model, make, skip=())
+            return quantize_weights(model, partial(DistributionQuantizer, setting), skip=())
+        return quantize_weights(model, partial(UniformQuantizer, int(setting), channel_axis=0), skip=())
     if method.penalty is None:
-        return learn_weight_bits(model, setting, method.channel_axis, min_bits=setting, max_bits=setting)
+        bits = int(setting)
+        return learn_weight_bits(model, bits, method.channel_axis, min_bits=bits, max_bits=bits)
     return learn_weight_bits(model, START_BITS, method.channel_axis)
 
 

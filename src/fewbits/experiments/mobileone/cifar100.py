@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import torch
@@ -73,7 +74,9 @@ def _run(options, command: str, device: torch.device) -> None:
     trainer = Trainer(data, options.seed, options.batch_size, random_crop_flip, folder, deadline, progress=True)
     inq_seed = options.seed if options.inq_seed is None else options.inq_seed
     where = {"network": options.network, "branches": branches, "seed": options.seed}
-    rows, stages, predicted = [], [], {}
+    rows: list[dict[str, Any]] = []
+    stages: list[dict[str, Any]] = []
+    predicted: dict[str, Tensor] = {}
 
     def add(
         form: str, variant: str, network: nn.Module, epochs: int, codes: dict[str, Codes] | None = None, **counts

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fewbits import evidence
-from fewbits.core.quantizer import weight_layers
+from fewbits.core.quantizer import LinearOrConv, weight_layers
 from fewbits.data import Dataset
 from fewbits.experiments.inq.training import ALIGNED_WITH
 from fewbits.experiments.mobileone.cifar100 import cifar100, float_network
@@ -68,7 +68,7 @@ def layer_rows(model: nn.Module, data: Dataset) -> list[dict]:
         changed = copy.deepcopy(model)
         quantize(changed.get_submodule(name))
         row = {"layer": name, "kind": kind(layer), "drop": start - score(changed, data)}
-        rows.append(row | rounding_error(layer, changed.get_submodule(name)))
+        rows.append(row | rounding_error(layer, weight_layers(changed)[name]))
     return rows
 
 
@@ -92,7 +92,7 @@ def rounded(model: nn.Module, fraction: float) -> nn.Module:
     return schedule.model
 
 
-def rounding_error(layer: nn.Module, quantized: nn.Module) -> dict[str, float]:
+def rounding_error(layer: LinearOrConv, quantized: LinearOrConv) -> dict[str, float]:
     """``error`` and ``zeros`` of :func:`layer_rows`, from a layer before and after rounding."""
     before, after = (module.weight.detach().double() for module in (layer, quantized))
     error = (after - before).square().sum() / before.square().sum()
@@ -106,7 +106,7 @@ def quantize(layer: nn.Module) -> None:
         parameter.copy_(InqQuantizer(BITS)(parameter))
 
 
-def kind(layer: nn.Module) -> str:
+def kind(layer: LinearOrConv) -> str:
     """What a layer of these networks is: "full", "depthwise" or "pointwise" convolution, or "linear"."""
     if isinstance(layer, nn.Linear):
         return "linear"

@@ -18,7 +18,9 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -71,7 +73,7 @@ def add_arguments(parser) -> None:
 # --- One training run -----------------------------------------------------------------------------------------------
 
 
-def small_cnn(method: str) -> nn.Sequential:
+def small_cnn(method: str) -> nn.Module:
     """Two convolutions with batch normalization and max-pooling, one linear layer: 2,722 parameters.
 
     Input (N, 1, 28, 28), which is first averaged to 14 × 14; output (N, 10) logits. All weights are quantized.
@@ -173,7 +175,8 @@ def honoured(threads: int, environment: dict[str, str]) -> dict:
 
 def settings_of_this_machine() -> pd.DataFrame:
     """One row a setting, with what it switched; ``same_as`` names an earlier setting with the same effect."""
-    rows, first = [], {}
+    rows: list[dict[str, Any]] = []
+    first: dict[tuple, str] = {}
     for name, (threads, environment) in SETTINGS.items():
         row = {"setting": name, "variables": " ".join(f"{k}={v}" for k, v in environment.items())}
         if "avx512" in row["variables"].lower() and not torch.cpu._is_avx512_supported():
@@ -204,7 +207,7 @@ def work(threads: int, hardware_seeds: int, folder: str) -> None:
                         data,
                         recipe,
                         getattr(torch, precision),
-                        after_step=lambda model, steps=steps: steps.append(latent_weights(model)),
+                        after_step=partial(_keep_weights, steps),
                     )
                     run = {"method": method, "precision": precision, "recipe": recipe, "seed": seed}
                     runs.append(run | measure(model, data))
@@ -224,6 +227,10 @@ def work(threads: int, hardware_seeds: int, folder: str) -> None:
         )
     (Path(folder) / "rows.json").write_text(json.dumps({"runs": runs, "frozen": frozen}))
     torch.save(trajectories, Path(folder) / "trajectories.pt")
+
+
+def _keep_weights(steps: list[Tensor], model: nn.Module) -> None:
+    steps.append(latent_weights(model))
 
 
 def run_setting(name: str, hardware_seeds: int) -> tuple[list[dict], list[dict], dict[str, Tensor]]:
@@ -318,7 +325,9 @@ def run(options, command: str) -> None:
     settings = settings_of_this_machine()
     evidence.write_rows("noise_settings", settings)
     print(settings)
-    hardware, frozen, reference = [], [], {}
+    hardware: list[dict[str, Any]] = []
+    frozen: list[dict[str, Any]] = []
+    reference: dict[str, Tensor] = {}
     for name in settings.setting[settings.same_as == ""]:
         runs, evaluations, trajectories = run_setting(name, options.hardware_seeds)
         hardware += runs

@@ -47,6 +47,7 @@ def ttq_weights(
     """
     model = ternary_weights(network, partial(TTQ, threshold))
     for _, quantizer, latent in weight_quantizers(model):
+        assert isinstance(quantizer, TTQ)
         if fit_scales:
             quantizer.fit_scales(latent)
         if printed_sign:

@@ -6,12 +6,13 @@ The network is a 784-128-64-10 perceptron on ``mnist5k``, so the whole run takes
 """
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from fewbits import evidence
 from fewbits.core.quantizer import weight_layers
@@ -76,7 +77,7 @@ def run(options, command: str) -> None:
 
 def compare_calibrations(model, bits: int, seed: int, data, images) -> list[dict]:
     """Test accuracy after PTQ with each way to choose the activation range; weights at 8 bits."""
-    methods = {
+    methods: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
         "max": max_range,
         "percentile 99.9": partial(percentile_range, percentile=99.9),
         "percentile 99.99": partial(percentile_range, percentile=99.99),

@@ -4,6 +4,7 @@ import copy
 import lzma
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,11 @@ from torch import Tensor, nn
 
 from fewbits import training
 from fewbits.core import container, huffman
-from fewbits.core.quantizer import weight_layers
+from fewbits.core.quantizer import weight_layers, weight_quantizers
 from fewbits.data import Dataset
 from fewbits.nets import LeNet5, lenet_300_100
 from fewbits.training import adam, percent, seed_everything, step_count
-from fewbits.vector import INITS, DeepCompression, SoftSharing, plain_state, squared_error
+from fewbits.vector import INITS, DeepCompression, SharedWeights, SoftSharing, plain_state, squared_error
 
 NETWORKS = {"lenet-300-100": lenet_300_100, "lenet-5": LeNet5}
 # Share of the weights that survive in each layer, as commonly reported for Deep Compression.
@@ -121,8 +122,10 @@ def compare_inits(model: nn.Module, data: Dataset, seed: int) -> Iterator[dict]:
             compression = DeepCompression(copy.deepcopy(model))
             compression.share(2**bits, init, seed)
             shared = compression.model
-            codebooks = {name: layer.parametrizations.weight[0] for name, layer in weight_layers(shared).items()}
-            error = sum(squared_error(w[w != 0], codebooks[name].centroids.detach()) for name, w in weights.items())
+            codebooks = {name: q for name, q, _ in weight_quantizers(shared) if isinstance(q, SharedWeights)}
+            error = sum(
+                (squared_error(w[w != 0], codebooks[name].centroids.detach()) for name, w in weights.items()), 0.0
+            )
             row = {"init": init, "bits": bits, "error": error / energy, "before": percent(shared, data)}
             fine_tune(shared, data, seed, 1 if data.name == "mnist" else 5)
             yield row | {"after": percent(shared, data)}
@@ -142,7 +145,9 @@ def soft_sharing(
     sharing = SoftSharing(model, recipe.tau, len(data.train_images))
     steps = step_count(len(data.train_images), recipe.soft, recipe.soft_batch)
     wanted = {round(part * steps / snapshots) for part in range(snapshots + 1)} if snapshots else set()
-    mixtures, histograms, step = [], [], 0
+    mixtures: list[dict[str, Any]] = []
+    histograms: list[dict[str, Any]] = []
+    step = 0
 
     def look() -> None:
         for component, values in enumerate(zip(*sharing.prior.components(), strict=True)):
@@ -166,7 +171,12 @@ def soft_sharing(
         {"params": [prior.log_precision, prior.logits], "lr": 1e-2},
     ]
     optimizer = torch.optim.Adam(groups)
-    settings = {"epochs": recipe.soft, "batch_size": recipe.soft_batch, "loss": sharing.loss, "after_step": after_step}
+    settings: dict[str, Any] = {
+        "epochs": recipe.soft,
+        "batch_size": recipe.soft_batch,
+        "loss": sharing.loss,
+        "after_step": after_step,
+    }
     training.train(model, data, optimizer, seed=seed, **settings)
     rows = [{"stage": "trained", "accuracy": percent(model, data), "bytes": size(model, "plain")}]
     components = len(sharing.quantize(MERGE).all_means())
@@ -202,7 +212,7 @@ def other_sizes(state: Mapping[str, Tensor]) -> dict[str, float]:
             bits += len(codes) * huffman.entropy(counts)
         else:
             rest += pattern.nbytes
-    best = {"preset": 9 | lzma.PRESET_EXTREME}
+    best: dict[str, Any] = {"preset": 9 | lzma.PRESET_EXTREME}
     return {
         "xz of floats": len(lzma.compress(floats, **best)),
         "xz of indices": len(lzma.compress(indices, **best)) + rest,
