@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import strategies  # noqa: F401  (loads the profile)
 import torch
 import torch.nn.functional as F
 from bitwise_inputs import OUTPUTS, SEEDS, random_codes, random_signs, random_words

@@ -426,3 +426,23 @@ def test_training_reaches_the_budget(penalty):
         optimizer.step()
         constrain(model)
     assert penalty(model, works) <= 1.02 * target
+
+
+class Repeated(nn.Module):
+    """One layer called twice, and another with the same weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.second(self.first(self.first(x)))
+
+
+def test_repeated_weights_are_stored_once_and_multiplied_each_time():
+    model = learn_weight_bits(Repeated(), 4)
+    works = layer_work(model, (6,))
+    assert [work.name for work in works] == ["first", "first", "second"]
+    assert float(weight_size(model, works)) == 4 * 36
+    assert float(mac_bits(model, works)) == 3 * 4 * 36

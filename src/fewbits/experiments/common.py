@@ -18,7 +18,11 @@ def seeds(count: int) -> range:
 
 
 def checkpoint_path(name: str) -> Path:
-    """Where the small trained network ``name`` is kept: ``data/checkpoints/<name>.safetensors``."""
+    """Where the small trained network ``name`` is kept: ``data/checkpoints/<name>.safetensors``.
+
+    Such files hold floating point numbers: float networks, and the latent weights of quantized ones, which chapters
+    train further or compare. A network that is finished is kept as codes, see :func:`codes_path`.
+    """
     return ROOT / "data" / "checkpoints" / f"{name}.safetensors"
 
 

@@ -19,7 +19,8 @@ from fewbits.mixed_precision.learned_bits import LearnedBits
 def weight_size(model: nn.Module, works: Sequence[LayerWork]) -> Tensor:
     """Bits of all weights, the sum over filters of weights × bits, differentiable; headers not counted.
 
-    Biases are left out; the paper counts one per filter.
+    Biases are left out; the paper counts one per filter. A weight that is used several times, by a layer that is called
+    twice or by two layers, is counted once.
 
     Args:
         works: of the same model, from :func:`fewbits.core.macs.layer_work`.
@@ -28,24 +29,33 @@ def weight_size(model: nn.Module, works: Sequence[LayerWork]) -> Tensor:
     Source: uhlich2020 Eq. 8a; uhlich2020 Table 2 (which has biases); book eq-mixed-cost
     """
     # uhlich2020 Eq. 8a
-    return _sum_of_bits(model, {work.name: (work.filters, work.weights_per_filter) for work in works})
+    weights = {name: id(latent) for name, _, latent in weight_quantizers(model)}
+    once = {weights.get(work.name, work.name): work for work in works}.values()
+    return _sum_of_bits(model, [(work.name, work.filters, work.weights_per_filter) for work in once])
 
 
 def mac_bits(model: nn.Module, works: Sequence[LayerWork]) -> Tensor:
-    """The sum over filters of MACs × weight bits, differentiable. Arguments as :func:`weight_size`.
+    """The sum over filters of MACs × weight bits, differentiable; every call of a layer counts.
+
+    Arguments as :func:`weight_size`.
 
     Source: nakata2021 (the idea); own (the form); book eq-mixed-cost
     """
     # book eq-mixed-cost
-    return _sum_of_bits(model, {work.name: (work.filters, work.macs_per_filter) for work in works})
+    return _sum_of_bits(model, [(work.name, work.filters, work.macs_per_filter) for work in works])
 
 
-def _sum_of_bits(model: nn.Module, counts: dict[str, tuple[int, int]]) -> Tensor:
+def _sum_of_bits(model: nn.Module, counts: Sequence[tuple[str, int, int]]) -> Tensor:
+    """The sum of bits × count over all filters.
+
+    Args:
+        counts: layer name, its filters, and how often the bits of each filter count.
+    """
     bits = {name: q.bits() for name, q, _ in weight_quantizers(model) if isinstance(q, LearnedBits)}
-    missing = sorted(counts.keys() - bits.keys())
+    missing = sorted({name for name, _, _ in counts} - bits.keys())
     if missing:
         raise ValueError(f"works names {missing}, which have no learned bits in model")
-    parts = (count * bits[name].flatten().expand(filters).sum() for name, (filters, count) in counts.items())
+    parts = (count * bits[name].flatten().expand(filters).sum() for name, filters, count in counts)
     return sum(parts, start=torch.zeros(()))
 
 
