@@ -21,7 +21,7 @@ from torch import Tensor
 
 from fewbits.core.channels import per_channel
 from fewbits.integer.network import IntegerNetwork
-from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Step
+from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Requantizing, Step
 
 OPSET, IR_VERSION = 19, 9
 _TYPES = {torch.uint8: TensorProto.UINT8, torch.int8: TensorProto.INT8}
@@ -55,11 +55,11 @@ def to_onnx(network: IntegerNetwork, form: str) -> onnx.ModelProto:
     writer.node("Identity", [last], "output")
     image = torch.zeros(1, *network.input_shape, dtype=network.grids["input"].dtype)
     image += network.grids["input"].zero_point
-    ports = [
+    source, result = (
         [helper.make_tensor_value_info(port, writer.port_type(codes), ["N", *codes.shape[1:]])]
         for port, codes in (("input", image), ("output", network(image)))
-    ]
-    graph = helper.make_graph(writer.nodes, "integer network", *ports, writer.constants)
+    )
+    graph = helper.make_graph(writer.nodes, "integer network", source, result, writer.constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fewbits")
 
@@ -125,7 +125,7 @@ class _Writer:
         scales = self.network.weight_scales[name].float()
         return [self.constant(scales), self.constant(torch.zeros(len(scales), dtype=torch.int8))]
 
-    def clipped(self, name: str, step: Step, write) -> None:
+    def clipped(self, name: str, step: Requantizing, write) -> None:
         """Call ``write`` with a name for its result; where its codes are fewer than the dtype's, a Clip follows."""
         grid: Grid = self.network.grids[name]
         info = torch.iinfo(grid.dtype)
@@ -197,7 +197,7 @@ class _Qdq(_Writer):
             self.node("DequantizeLinear", [self.constant(step.bias), *bias_grid], f"{name}..bias", axis=0),
         )
 
-    def finish(self, name: str, step: Step, total: str, result: str) -> None:
+    def finish(self, name: str, step: Requantizing, total: str, result: str) -> None:
         self.node("QuantizeLinear", [total, *self.grid(name)], result)
 
 
@@ -205,7 +205,7 @@ class _Float(_Qdq):
     def port_type(self, codes: Tensor) -> int:
         return TensorProto.FLOAT
 
-    def clipped(self, name: str, step: Step, write) -> None:
+    def clipped(self, name: str, step: Requantizing, write) -> None:
         write(name)
 
     def real(self, source: str, result: str) -> str:
@@ -218,13 +218,14 @@ class _Float(_Qdq):
             (step.bias * scale * self.network.grids[source].scale).float()
         )
 
-    def finish(self, name: str, step: Step, total: str, result: str) -> None:
+    def finish(self, name: str, step: Requantizing, total: str, result: str) -> None:
         relu = step.output.q_min == step.output.zero_point
         self.node("Relu" if relu else "Identity", [total], result)
 
 
 def _conv_attributes(step: Layer) -> dict:
     geometry = step.geometry
+    assert geometry is not None, "a linear layer has no attributes of a convolution"
     return {
         "kernel_shape": list(step.weight.shape[2:]),
         "strides": list(geometry["stride"]),

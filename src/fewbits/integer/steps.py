@@ -201,4 +201,5 @@ class Flatten:
         return x.flatten(1)
 
 
-Step = Layer | Add | GlobalAverage | MaxPool | Flatten
+Requantizing = Layer | Add | GlobalAverage  # steps whose sums become codes of another grid
+Step = Requantizing | MaxPool | Flatten
