@@ -49,9 +49,10 @@ notebooks: $(INSTALLED)  ## execute the text twins into book/*.ipynb; CHAPTER=un
 lab: $(INSTALLED)  ## open JupyterLab; saving a notebook also saves its text twin (jupytext.toml)
 	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/book/intro.ipynb
 
-check: $(INSTALLED)  ## format, lint, spelling, workflow: the checks that take seconds
+check: $(INSTALLED)  ## format, lint, types, spelling, workflow: the checks that take seconds
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md book/text book/*.md src tests tools benchmarks
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
