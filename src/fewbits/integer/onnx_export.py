@@ -146,12 +146,12 @@ class _Writer:
         else:
             self.clipped(name, step, lambda result: self.sum_step(name, step, sources, result))
 
-    def sum_step(self, name: str, step: Step, sources: list[str], result: str) -> None:
+    def sum_step(self, name: str, step: Requantizing, sources: list[str], result: str) -> None:
         raise NotImplementedError
 
 
 class _QOperator(_Writer):
-    def sum_step(self, name: str, step: Step, sources: list[str], result: str) -> None:
+    def sum_step(self, name: str, step: Requantizing, sources: list[str], result: str) -> None:
         operands = [part for source in sources for part in (source, *self.grid(source))]
         output = self.grid(name)
         if isinstance(step, Layer):
@@ -169,7 +169,7 @@ class _QOperator(_Writer):
 
 
 class _Qdq(_Writer):
-    def sum_step(self, name: str, step: Step, sources: list[str], result: str) -> None:
+    def sum_step(self, name: str, step: Requantizing, sources: list[str], result: str) -> None:
         real = [self.real(source, f"{name}..real{index}") for index, source in enumerate(sources)]
         total = f"{name}..sum"
         if isinstance(step, Layer):
