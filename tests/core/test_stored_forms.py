@@ -239,6 +239,10 @@ def test_tied_weights_are_counted_once():
     quantize_weights(model, lambda: LSQ(4), skip=())
     assert stored_bits(model) == 4 * 64 + 32
     assert model.first.parametrizations.weight[0] is model.second.parametrizations.weight[0]
+    model = Tied()
+    share_weights(model, lambda _, weight: SharedWeights(weight, 4))
+    assert stored_bits(model) == 2 * 64 + 4 * 32 + 32
+    assert model.first.parametrizations.weight[0] is model.second.parametrizations.weight[0]
     model = attach_codes(Tied(), {"first.weight": UniformQuantizer(4).encode(torch.randn(8, 8))})
     assert stored_bits(model) == 4 * 64 + 32
     assert torch.equal(model.first.weight, model.second.weight)

@@ -139,6 +139,8 @@ class ProductQuantizer(Quantizer):
 def share_weights(model: nn.Module, make: Callable[[str, Tensor], Quantizer]) -> nn.Module:
     """Replace the weight of each linear and convolution layer by what ``make(name, weight)`` returns, in place.
 
+    Layers that hold the same weight share what is made for the first of them.
+
     Args:
         make: of the layer's name and its weight (detached); gives a quantizer made for this weight.
     Returns:
@@ -153,8 +155,12 @@ def share_weights(model: nn.Module, make: Callable[[str, Tensor], Quantizer]) ->
     taken = [name for name, layer in layers.items() if parametrize.is_parametrized(layer, "weight")]
     if taken:
         raise ValueError(f"the weights of {taken} are parametrized already")
+    made: dict[int, Quantizer] = {}
     for name, layer in layers.items():
-        parametrize.register_parametrization(layer, "weight", make(name, layer.weight.detach()))
+        weight = layer.weight
+        if id(weight) not in made:
+            made[id(weight)] = make(name, weight.detach())
+        parametrize.register_parametrization(layer, "weight", made[id(weight)])
         # It has no gradient; without this an optimizer's weight decay would still be given it.
         parametrization_of(layer).original.requires_grad_(False)
     return model
