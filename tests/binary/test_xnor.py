@@ -267,6 +267,16 @@ def test_layers_that_cannot_have_a_k_are_refused():
         binarize_inputs(nn.Sequential(nn.Linear(2, 2), nn.Conv1d(1, 1, 1), nn.Linear(2, 2)))
 
 
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.Sigmoid])
+def test_a_layer_after_an_activation_that_is_never_negative_is_refused(activation):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), activation(), nn.MaxPool2d(2), nn.Conv2d(2, 2, 3), nn.Conv2d(2, 1, 1))
+    with pytest.raises(ValueError, match=rf"3 \(Conv2d\) gets its inputs from 1 \({activation.__name__}\)"):
+        binarize_inputs(model)
+    assert type(model[3]) is nn.Conv2d
+    model[2] = nn.BatchNorm2d(2)  # centres them again
+    assert type(binarize_inputs(model)[3]) is XnorConv2d
+
+
 def test_a_layer_at_two_places_becomes_binary_at_both():
     shared = nn.Linear(4, 4)
     model = binarize_inputs(nn.Sequential(nn.Linear(4, 4), shared, nn.Identity(), shared, nn.Linear(4, 4)))

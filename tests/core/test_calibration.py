@@ -69,3 +69,24 @@ def test_weights_are_left_alone():
     calibrate(model, IMAGES)
     assert model[0].parametrizations.weight[0].fsr.isnan()
     assert not model[1].fsr.isnan()
+
+
+class InPlace(nn.Module):
+    """Changes the result of its quantizers afterwards, as ``y += shortcut`` and ``nn.ReLU(inplace=True)`` do."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = UniformQuantizer(8), UniformQuantizer(8)
+
+    def forward(self, x):
+        y = self.first(x)
+        y += 100
+        return self.second(x + 0 * y)
+
+
+def test_what_changes_in_place_later_is_seen_as_it_was():
+    model, images = InPlace(), torch.tensor([[-2.0, 5.0]])
+    calibrate(model, images)
+    assert (model.first.low.item(), model.first.high.item()) == (-2, 5)
+    assert (model.second.low.item(), model.second.high.item()) == (-2, 5)
+    assert images.tolist() == [[-2, 5]]

@@ -321,11 +321,20 @@ def test_save_returns_the_size_of_the_file(tmp_path):
     assert same_bits(container.load(path)["x"], torch.ones(300))
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (3, 2)])
+def test_switches_come_back(shape):
+    switches = torch.arange(torch.Size(shape).numel()).reshape(shape) % 2 == 0
+    found = container.from_bytes(container.to_bytes({"started": switches}))["started"]
+    assert isinstance(found, torch.Tensor)
+    assert found.dtype == torch.bool
+    assert torch.equal(found, switches)
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"coding must be one of plain, .*; got 'zip'"):
         container.to_bytes({}, "zip")
     for value in (torch.ones(2).double(), torch.arange(3).int(), [1.0], None):
-        with pytest.raises(TypeError, match="w must be a float32 or int64 tensor or codes"):
+        with pytest.raises(TypeError, match="w must be a float32, int64 or bool tensor or codes"):
             container.to_bytes({"w": value})
     half = Codes(torch.tensor([1]), 4, torch.tensor(0.5).half())
     with pytest.raises(TypeError, match=r"w: a scale or table of torch\.float16 cannot be stored"):

@@ -124,6 +124,18 @@ def test_filters_are_quantized_each_by_itself():
         assert torch.equal(alone(row), y)
 
 
+def test_without_a_start_the_first_input_fits_every_filter():
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+    quantizer, fitted = LearnedBits(0, max_bits=5), LearnedBits(0, max_bits=5)
+    with pytest.raises(ValueError, match="have not started"):
+        quantizer.encode(x)
+    fitted.fit(x)
+    assert torch.equal(quantizer(x), fitted(x))
+    assert torch.equal(quantizer(2 * x), fitted(2 * x))  # the second input moves nothing
+    assert quantizer.bits().flatten().tolist() == [5] * 3
+    assert isinstance(quantizer.encode(x), FilterCodes)
+
+
 def test_odd_inputs():
     zeros = LearnedBits(0)
     zeros.fit(torch.zeros(2, 3), 4)
@@ -156,8 +168,9 @@ def test_bad_arguments_are_refused():
     for bits, error in BAD_BITS.values():
         with pytest.raises(error, match="max_bits"):
             LearnedBits(max_bits=bits)
-        with pytest.raises(error, match="bits"):
-            LearnedBits().fit(torch.ones(2), bits)
+        if bits is not None:  # which means max_bits
+            with pytest.raises(error, match="bits"):
+                LearnedBits().fit(torch.ones(2), bits)
     with pytest.raises(ValueError, match="bits must lie between 2 and 5"):
         LearnedBits(max_bits=5).fit(torch.ones(2), 6)
     for step, q_max in ((0.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (1.0, math.inf)):

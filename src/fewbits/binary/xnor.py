@@ -13,7 +13,7 @@ from fewbits.binary.binary_connect import sign_codes
 from fewbits.core.channels import channel_rows, mean_magnitude
 from fewbits.core.checks import check_float, working_precision
 from fewbits.core.codes import Codes
-from fewbits.core.graph import replace_module
+from fewbits.core.graph import Call, is_plain, read, replace_module
 from fewbits.core.quantizer import Quantizer, weight_layers
 from fewbits.core.ste import sign_ste
 
@@ -156,14 +156,31 @@ def binarize_inputs(model: nn.Module, scale_input: bool = True) -> nn.Module:
         ``model``.
     Raises:
         TypeError: a layer is of another type, or quantized already.
-        ValueError: a convolution that :class:`XnorConv2d` refuses.
+        ValueError: a convolution that :class:`XnorConv2d` refuses; the inputs of a layer are never negative, as after a
+            ReLU, so that all their signs would be +1; or the forward pass cannot be read
+            (:func:`fewbits.core.graph.read`). The message names the layer, and nothing has changed.
     Source: rastegari2016 Sec. 3.2; rastegari2016 Fig. 3 (order of a block)
     """
     inner = list(weight_layers(model).items())[1:-1]
     new_layers = {name: _binary_input_layer(name, layer, scale_input) for name, layer in inner}
+    layers = [layer for _, layer in inner]
+    for call in read(model).calls:
+        if call.layer in layers and (source := _never_negative(call.inputs[0])):
+            raise ValueError(
+                f"{call} gets its inputs from {source}, which are never negative: all their signs would be +1. "
+                "Normalize before the layer, and leave the activation out"
+            )
     for name, layer in new_layers.items():  # one that is registered at two places stays one
         replace_module(model, model.get_submodule(name), layer)
     return model
+
+
+def _never_negative(call: Call) -> Call | None:
+    """The activation after which the result of ``call`` has no sign to tell; None if there is none."""
+    while call.op in ("identity", "dropout", "flatten", "reshape", "max_pool2d", "global_average"):
+        call = call.inputs[0]
+    other = is_plain(call.module, (nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus))
+    return call if other or call.op == "relu" else None
 
 
 def _binary_input_layer(name: str, layer: nn.Module, scale_input: bool) -> nn.Module:

@@ -5,7 +5,8 @@ before it their bits, scale, zero point and table. The table of INQ (:func:`fewb
 of the method and takes no byte. Read back, codes are codes: integers are int32, tables of integers int64, and every
 number decodes to the same bits. A subclass such as ``LogCodes`` comes back as plain codes with its table.
 
-**Tensors** are float32, or int64 for counters such as those of a batch normalization. Positions in a float32 tensor are
+**Tensors** are float32; or int64 for counters such as those of a batch normalization, or bool for switches such as
+"has started" of a learned step. Positions in a float32 tensor are
 relative (han2015 Sec. 2): for each non-zero weight the number of zeros before it, in a few bits; where a gap is too
 long, a filler zero is stored. Values are indices into a table of the tensor's different values. Both streams may be
 Huffman coded. For each tensor the shortest form that the chosen *coding* allows is written:
@@ -23,7 +24,7 @@ The file knows nothing of the method that made a tensor: it is read bit for bit 
 
 Layout, little-endian: the 8 bytes ``FEWBITS`` and 0x1a, version (u16), number of tensors (u16), size of the file (u64),
 CRC-32 of all the rest (u32); then for each tensor its name (length u16, UTF-8), number of axes (u8), sizes (u32 each),
-form (u8), and the streams. A file with codes or int64 tensors is of version 2, any other of version 1. The checksum
+form (u8), and the streams. A file of float32 tensors only is of version 1, any other of version 2. The checksum
 finds every flipped byte and every burst of up to 32 bits. Nothing is unpickled.
 """
 
@@ -53,7 +54,7 @@ _GAP_WIDTHS = range(1, 9)  # bits of a relative position that are tried
 _MAX_TABLE = 4096  # more different values than this are not worth a table
 _LARGEST = 1 << 28  # elements of a tensor
 _RELATIVE, _TABLE, _HUFFMAN = 1, 2, 4  # bits of the form of a float32 tensor
-_INT64, _CODES, _FILTER_CODES, _VECTOR_CODES = 16, 32, 33, 34  # forms of version 2
+_INT64, _BOOL, _CODES, _FILTER_CODES, _VECTOR_CODES = 16, 17, 32, 33, 34  # forms of version 2
 _LONE = 0xFFFF
 
 
@@ -64,7 +65,7 @@ def save(path: str | Path, tensors: Mapping[str, Tensor | StoredForm], coding: s
 
     Args:
         path: of the file.
-        tensors: by name: codes, or float32 or int64 tensors, of any shape.
+        tensors: by name: codes, or float32, int64 or bool tensors, of any shape.
         coding: one of `CODINGS`, of the float32 tensors.
     Raises:
         TypeError: a tensor is of another dtype, or codes are of an unknown form; the message names it.
@@ -117,7 +118,7 @@ def to_bytes(tensors: Mapping[str, Tensor | StoredForm], coding: str = "huffman"
     parts, version = [], 1
     for name, item in tensors.items():
         if not isinstance(item, Tensor | Codes | FilterCodes | VectorCodes):
-            raise TypeError(f"{name} must be a float32 or int64 tensor or codes, got {type(item).__name__}")
+            raise TypeError(f"{name} must be a float32, int64 or bool tensor or codes, got {type(item).__name__}")
         _check_shape(name, item.shape)
         encoded, dims = name.encode(), len(item.shape)
         parts.append(struct.pack(f"<H{len(encoded)}sB{dims}I", len(encoded), encoded, dims, *item.shape))
@@ -201,10 +202,12 @@ _SIGNED, _ZERO_POINT, _OWN_LEVELS, _POWERS = 1, 2, 4, 8  # flags of codes
 
 
 def _form_of_version_2(name: str, item: Tensor | Codes | FilterCodes | VectorCodes) -> bytes:
-    """Form and streams of an int64 tensor or of codes."""
+    """Form and streams of an int64 or bool tensor or of codes."""
     if isinstance(item, Tensor):
+        if item.dtype == torch.bool:
+            return bytes([_BOOL]) + item.detach().cpu().contiguous().numpy().astype("u1").tobytes()
         if item.dtype != torch.int64:
-            raise TypeError(f"{name} must be a float32 or int64 tensor or codes, got {item.dtype}")
+            raise TypeError(f"{name} must be a float32, int64 or bool tensor or codes, got {item.dtype}")
         return bytes([_INT64]) + item.detach().cpu().contiguous().numpy().astype("<i8").tobytes()
     if isinstance(item, VectorCodes):
         head = struct.pack("<BBI", _VECTOR_CODES, item.bits, item.values.shape[1])
@@ -230,6 +233,11 @@ def _read_form_of_version_2(reader: "_Reader", form: int, shape: torch.Size) -> 
     numel = shape.numel()
     if form == _INT64:
         return torch.from_numpy(np.frombuffer(reader.take(8 * numel), "<i8").astype(np.int64)).reshape(shape)
+    if form == _BOOL:
+        switches = np.frombuffer(reader.take(numel), "u1")
+        if (switches > 1).any():
+            raise ValueError(f"a switch must be 0 or 1, got {switches.max()}")
+        return torch.from_numpy(switches.astype(np.bool_)).reshape(shape)
     if form == _VECTOR_CODES:
         bits, groups = reader.number("<B"), reader.number("<I")
         codebooks = _read_array(reader)

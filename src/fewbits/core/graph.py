@@ -146,8 +146,12 @@ class Network:
                 is called twice or shares a parameter, or the output is more than one tensor; the message names it.
         """
         for before, call in itertools.pairwise(self.calls):
-            if call.inputs != (before,) or before.only_user is not call:
-                raise ValueError(f"{call} does not read the result of {before} and nothing else: model is no chain")
+            if call.inputs != (before,):
+                read = " and ".join(map(str, call.inputs)) or "nothing"
+                raise ValueError(f"{call} reads {read}, not just the result of {before}: model is no chain")
+            if before.only_user is not call:
+                readers = " and ".join(map(str, before.users)) or "nothing"
+                raise ValueError(f"the result of {before} is read by {readers}, not once: model is no chain")
             if call.layer is not None and (reason := self.sharing(call)):
                 raise ValueError(f"{reason}: model is no chain")
         if self.calls[-1].settings.get("value") is not self.calls[-2].node:

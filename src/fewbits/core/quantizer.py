@@ -169,8 +169,9 @@ def calibrate(model: nn.Module, images: Tensor, kind: type[Quantizer] = Quantize
             return output
         if getattr(quantizer, "channel_axis", None) is not None:
             raise ValueError("calibrate finds one range per tensor, but a quantizer of model has a channel_axis")
-        seen.setdefault(quantizer, []).append(inputs[0])
-        return inputs[0]
+        # Copies: a later call of the network may change what it gets in place, such as ReLU or an addition.
+        seen.setdefault(quantizer, []).append(inputs[0].clone())
+        return inputs[0].clone()
 
     observe_activations(model, images, kind, record)
     if not seen:

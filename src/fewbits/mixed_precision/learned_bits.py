@@ -66,7 +66,8 @@ class LearnedBits(Quantizer):
     With ``power_of_two`` the step in use is the power of two nearest to the learned one on a log scale; its gradient
     goes to the learned one unchanged. All gradients are sums over the filter or the tensor.
 
-    Half precision is computed in float32. NaN and ±Inf, empty tensors and other dtypes are refused.
+    Half precision is computed in float32. NaN and ±Inf, empty tensors and other dtypes are refused. With a
+    ``channel_axis`` the first input fits the grids, with ``max_bits``, unless :meth:`fit` came before.
 
     Args:
         channel_axis: d and q_max for each index of this axis (filter-wise, signed only), or None for one of each.
@@ -102,14 +103,15 @@ class LearnedBits(Quantizer):
         self.q_max = nn.Parameter(torch.tensor(1.0))
 
     @torch.no_grad()
-    def fit(self, x: Tensor, bits: int) -> None:
-        """Start with ``bits`` bits: of four steps, each half the one before, the one of least squared error on ``x``.
+    def fit(self, x: Tensor, bits: int | None = None) -> None:
+        """Start with ``bits`` bits (None: ``max_bits``): of four steps the one of least squared error on ``x``.
 
-        The first is the least step (or power of two) whose grid reaches ``max|x|``. An all-zero channel gets q_max = 1.
+        Each is half of the one before. The first is the least step (or power of two) whose grid reaches ``max|x|``.
+        An all-zero channel gets q_max = 1.
 
         Source: own (start of least error)
         """
-        check_bits(bits, self.min_bits)
+        bits = self.max_bits if bits is None else check_bits(bits, self.min_bits)
         if bits > self.max_bits:
             raise ValueError(f"bits must lie between {self.min_bits} and {self.max_bits}, got {bits}")
         x = working_precision(check_finite(x))
@@ -128,6 +130,10 @@ class LearnedBits(Quantizer):
             best, least = torch.where(error < least, tried, best), torch.minimum(error, least)
         self.step_size = nn.Parameter(best.clone())
         self.q_max = nn.Parameter(torch.minimum(codes * best, largest))
+
+    def _has_a_grid_for_each_channel(self) -> bool:
+        """False before the first input, as nobody has said how many channels there are."""
+        return self.channel_axis is None or self.step_size.dim() > 0
 
     def _grid(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Step and range in use, differentiable: the step on a power of two, the range within the allowed bits."""
@@ -173,12 +179,16 @@ class LearnedBits(Quantizer):
 
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_finite(check_float(x)))
+        if not self._has_a_grid_for_each_channel():
+            self.fit(x)
         return _LearnedGrid.apply(x, *self._grid(x.dtype), self.signed, self.rule)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes | FilterCodes:
         """Codes; :class:`fewbits.core.filter_codes.FilterCodes` if there is a ``channel_axis``."""
         x = working_precision(check_finite(x))
+        if not self._has_a_grid_for_each_channel():
+            raise ValueError("the grids of the channels have not started: call the quantizer, or fit, before encode")
         step, q_max = self._grid(x.dtype)
         last = torch.floor(q_max / step + 0.5)
         values = nearest_code(x, step).clamp(-last if self.signed else torch.zeros_like(last), last).to(torch.int32)
