@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "fewbits"
@@ -32,9 +34,25 @@ def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
-def pins() -> set[str]:
-    """All pinned requirements of pyproject.toml, of the book and of its tests."""
-    return {*project()["dependencies"], *project()["optional-dependencies"]["dev"]}
+def requirements() -> list[Requirement]:
+    """What the package and its extras ask for."""
+    lists = [project()["dependencies"], *project()["optional-dependencies"].values()]
+    return [Requirement(text) for texts in lists for text in texts]
+
+
+def pins() -> dict[str, str]:
+    """Version of each package in constraints.txt, which pins exactly."""
+    pinned = [line.partition("==") for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()]
+    return {canonicalize_name(name): version for name, _, version in pinned}
+
+
+def pins_out_of_range(requirements: list[Requirement], pins: dict[str, str]) -> list[str]:
+    """Requirements that have no pin, or one outside their range."""
+    return [
+        f"{requirement}: {version}"
+        for requirement in requirements
+        if not (version := pins.get(canonicalize_name(requirement.name))) or version not in requirement.specifier
+    ]
 
 
 def toc_pages() -> set[str]:
@@ -43,19 +61,23 @@ def toc_pages() -> set[str]:
     return {toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])}
 
 
-def test_conda_environment_has_the_same_pins():
+def test_each_requirement_is_a_range_that_holds_its_pin():
+    assert [str(requirement) for requirement in requirements() if "==" in str(requirement.specifier)] == []
+    assert pins_out_of_range(requirements(), pins()) == []
+
+
+def test_a_pin_outside_its_range_and_a_missing_one_are_noticed():
+    asked = [Requirement("Torch>=2.6,<3"), Requirement("numpy>=2.1"), Requirement("scikit_learn>=1.6")]
+    found = pins_out_of_range(asked, {"torch": "3.0.1", "scikit-learn": "1.9.1"})
+    assert found == ["Torch<3,>=2.6: 3.0.1", "numpy>=2.1: None"]
+
+
+def test_conda_and_make_install_every_extra_with_the_pins():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"]
-    (from_pip,) = (entry["pip"] for entry in environment if isinstance(entry, dict))
-    assert {line for line in from_pip if not line.startswith("-")} == pins()
-
-
-def test_constraints_have_the_same_pins():
-    def normal(pin: str) -> str:
-        name, _, version = pin.partition("==")
-        return f"{re.sub(r'[-_.]+', '-', name).lower()}=={version}"
-
-    constraints = {normal(line) for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()}
-    assert {normal(pin) for pin in pins()} - constraints == set()
+    (by_conda,) = (entry["pip"] for entry in environment if isinstance(entry, dict))
+    extras = ",".join(project()["optional-dependencies"])
+    assert by_conda == ["-c constraints.txt", f"-e .[{extras}]"]
+    assert f"-c constraints.txt -e '.[{extras}]'" in (ROOT / "Makefile").read_text("utf-8")
 
 
 def test_citation_names_the_version_of_the_package():
@@ -349,7 +371,7 @@ def test_a_checkout_with_the_line_ends_of_windows_keeps_the_text(tmp_path):
     if subprocess.run(clone, capture_output=True, check=False).returncode:
         pytest.skip("not a git checkout, so there is nothing to clone")
     assert b"\r\n" not in (tmp_path / "copy" / "README.md").read_bytes()
-    text = "data/text/alice.txt"
+    text = "src/fewbits/data/alice.txt"
     assert (tmp_path / "copy" / text).read_bytes() == (ROOT / text).read_bytes()
 
 

@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fewbits.data import Dataset, datasets, download, load, normalize, random_crop_flip
+from fewbits.data import Dataset, datasets, load, normalize, random_crop_flip
 from fewbits.data.archives import parquet_shards
 from fewbits.data.download import fetch
 
@@ -444,7 +444,7 @@ def test_three_at_once_download_it_once(tmp_path, server):
 
 def test_a_cached_file_is_found_in_a_folder_that_cannot_be_written(tmp_path, server, monkeypatch):
     (tmp_path / "file.bin").write_bytes(CONTENT)
-    monkeypatch.setattr(download, "FileLock", lambda path: pytest.fail("a lock is a file, too"))
+    monkeypatch.setattr("filelock.FileLock", lambda path: pytest.fail("a lock is a file, too"))
     assert fetch(server.url, HASH, tmp_path, progress=False).read_bytes() == CONTENT
     assert server.requests == []
 

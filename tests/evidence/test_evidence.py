@@ -404,7 +404,7 @@ def test_code_version_names_commit_and_uncommitted_changes(tmp_path, monkeypatch
         evidence.code_version.cache_clear()
         return evidence.code_version()
 
-    monkeypatch.setattr(records, "_ROOT", tmp_path)
+    monkeypatch.setattr(records, "checkout", lambda: tmp_path)
     # Keeps git from finding a repository above the temporary folder.
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     try:

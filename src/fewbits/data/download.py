@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import requests
-from filelock import FileLock
 from tqdm import tqdm
+
+from fewbits.core.extras import extra
 
 CHUNK_BYTES = 1 << 16
 TIMEOUT_SECONDS = 30
@@ -25,8 +25,12 @@ def fetch(url: str, known_hash: str, folder: Path, progress: bool = True) -> Pat
     Raises:
         ValueError: the complete file does not have ``known_hash`` (it is deleted; the message names it).
         ConnectionError: the server could not be reached, refused, or broke off; the message names the address.
+        ImportError: the extra "data" is not installed.
     """
-    import pooch  # here, not above: in a notebook its import warns of missing progress-bar widgets
+    with extra("data"):
+        import pooch
+        import requests
+        from filelock import FileLock
 
     name = url.rsplit("/", 1)[-1]
     path = folder / name
@@ -57,6 +61,8 @@ class ResumingDownloader:
         self.progress = progress
 
     def __call__(self, url: str, output_file: str, _pooch: object) -> None:
+        import requests
+
         begun = self.part.stat().st_size if self.part.exists() else 0
         # A compressed transfer would make the byte offsets of Range meaningless.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={begun}-"} if begun else {})

@@ -1,4 +1,9 @@
-"""One text for language models at the level of characters: Alice's Adventures in Wonderland (public domain)."""
+"""One text for language models at the level of characters: Alice's Adventures in Wonderland (public domain).
+
+The file is Lewis Carroll's book of 1865 in the Millennium Fulcrum Edition 2.9 of Project Gutenberg: ``alice29.txt`` of
+the Canterbury corpus, a usual test file for compression programs, without its carriage returns, its end-of-file mark
+and the empty lines at its two ends. It has 148,476 characters of plain ASCII.
+"""
 
 import hashlib
 import math
@@ -11,7 +16,7 @@ from torch import Tensor, nn
 
 from fewbits.core.modes import evaluating
 
-PATH = Path(__file__).resolve().parents[3] / "data" / "text" / "alice.txt"
+PATH = Path(__file__).with_name("alice.txt")
 SHA256 = "cc660e04a3bef809b5436e822536cafefa278d55fb3639fb3e93665590d6fc0a"
 TRAIN_SHARE = 0.9
 
@@ -35,12 +40,12 @@ class CharText:
 
 
 def load_text(path: str | Path = PATH) -> CharText:
-    """The text that comes with the book (see ``data/text/README.md``).
+    """The text that comes with the package.
 
     Args:
         path: of a copy of that file.
     Raises:
-        FileNotFoundError: there is no such file (fewbits must be installed from a checkout, ``pip install -e .``).
+        FileNotFoundError: there is no such file.
         ValueError: the file is not the text, byte for byte.
     """
     content = Path(path).read_bytes()

@@ -16,9 +16,12 @@ In a chapter: ``evidence.table("mobileone")`` shows the claims, ``evidence.glue_
 into prose.
 """
 
-from fewbits.evidence.claims import SCALES, SYMBOLS, Claim, interval, validate, verdict
-from fewbits.evidence.display import ClaimsTable, glue_claims, table
-from fewbits.evidence.records import code_version, load, load_all, provenance, record, results_dir, rows, write_rows
+from fewbits.core.extras import extra
+
+with extra("book"):
+    from fewbits.evidence.claims import SCALES, SYMBOLS, Claim, interval, validate, verdict
+    from fewbits.evidence.display import ClaimsTable, glue_claims, table
+    from fewbits.evidence.records import code_version, load, load_all, provenance, record, results_dir, rows, write_rows
 
 __all__ = [
     "SCALES",

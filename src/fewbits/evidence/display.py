@@ -3,6 +3,7 @@
 import html
 import math
 
+from fewbits.core.extras import extra
 from fewbits.evidence.claims import SYMBOLS, Claim, interval, runs
 from fewbits.evidence.records import load
 
@@ -62,7 +63,8 @@ def glue_claims(chapter: str) -> None:
     needed: ``{glue:text}`mobileone.ipynb::mobileone/drop:s```.
     """
     # Imported here: it takes a second, and only a notebook needs it.
-    from myst_nb import glue
+    with extra("book"):
+        from myst_nb import glue
 
     for claim in load(chapter):
         for suffix, text in _prose(claim).items():

@@ -15,25 +15,21 @@ from statistics import fmean
 import pandas as pd
 import torch
 
-from fewbits.core.files import write_whole
+from fewbits.core.files import checkout, write_whole
 from fewbits.core.processors import usable_cores
 from fewbits.evidence.claims import Claim, runs, validate, verdict
-
-_ROOT = Path(__file__).resolve().parents[3]
 
 
 def results_dir() -> Path:
     """Folder of recorded results: ``$FEWBITS_RESULTS``, else ``data/results`` of the repository.
 
     Raises:
-        FileNotFoundError: there is no such folder (fewbits must be installed from a checkout, ``pip install -e .``).
+        FileNotFoundError: there is no such folder, or no checkout.
     """
-    folder = Path(os.environ.get("FEWBITS_RESULTS") or _ROOT / "data" / "results")
+    given = os.environ.get("FEWBITS_RESULTS")
+    folder = Path(given) if given else checkout() / "data" / "results"
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"no results folder at {folder}: install fewbits from a checkout with 'pip install -e .', "
-            "or set FEWBITS_RESULTS to a folder of results"
-        )
+        raise FileNotFoundError(f"no results folder at {folder}: FEWBITS_RESULTS must name a folder of results")
     return folder
 
 
@@ -121,13 +117,14 @@ def provenance(command: str, wall_s: float, device: str | torch.device = "cpu") 
 
 @functools.cache
 def code_version() -> str:
-    """Commit of the checkout, with ``-dirty`` where files other than ``data`` differ from it; ``unknown`` without git.
+    """Commit of the checkout, with ``-dirty`` where files other than ``data`` differ from it; else ``unknown``.
 
     The first answer is kept: call it at the start of a long run, so that a later commit does not take the credit.
     """
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(_ROOT), *arguments], check=True, capture_output=True, text=True).stdout
+        command = ["git", "-C", str(checkout()), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     try:
         commit = git("rev-parse", "HEAD").strip()

@@ -6,6 +6,7 @@ import pkgutil
 import sys
 
 import fewbits.experiments
+from fewbits import evidence
 
 
 def names() -> list[str]:
@@ -25,7 +26,12 @@ def main(arguments: list[str] | None = None) -> None:
     module = importlib.import_module(f"fewbits.experiments.{name}.run")
     parser = argparse.ArgumentParser(prog=f"python -m fewbits.experiments {name}", description=module.__doc__)
     module.add_arguments(parser)
-    module.run(parser.parse_args(arguments[1:]), " ".join(["python -m fewbits.experiments", *arguments]))
+    options = parser.parse_args(arguments[1:])
+    try:
+        evidence.results_dir()
+    except FileNotFoundError as error:  # known before hours of work are lost
+        sys.exit(str(error))
+    module.run(options, " ".join(["python -m fewbits.experiments", *arguments]))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from fewbits import evidence
-
-ROOT = Path(__file__).resolve().parents[3]
+from fewbits.core.files import checkout
 
 
 def seeds(count: int) -> range:
@@ -23,16 +22,26 @@ def checkpoint_path(name: str) -> Path:
     Such files hold floating point numbers: float networks, and the latent weights of quantized ones, which chapters
     train further or compare. A network that is finished is kept as codes, see :func:`codes_path`.
     """
-    return ROOT / "data" / "checkpoints" / f"{name}.safetensors"
+    return checkout() / "data" / "checkpoints" / f"{name}.safetensors"
 
 
 def codes_path(name: str) -> Path:
     """Where the codes of a quantized network are kept: ``data/checkpoints/<name>.fewbits``."""
-    return ROOT / "data" / "checkpoints" / f"{name}.fewbits"
+    return checkout() / "data" / "checkpoints" / f"{name}.fewbits"
+
+
+def run_folder(name: str) -> Path:
+    """Where a long run keeps its state, to go on from there: ``data/runs/<name>``, which git ignores."""
+    return checkout() / "data" / "runs" / name
 
 
 def recorded(table: str, columns: Sequence[str]) -> pd.DataFrame:
-    """The recorded ``table``, or one with ``columns`` and no rows if there is none yet."""
+    """The recorded ``table``, or one with ``columns`` and no rows if there is none yet.
+
+    Raises:
+        FileNotFoundError: there is no folder for records.
+    """
+    evidence.results_dir()
     try:
         return evidence.rows(table)
     except FileNotFoundError:

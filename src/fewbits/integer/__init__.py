@@ -4,10 +4,21 @@
 :class:`IntegerNetwork`, :func:`to_onnx` writes that down for other runtimes.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from fewbits.integer.conversion import decoded, to_integers
 from fewbits.integer.network import IntegerNetwork
-from fewbits.integer.onnx_export import run, session, to_onnx
 from fewbits.integer.preparation import prepare
 from fewbits.integer.steps import Grid, Layer
 
+if TYPE_CHECKING:
+    from fewbits.integer.onnx_export import run, session, to_onnx
+
 __all__ = ["Grid", "IntegerNetwork", "Layer", "decoded", "prepare", "run", "session", "to_integers", "to_onnx"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("run", "session", "to_onnx"):  # they need the extra "onnx", and the rest does not
+        raise AttributeError(f"module 'fewbits.integer' has no attribute {name!r}")
+    return getattr(importlib.import_module("fewbits.integer.onnx_export"), name)

@@ -13,15 +13,18 @@ None knows M0 and shift: scales are float32 numbers, and how their quotient is a
 import itertools
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from fewbits.core.channels import per_channel
+from fewbits.core.extras import extra
 from fewbits.integer.network import IntegerNetwork
 from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Requantizing, Step
+
+with extra("onnx"):
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
 
 OPSET, IR_VERSION = 19, 9
 _TYPES = {torch.uint8: TensorProto.UINT8, torch.int8: TensorProto.INT8}

@@ -5,11 +5,14 @@ draws, returns its figure or axes, and leaves ``plt.show()`` to the caller. Figu
 with 8–9 pt text on an opaque white ground, so that they read the same on light and dark pages.
 """
 
-from fewbits.plots.methods import accuracy_of_methods, error_accuracy_bytes
-from fewbits.plots.results import accuracy_by_bits, claims_at_a_glance
-from fewbits.plots.source import show_source
-from fewbits.plots.tensors import before_after, staircase, weight_histogram
-from fewbits.plots.theme import COLORS, MARKERS, VERDICT_COLORS, contrast, text_color, use_theme
+from fewbits.core.extras import extra
+
+with extra("book"):
+    from fewbits.plots.methods import accuracy_of_methods, error_accuracy_bytes
+    from fewbits.plots.results import accuracy_by_bits, claims_at_a_glance
+    from fewbits.plots.source import show_source
+    from fewbits.plots.tensors import before_after, staircase, weight_histogram
+    from fewbits.plots.theme import COLORS, MARKERS, VERDICT_COLORS, contrast, text_color, use_theme
 
 __all__ = [
     "COLORS",

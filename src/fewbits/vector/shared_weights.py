@@ -18,6 +18,7 @@ from torch.nn.utils import parametrize
 
 from fewbits.core.checks import check_finite
 from fewbits.core.codes import Codes
+from fewbits.core.extras import extra
 from fewbits.core.packing import index_bits
 from fewbits.core.quantizer import Quantizer, parametrization_of, weight_layers
 from fewbits.core.vector_codes import VectorCodes, look_up
@@ -173,7 +174,8 @@ def _check_shape(x: Tensor, shape: torch.Size) -> None:
 
 def _cluster_vectors(vectors: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor]:
     """Codebook (k, d) in the dtype of ``vectors``, and the index (n,) of each of the (n, d) ``vectors``."""
-    from sklearn.cluster import KMeans  # a slow import that the rest of the chapter does not need
+    with extra("data"):
+        from sklearn.cluster import KMeans  # a slow import that the rest of the chapter does not need
 
     result = KMeans(k, n_init=1, random_state=seed).fit(vectors.double().numpy())
     return torch.from_numpy(result.cluster_centers_).to(vectors.dtype), torch.from_numpy(result.labels_).long()

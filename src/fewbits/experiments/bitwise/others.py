@@ -5,11 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
 import torch.nn.functional as F
-from onnx import TensorProto, helper, numpy_helper
+
+from fewbits.core.extras import extra
+
+with extra("onnx"):
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
 
 
 def torch_products(m: int, n: int, k: int) -> dict[str, Callable[[], object]]:

@@ -14,7 +14,7 @@ import torch
 
 from fewbits import evidence
 from fewbits.data import random_crop_flip
-from fewbits.experiments.common import ROOT, recorded, seeds
+from fewbits.experiments.common import recorded, run_folder, seeds
 from fewbits.experiments.mixed_precision.training import METHODS, measure, train_quantized
 from fewbits.experiments.mobileone.cifar100 import cifar100, float_network
 from fewbits.mixed_precision import Processor, filter_bits
@@ -49,7 +49,7 @@ def run_cifar100(count: int) -> pd.DataFrame:
             continue
         started, model = time.perf_counter(), float_model
         if method != "float":
-            folder = ROOT / "data" / "runs" / f"mixed-precision-{method.replace(' ', '-')}-{setting:g}-{seed}"
+            folder = run_folder(f"mixed-precision-{method.replace(' ', '-')}-{setting:g}-{seed}")
             folder.mkdir(parents=True, exist_ok=True)
             train = partial(train_quantized, epochs=EPOCHS, lr=LR, augment=random_crop_flip, channels_last=True)
             files: dict[str, Any] = {"checkpoint": folder / "state.safetensors", "log": folder / "log.csv"}

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pandas as pd
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from fewbits import evidence
+from fewbits.core.extras import extra
 from fewbits.experiments.common import recorded
+
+with extra("onnx"):
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
 
 SECONDS, LEAST_CALLS = 0.15, 2  # of one measurement; the shortest call counts
 TABLE = "mixed_precision_latency_measured"

@@ -11,16 +11,19 @@ import time
 
 import numpy as np
 import pandas as pd
-from sklearn.isotonic import IsotonicRegression
 from torch import nn
 
 from fewbits import evidence
+from fewbits.core.extras import extra
 from fewbits.experiments.common import checkpoint_path, recorded, seeds
 from fewbits.experiments.mixed_precision import cifar100 as full_scale
 from fewbits.experiments.mixed_precision.latency import run_latency
 from fewbits.experiments.mixed_precision.training import METHODS, measure, prepared, train_float, train_quantized
 from fewbits.mixed_precision import filter_bits
 from fewbits.training import save_model
+
+with extra("data"):
+    from sklearn.isotonic import IsotonicRegression
 
 COLUMNS = ("method", "setting", "seed", "accuracy", "bits_per_filter", "bits_per_weight", "bits_per_mac", "cycles")
 KEPT = (("uhlich filter-wise", 2.2), ("nakata", 2.2))  # of seed 0, in data/checkpoints, beside the float network

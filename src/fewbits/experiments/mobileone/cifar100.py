@@ -15,7 +15,7 @@ from fewbits import evidence
 from fewbits.core import container
 from fewbits.core.codes import Codes
 from fewbits.data import Dataset, load, normalize, random_crop_flip
-from fewbits.experiments.common import ROOT, checkpoint_path, codes_path, merge_rows
+from fewbits.experiments.common import checkpoint_path, codes_path, merge_rows, run_folder
 from fewbits.experiments.inq.training import OutOfTime, Trainer, apply_inq, changes_of, retrain
 from fewbits.experiments.mobileone.claims import CIFAR_KEYS, STAGE_KEYS, changed_claims
 from fewbits.mobileone import MobileNetV1, MobileOne, reparameterize
@@ -65,7 +65,7 @@ def _run(options, command: str, device: torch.device) -> None:
     started = time.perf_counter()
     torch.backends.cudnn.benchmark = True
     branches = options.branches if options.network == "mobileone" else 0
-    folder = ROOT / "data" / "runs" / f"inq-{options.network}-{branches}-{options.seed}"
+    folder = run_folder(f"inq-{options.network}-{branches}-{options.seed}")
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()) and not options.resume:
         raise SystemExit(f"data/runs/{folder.name} holds the state of such a run: go on with --resume, or delete it")
