@@ -6,9 +6,12 @@ from fewbits.core.extras import extra
 
 
 def test_a_missing_package_names_its_extra():
-    with pytest.raises(
-        ImportError, match=r'nowhere is not installed; it comes with: pip install "fewbits\[fpga\]"$'
-    ) as caught, extra("fpga"):
+    with (
+        pytest.raises(
+            ImportError, match=r'nowhere is not installed; it comes with: pip install "fewbits\[fpga\]"$'
+        ) as caught,
+        extra("fpga"),
+    ):
         import nowhere  # noqa: F401
     assert caught.value.name == "nowhere"
 
