@@ -25,6 +25,7 @@ from torch import nn
 from fewbits import evidence
 from fewbits.core.packing import unpack
 from fewbits.core.quantizer import (
+    constrain,
     encode_weights,
     quantize_activations,
     quantize_weights,
@@ -35,6 +36,7 @@ from fewbits.experiments import comparison
 from fewbits.experiments.comparison import TASKS, Task, prepared, train_method
 from fewbits.experiments.learned_step import run as experiment
 from fewbits.learned_step import LEAST_STEP, LSQ, keep_positive
+from fewbits.logarithmic import LogQuantizer
 from fewbits.mixed_precision import LearnedBits
 from fewbits.nets import MLP
 from fewbits.plots import COLORS
@@ -346,6 +348,16 @@ def test_what_is_stored_does_not_move_with_the_step():
     with torch.no_grad():
         quantizer.step_size.mul_(2)
     assert torch.equal(codes.decode(), before)
+
+
+def test_constrain_reaches_the_quantizers_of_weights_and_activations_of_any_kind():
+    weights, activations, learned = LSQ(3), LSQ(3, signed=False), LearnedBits()
+    model = nn.Sequential(nn.Linear(2, 2), activations, learned, LogQuantizer(4))
+    nn.utils.parametrize.register_parametrization(model[0], "weight", weights)
+    for quantizer in (weights, activations, learned):
+        quantizer.step_size.data.fill_(-1.0)
+    constrain(model)
+    assert [quantizer.step_size.item() for quantizer in (weights, activations, learned)] == [LEAST_STEP] * 3
 
 
 def test_keep_positive_lifts_only_what_fell():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fewbits.bn_folding import fold_model as fold
     from fewbits.core.container import load, save
     from fewbits.core.quantize import quantize
-    from fewbits.core.quantizer import Quantizer, attach_codes, calibrate, stored_state
+    from fewbits.core.quantizer import Quantizer, attach_codes, calibrate, constrain, stored_state
     from fewbits.core.size import size_report
     from fewbits.inq import Inq, InqQuantizer
     from fewbits.integer import prepare, to_integers, to_onnx
@@ -35,6 +35,7 @@ _PLACES = {
     "stored_state": "core.quantizer",
     "attach_codes": "core.quantizer",
     "calibrate": "core.quantizer",
+    "constrain": "core.quantizer",
     "Quantizer": "core.quantizer",
     "fit": "training",
     "accuracy": "training",
@@ -85,6 +86,7 @@ __all__ = [
     "accuracy",
     "attach_codes",
     "calibrate",
+    "constrain",
     "fit",
     "fold",
     "load",

@@ -48,7 +48,7 @@ class LSQ(Quantizer):
     The first input sets the step to ``2 * mean|v| / sqrt(Q_P)`` (Sec. 2.1): a layer's weights when the quantizer is
     registered, or the first batch of activations. All zero gives 1. NaN and ±Inf are refused there and in ``encode``;
     later ``forward`` keeps NaN and saturates ±Inf. Half precision is computed in float32. Training can take the step
-    below 0, where it is refused: train with ``after_step=keep_positive``.
+    below 0, where it is refused: train with ``after_step=constrain`` (:func:`fewbits.core.quantizer.constrain`).
 
     Args:
         bits: 2 to 16, or 1 to 16 where not ``signed``.
@@ -107,11 +107,18 @@ class LSQ(Quantizer):
         codes = lsq_codes(x, self._positive(step), self.q_min, self.q_max)
         return Codes(codes.to(torch.int32), self.bits, step, signed=self.signed)
 
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Bring the step up to at least 2^-20; call it after each step of the optimizer.
+
+        Source: own (guard)
+        """
+        self.step_size.clamp_(min=LEAST_STEP)
+
     def extra_repr(self) -> str:
         return f"bits={self.bits}, {'signed' if self.signed else 'unsigned'}, scale_gradient={self.scale_gradient}"
 
 
-@torch.no_grad()
 def keep_positive(model: nn.Module) -> None:
     """Bring every learned step of ``model`` up to at least 2^-20: ``after_step`` of :func:`fewbits.training.fit`.
 
@@ -119,4 +126,4 @@ def keep_positive(model: nn.Module) -> None:
     """
     for module in model.modules():
         if isinstance(module, LSQ):
-            module.step_size.clamp_(min=LEAST_STEP)
+            module.constrain()

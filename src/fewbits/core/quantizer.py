@@ -36,6 +36,9 @@ class Quantizer(nn.Module):
         """What hardware stores for ``x``; ``encode(x).decode()`` equals ``forward(x)`` bit for bit."""
         raise NotImplementedError
 
+    def constrain(self) -> None:
+        """Bring back what training has taken out of bounds, such as a learned step below 0; by default nothing."""
+
     @property
     def complete(self) -> bool:
         """Whether there is a stored form already; False while a schedule such as INQ has quantized only a part."""
@@ -179,6 +182,13 @@ def calibrate(model: nn.Module, images: Tensor, kind: type[Quantizer] = Quantize
     for quantizer, inputs in seen.items():
         cast(Any, quantizer).fit(torch.cat([x.flatten() for x in inputs]), **options)
     return model
+
+
+def constrain(model: nn.Module) -> None:
+    """:meth:`Quantizer.constrain` for each quantizer of ``model``: ``after_step`` of :func:`fewbits.training.fit`."""
+    for module in model.modules():
+        if isinstance(module, Quantizer):
+            module.constrain()
 
 
 # --- what is stored --------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Mixed precision: learned bits, what they cost, and bits chosen after training."""
 
-from fewbits.core.quantizer import calibrate
+from fewbits.core.quantizer import calibrate, constrain
 from fewbits.mixed_precision.bit_costs import (
     activation_counts,
     activation_size,
@@ -9,7 +9,7 @@ from fewbits.mixed_precision.bit_costs import (
     over_budget,
     weight_size,
 )
-from fewbits.mixed_precision.learned_bits import RULES, LearnedBits, constrain, learn_weight_bits
+from fewbits.mixed_precision.learned_bits import RULES, LearnedBits, learn_weight_bits
 from fewbits.mixed_precision.post_training import DistributionQuantizer, filter_sensitivity, layer_sensitivity
 from fewbits.mixed_precision.processor import LayerCycles, Processor, network_cycles
 

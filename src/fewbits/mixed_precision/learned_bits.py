@@ -218,13 +218,3 @@ def learn_weight_bits(model: nn.Module, bits: int, channel_axis: int | None = 0,
         assert isinstance(quantizer, LearnedBits)
         quantizer.fit(latent, bits)
     return model
-
-
-def constrain(model: nn.Module) -> None:
-    """:meth:`LearnedBits.constrain` for every one in ``model``: the ``after_step`` of :func:`fewbits.training.fit`.
-
-    Source: own (bookkeeping)
-    """
-    for module in model.modules():
-        if isinstance(module, LearnedBits):
-            module.constrain()
