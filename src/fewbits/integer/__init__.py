@@ -1,12 +1,13 @@
 """Integer-only networks, bit for bit (jacob2018).
 
 :func:`prepare` puts quantizers where integers need them, :func:`to_integers` walks the graph of the result and gives an
-:class:`IntegerNetwork`, :func:`to_onnx` writes that down for other runtimes.
+:class:`IntegerNetwork`. :func:`to_onnx` writes that down for other runtimes, :func:`write_c` as C for firmware.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fewbits.integer.c_export import to_c_header, write_c
 from fewbits.integer.conversion import decoded, to_integers
 from fewbits.integer.network import IntegerNetwork
 from fewbits.integer.preparation import prepare
@@ -15,7 +16,19 @@ from fewbits.integer.steps import Grid, Layer
 if TYPE_CHECKING:
     from fewbits.integer.onnx_export import run, session, to_onnx
 
-__all__ = ["Grid", "IntegerNetwork", "Layer", "decoded", "prepare", "run", "session", "to_integers", "to_onnx"]
+__all__ = [
+    "Grid",
+    "IntegerNetwork",
+    "Layer",
+    "decoded",
+    "prepare",
+    "run",
+    "session",
+    "to_c_header",
+    "to_integers",
+    "to_onnx",
+    "write_c",
+]
 
 
 def __getattr__(name: str) -> Any:
