@@ -60,7 +60,7 @@ def to_c_header(network: IntegerNetwork, name: str = "network") -> str:
         TypeError: a step is of a kind that the program does not know; the message names it.
         ValueError: ``name`` is no identifier; or a step adds tensors of different shapes, works on a tensor of another
             rank than (K,) or (C, H, W), has a tie rule that is unknown, or may leave int32; the message names it.
-    Source: jacob2018 Sec. 2.4; jacob2018 Eq. 4 (centred inputs); own (layout of numbers)
+    Source: jacob2018 Sec. 2.4; own (layout of numbers)
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
         raise ValueError(f"name must be an identifier of C that starts with a letter, got {name!r}")
