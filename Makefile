@@ -14,11 +14,11 @@ INSTALLED := $(VENV)/.installed
 WEB := web/node_modules/.package-lock.json
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT)
 
-.PHONY: help book pdf test notebooks lab check check-web check-links coverage bench experiments clean
+.PHONY: help book pdf test test-package notebooks lab check check-web check-links coverage bench experiments clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
@@ -41,6 +41,12 @@ test: export OMP_NUM_THREADS = $(THREADS)
 test: check book  ## run everything: ruff, the book, pytest, every notebook
 	$(BIN)/pytest -n $(JOBS) --dist loadfile tests
 	$(BIN)/pytest $(NBVAL) -n $(JOBS) --dist loadscope book
+
+# Without the folders that need the built book, a browser, Node.js or a simulator of circuits, or that train for long.
+LARGE := tests/book/ tests/experiments/ tests/fpga/ tests/tools/ tests/widgets/
+test-package: export OMP_NUM_THREADS = $(THREADS)
+test-package: check  ## run the tests of the package alone: no book, no circuits, no experiments
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(filter-out $(LARGE),$(wildcard tests/*/)) $(wildcard tests/test_*.py)
 
 notebooks: export OMP_NUM_THREADS = $(THREADS)
 notebooks: $(INSTALLED)  ## execute the text twins into book/*.ipynb; CHAPTER=uniform for one

@@ -80,6 +80,18 @@ def test_conda_and_make_install_every_extra_with_the_pins():
     assert f"-c constraints.txt -e '.[{extras}]'" in (ROOT / "Makefile").read_text("utf-8")
 
 
+def test_the_workflow_runs_on_every_python_that_the_package_names_and_every_week():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text("utf-8"))
+    jobs = workflow["jobs"]
+    runs = jobs["test"]["strategy"]["matrix"]["python"] + [
+        step["with"]["python-version"] for step in jobs["macos"]["steps"] if "with" in step
+    ]
+    assert sorted(runs) == [
+        text.split(" :: ")[-1] for text in project()["classifiers"] if re.search(r":: 3\.\d+$", text)
+    ]
+    assert workflow[True]["schedule"]  # YAML reads the key `on` as a truth value
+
+
 def test_citation_names_the_version_of_the_package():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     assert str(citation["version"]) == project()["version"]
