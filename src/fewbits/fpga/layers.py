@@ -118,13 +118,12 @@ def _make_layer(
     if not isinstance(module, nn.Linear | nn.Conv2d):
         raise _unknown(call, "does not know")
     prefix = f"{call.name}." if call.name else ""
-    fields, n1, bits = _fields(codes, f"{prefix}weight", module.weight.shape, used)
+    weight = _codes_of(codes, f"{prefix}weight", module.weight.shape, used)
+    fields, n1, bits = inq_fields(weight, f"{prefix}weight")
     bias = np.zeros(len(fields), np.int64)
     if module.bias is not None:
-        shifts, exponent, its_bits = _fields(codes, f"{prefix}bias", module.bias.shape, used)
-        one = 1 << form.fraction_bits
-        exact = [product(one, field, exponent, bits=its_bits, overflow="saturate", width=34) for field in shifts]
-        bias = form.fit(np.array(exact, np.int64), overflow)
+        its_codes = _codes_of(codes, f"{prefix}bias", module.bias.shape, used)
+        bias = form.fit(np.array(bias_words(its_codes, f"{prefix}bias", form), np.int64), overflow)
     if isinstance(module, nn.Linear):
         return ShiftLayer(call.name, fields.reshape(*fields.shape, 1, 1), n1, bits, bias, 1, 1, 0, False, pool)
     stride, padding = module.stride[0], module.padding[0]
@@ -132,15 +131,38 @@ def _make_layer(
     return ShiftLayer(call.name, fields, n1, bits, bias, module.groups, stride, padding, False, pool)
 
 
-def _fields(
-    codes: Mapping[str, StoredForm], name: str, shape: torch.Size, used: set[str]
-) -> tuple[np.ndarray, int, int]:
-    """Fields, n1 and bits of a parameter; the array belongs to the caller."""
+def _codes_of(codes: Mapping[str, StoredForm], name: str, shape: torch.Size, used: set[str]) -> StoredForm:
     if name not in codes:
         raise ValueError(f"codes have no {name!r}; they have {sorted(codes)}")
-    form = codes[name]
-    if form.shape != shape:
-        raise ValueError(f"{name} has shape {tuple(shape)} in model, its codes {tuple(form.shape)}")
-    n1 = exponent_of(form, name)
+    if codes[name].shape != shape:
+        raise ValueError(f"{name} has shape {tuple(shape)} in model, its codes {tuple(codes[name].shape)}")
     used.add(name)
-    return form.values.cpu().numpy().astype(np.uint8), n1, int(form.bits)
+    return codes[name]
+
+
+def inq_fields(codes: StoredForm, name: str) -> tuple[np.ndarray, int, int]:
+    """Fields, uint8 in the shape of ``codes``, n1 and bits; the array belongs to the caller.
+
+    Raises:
+        ValueError: these are no codes of INQ, or hold a field that INQ does not write and a circuit would take for
+            another number; the message starts with ``name``.
+    Source: zhou2017 Sec. 2.1 (fields); own (check)
+    """
+    n1, bits = exponent_of(codes, name), int(codes.bits)
+    fields = codes.values.cpu().numpy().astype(np.uint8)
+    sign, e = fields >> (bits - 1), fields & ((1 << (bits - 1)) - 1)
+    if ((e > 1 << (bits - 2)) | ((e == 0) & (sign == 1))).any():
+        raise ValueError(f"{name} must be codes of INQ, but holds fields that INQ does not write")
+    return fields, n1, bits
+
+
+def bias_words(codes: StoredForm, name: str, form: QFormat) -> list[int]:
+    """Biases in fixed point, as the circuit makes them: the field shifts the constant 1.0. They may not fit ``form``.
+
+    Raises:
+        ValueError: as :func:`inq_fields`.
+    Source: own (bias as a shifted constant)
+    """
+    fields, n1, bits = inq_fields(codes, name)
+    one = 1 << form.fraction_bits
+    return [product(one, field, n1, bits=bits, overflow="saturate", width=34) for field in fields]
