@@ -8,8 +8,8 @@ first line is a comment that holds name, shape and format as JSON. That is the l
 * *Weight*: the field of INQ (:mod:`fewbits.inq.codebook`), unsigned, ``bits`` wide: the top bit is 1 for a negative
   weight, the others are e. 0 is the weight 0; e = 1 … 2^(bits - 2) is ``±2^(n2 + e - 1)``.
 * *Exponents*: n1, the largest of a layer, is not in the fields. It is wired in. ``shift_pe`` and ``dot`` in ``rtl/``,
-  which take fields of 5 bits, get ``RIGHT = -N1``. They only shift to the right: where N1 > 0 they get ``RIGHT = 0`` and
-  are N1 bits wider, and x enters them shifted left by N1; of their sum the low bits count.
+  which take fields of 5 bits, get ``RIGHT = -N1``. They shift to the right only: where N1 > 0 they get ``RIGHT = 0``
+  and are N1 bits wider, and x enters them shifted left by N1; of their sum the low bits count.
 * *Bias*: fixed point in two's complement, as wide as the format.
 
 ``network.vh`` has all of these numbers as ``localparam``, for an ``include`` inside a module.
