@@ -23,6 +23,7 @@ from fewbits.integer.requantization import ROUNDINGS, fixed_point
 from fewbits.integer.steps import Add, Grid, Layer, Requantizer
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.nets import MLP, LeNet5
+from fewbits.uniform import UniformQuantizer
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a compiler of C, cc or gcc")
@@ -90,6 +91,13 @@ class Shortcut(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+def signed() -> nn.Module:
+    """Symmetric quantizers: codes are int8, and uint8 after the ReLU, though their grid has negative codes too."""
+    features = [UniformQuantizer(8), nn.Conv2d(2, 3, 3), UniformQuantizer(5), nn.MaxPool2d(2, padding=1)]
+    more = [nn.Conv2d(3, 3, 2), nn.ReLU(), UniformQuantizer(7), nn.Flatten(), nn.Linear(27, 4), UniformQuantizer(8)]
+    return nn.Sequential(*features, *more)
+
+
 NETWORKS = {
     "dense": (lambda: MLP((49, 16, 10), batch_norm=True), (1, 7, 7), 8),
     "LeNet-5": (LeNet5, (1, 28, 28), 8),
@@ -97,6 +105,7 @@ NETWORKS = {
     "residual": (lambda: Residual(3, 4, 3, 2, True, True, 9), (3, 9, 9), 8),
     "shortcut": (Shortcut, (3, 9, 9), 8),
     "4 bits": (LeNet5, (1, 28, 28), 4),
+    "signed": (signed, (2, 8, 8), 8),
     "one layer": (lambda: nn.Linear(5, 3), (5,), 8),
     "INQ": (lambda: with_inq_codes(Residual(2, 3, 3, 1, False, True, 5).eval(), 5), (2, 5, 5), 8),
 }

@@ -1,12 +1,15 @@
 """Integer networks in ONNX Runtime: element by element, both forms, and what separates its arithmetic from ours."""
 
 from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+from test_integer_codes import with_inq_codes
 from torch import nn
 
 from fewbits.bn_folding import fold_model
@@ -92,6 +95,89 @@ def test_a_product_in_float32_is_the_whole_difference():
     product = step.accumulate(codes).numpy().astype(np.float32) * (scale / np.float32(grid.scale))
     expected = np.clip(np.rint(product) + grid.zero_point, 0, 255).astype(np.uint8)
     np.testing.assert_array_equal(theirs, expected)
+
+
+class Quant(OpRun):
+    """The node of QONNX from its definition: y = (round(clip(x / scale + zero point)) - zero point) * scale."""
+
+    op_domain = "qonnx.custom_op.general"
+
+    def _run(self, x, scale, zero_point, bits, signed=None, narrow=None, rounding_mode=None):
+        assert rounding_mode == "ROUND"
+        span = 2 ** int(bits)
+        low, high = (-span // 2 + narrow, span // 2 - 1) if signed else (0, span - 1 - narrow)
+        return ((np.rint(np.clip(x / scale + zero_point, low, high)) - zero_point) * scale,)
+
+
+def through_qonnx(network, codes):
+    evaluator = ReferenceEvaluator(to_onnx(network, "qonnx"), new_ops=[Quant])
+    return torch.from_numpy(evaluator.run(None, {"input": network.grids["input"].decode(codes).float().numpy()})[0])
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("name", ["MLP", "LeNet-5", "MobileNet"])
+def test_qonnx_is_the_network_in_real_numbers(name, bits):
+    """Between the nodes all is float32, which is exact enough here for every code."""
+    network, codes = converted(name, bits, count=4)
+    theirs = through_qonnx(network, codes)
+    grid = network.output_grid
+    assert differences(network(codes), grid.encode(theirs.double())).max() == 0
+    torch.testing.assert_close(theirs.double(), grid.decode(network(codes)), rtol=0, atol=1e-4 * grid.scale)
+
+
+def test_qonnx_has_the_bits_of_every_weight_and_activation():
+    network, _ = converted("LeNet-5", 4, count=4)
+    model = to_onnx(network, "qonnx")
+    onnx.checker.check_model(model)
+    constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
+    nodes = [node for node in model.graph.node if node.op_type == "Quant"]
+    bits = {node.output[0]: float(constants[node.input[3]]) for node in nodes}
+    layers = list(network.layers())
+    assert {bits[f"{name}..weight"] for name in layers} == {4}
+    assert bits["input..quantized"] == bits[layers[-1]] == 8  # the borders
+    assert {bits[name] for name in layers[:-1]} == {4}
+    assert len(nodes) == 2 * len(layers) + 1
+
+
+def test_qonnx_takes_fine_biases_and_weights_of_nine_bits():
+    torch.manual_seed(0)
+    images = torch.rand(8, 4)
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    network = to_integers(prepare(with_inq_codes(model.double(), 5), images.double()), images[:1].double(), "even", 8)
+    assert {layer.weight_bits for layer in network.layers().values()} == {9}
+    codes = torch.randint(0, 256, (500, 4), dtype=torch.uint8)
+    off = differences(network(codes), network.output_grid.encode(through_qonnx(network, codes).double()))
+    assert off.max() <= 1
+    assert off.float().mean() < 1e-2
+    with pytest.raises(ValueError, match="bias_fraction=0"):
+        to_onnx(network, "qdq")
+
+
+def test_qonnx_takes_signed_codes():
+    """Symmetric quantizers have no code -128, which is the setting "narrow"."""
+    torch.manual_seed(0)
+    images = torch.randn(8, 4)
+    layers = [
+        UniformQuantizer(8),
+        nn.Linear(4, 6),
+        nn.ReLU(),
+        UniformQuantizer(5),
+        nn.Linear(6, 3),
+        UniformQuantizer(6),
+    ]
+    network = to_integers(prepare(nn.Sequential(*layers), images), images[:1], "even")
+    codes = torch.randint(-127, 128, (500, 4), dtype=torch.int8)
+    off = differences(network(codes), network.output_grid.encode(through_qonnx(network, codes).double()))
+    assert off.max() <= 1
+    assert off.float().mean() < 1e-2
+    assert network(codes).unique().numel() > 30
+
+
+def test_qonnx_refuses_a_grid_of_no_whole_bits_by_name():
+    network, _ = converted("MLP")
+    network.grids["input"] = replace(network.grids["input"], q_max=200)
+    with pytest.raises(ValueError, match="input: QONNX has no grid from 0 to 200"):
+        to_onnx(network, "qonnx")
 
 
 def test_fine_biases_are_refused():

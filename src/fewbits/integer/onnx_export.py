@@ -1,16 +1,21 @@
-"""An integer network as an ONNX graph, in either of the two forms that ONNX has for integers, and a session to run it.
+"""An integer network as an ONNX graph, in the forms that ONNX and QONNX have for integers, and a session to run it.
 
 * **QOperator**: ``QLinearConv`` and its kin. Codes go from operator to operator, as in our own networks; what is no
   ONNX operator comes from ONNX Runtime's own domain, ``com.microsoft``.
 * **QDQ**: floating point operators between ``DequantizeLinear`` and ``QuantizeLinear``. Read literally, that is the
   simulated network; a runtime may recognize the pattern and compute in integers.
 
-A third form, **float**, is the network without quantizers, for comparison.
+* **QONNX**, which tools for FPGAs read: floating point operators between ``Quant`` nodes of any number of bits, each of
+  which quantizes and goes back to real numbers at once. ONNX Runtime does not know them. Their own package ``qonnx`` is
+  no extra here, as its executor (1.0.0) makes models of an IR version that our ONNX Runtime refuses.
+
+A fourth form, **float**, is the network without quantizers, for comparison.
 
 None knows M0 and shift: scales are float32 numbers, and how their quotient is applied is left to the runtime.
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,30 +33,33 @@ with extra("onnx"):
 
 OPSET, IR_VERSION = 19, 9
 _TYPES = {torch.uint8: TensorProto.UINT8, torch.int8: TensorProto.INT8}
-FORMS = ("qoperator", "qdq", "float")
+FORMS = ("qoperator", "qdq", "qonnx", "float")
+_QONNX = "qonnx.custom_op.general"
 
 
 def to_onnx(network: IntegerNetwork, form: str) -> onnx.ModelProto:
     """The network as an ONNX model from input codes (``input``) to output codes (``output``).
 
-    In the form "float" both are real numbers in float32, and so are the weights.
+    In the forms "float" and "qonnx" both are real numbers in float32, and so are the weights; those of "qonnx" pass a
+    ``Quant`` node of their bits, as the input and every result of a layer does. A ReLU comes before it.
 
     Raises:
-        ValueError: ``form`` is none of "qoperator", "qdq" and "float"; or it is "qoperator", and some codes of the
-            network are int8 (ONNX Runtime's linear layer gives uint8 only); or biases have fraction bits; or a layer
-            has weights of more than 8 bits (INQ at 5 bits), except in the form "float".
-    Source: own (the two forms are those of ONNX)
+        ValueError: ``form`` is none of "qoperator", "qdq", "qonnx" and "float"; or it is "qoperator", and some codes of
+            the network are int8 (ONNX Runtime's linear layer gives uint8 only); or biases have fraction bits, except in
+            the form "qonnx"; or a layer has weights of more than 8 bits (INQ at 5 bits), except in the forms "qonnx"
+            and "float"; or it is "qonnx", and a grid is none of whole bits.
+    Source: own (the forms are those of ONNX and QONNX)
     """
     if form not in FORMS:
         raise ValueError(f"form must be one of {FORMS}, got {form!r}")
     if form == "qoperator" and any(grid.dtype == torch.int8 for grid in network.grids.values()):
         raise ValueError("form 'qoperator' needs uint8 codes throughout: use 'qdq'")
-    if any(layer.bias_fraction for layer in network.layers().values()):
+    if form != "qonnx" and any(layer.bias_fraction for layer in network.layers().values()):
         raise ValueError("ONNX knows biases in steps of input scale × weight scale only: use bias_fraction=0")
     wide = [name for name, layer in network.layers().items() if layer.weight_bits > 8]
-    if wide and form != "float":
-        raise ValueError(f"ONNX knows weights of at most 8 bits: {wide} have more, use form 'float'")
-    writer = {"qoperator": _QOperator, "qdq": _Qdq, "float": _Float}[form](network)
+    if wide and form not in ("qonnx", "float"):
+        raise ValueError(f"ONNX knows weights of at most 8 bits: {wide} have more, use form 'qonnx' or 'float'")
+    writer = {"qoperator": _QOperator, "qdq": _Qdq, "qonnx": _Qonnx, "float": _Float}[form](network)
     for name, step in network.steps.items():
         writer.write(name, step)
     last = next(reversed(network.steps))
@@ -63,7 +71,8 @@ def to_onnx(network: IntegerNetwork, form: str) -> onnx.ModelProto:
         for port, codes in (("input", image), ("output", network(image)))
     )
     graph = helper.make_graph(writer.nodes, "integer network", source, result, writer.constants)
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+    domains = {"": OPSET, _QONNX if form == "qonnx" else "com.microsoft": 1}
+    opsets = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fewbits")
 
 
@@ -217,13 +226,51 @@ class _Float(_Qdq):
     def parameters(self, name: str, step: Layer, source: str) -> tuple[str, str]:
         scale = self.network.weight_scales[name]
         weight = step.weight * per_channel(scale, step.weight.dim())
-        return self.constant(weight.float()), self.constant(
-            (step.bias * scale * self.network.grids[source].scale).float()
-        )
+        unit = scale * self.network.grids[source].scale / 2**step.bias_fraction
+        return self.constant(weight.float()), self.constant((step.bias * unit).float())
 
     def finish(self, name: str, step: Requantizing, total: str, result: str) -> None:
         relu = step.output.q_min == step.output.zero_point
         self.node("Relu" if relu else "Identity", [total], result)
+
+
+class _Qonnx(_Float):
+    def __init__(self, network: IntegerNetwork):
+        super().__init__(network)
+        self.quant("input", "input", "input..quantized")
+
+    def node(self, kind: str, inputs: list[str], output: str, domain: str = "", **attributes) -> str:
+        if self.nodes:  # the first one quantizes the input
+            inputs = [f"{each}..quantized" if each == "input" else each for each in inputs]
+        return super().node(kind, inputs, output, domain, **attributes)
+
+    def quant(self, name: str, source: str, result: str) -> str:
+        """A Quant node for the grid of a value."""
+        grid = self.network.grids[name]
+        bits, signed = grid.q_max.bit_length() + (grid.q_min < 0), grid.q_min < 0
+        narrow = signed and grid.q_min == -grid.q_max
+        q_max = 2 ** (bits - signed) - 1
+        if (grid.q_min, grid.q_max) != (narrow - q_max - 1 if signed else 0, q_max):
+            raise ValueError(f"{name}: QONNX has no grid from {grid.q_min} to {grid.q_max}")
+        return self.quant_node(source, result, np.float32(grid.scale), grid.zero_point, bits, signed, narrow)
+
+    def quant_node(
+        self, source: str, result: str, scale: Any, zero_point: int, bits: int, signed: bool, narrow: bool
+    ) -> str:
+        numbers = [self.constant(scale), self.constant(np.float32(zero_point)), self.constant(np.float32(bits))]
+        settings = {"signed": int(signed), "narrow": int(narrow), "rounding_mode": "ROUND"}
+        return self.node("Quant", [source, *numbers], result, _QONNX, **settings)
+
+    def parameters(self, name: str, step: Layer, source: str) -> tuple[str, str]:
+        weight, bias = super().parameters(name, step, source)
+        scale = per_channel(self.network.weight_scales[name].float(), step.weight.dim())
+        narrow = int(step.weight.min()) > -(2 ** (step.weight_bits - 1))
+        return self.quant_node(weight, f"{name}..weight", scale, 0, step.weight_bits, True, narrow), bias
+
+    def finish(self, name: str, step: Requantizing, total: str, result: str) -> None:
+        if step.output.q_min > self.network.grids[name].q_min:
+            total = self.node("Relu", [total], f"{name}..relu")
+        self.quant(name, total, result)
 
 
 def _conv_attributes(step: Layer) -> dict:
