@@ -98,6 +98,18 @@ def signed() -> nn.Module:
     return nn.Sequential(*features, *more)
 
 
+def oblong() -> nn.Module:
+    """Nothing is square: kernels, strides, padding, dilation and images differ in rows and columns."""
+    pool = nn.MaxPool2d((4, 3), (1, 2), (2, 0), dilation=(2, 1), ceil_mode=True)
+    features = [
+        nn.Conv2d(4, 6, (1, 3), (2, 1), (2, 1), groups=2),
+        nn.ReLU(),
+        pool,
+        nn.Conv2d(6, 4, (3, 2), (1, 2), (0, 1)),
+    ]
+    return nn.Sequential(*features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+
 NETWORKS = {
     "dense": (lambda: MLP((49, 16, 10), batch_norm=True), (1, 7, 7), 8),
     "LeNet-5": (LeNet5, (1, 28, 28), 8),
@@ -106,6 +118,7 @@ NETWORKS = {
     "shortcut": (Shortcut, (3, 9, 9), 8),
     "4 bits": (LeNet5, (1, 28, 28), 4),
     "signed": (signed, (2, 8, 8), 8),
+    "oblong": (oblong, (4, 13, 6), 8),
     "one layer": (lambda: nn.Linear(5, 3), (5,), 8),
     "INQ": (lambda: with_inq_codes(Residual(2, 3, 3, 1, False, True, 5).eval(), 5), (2, 5, 5), 8),
 }
