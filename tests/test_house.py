@@ -365,6 +365,12 @@ def test_a_record_of_another_name_is_noticed():
 MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:home|root|Users|work)/\w+")
 
 
+def test_names_of_test_files_are_unique():
+    """pytest takes two files of one name for one module, and runs neither."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_no_file_names_a_path_of_this_machine():
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     git = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=False)

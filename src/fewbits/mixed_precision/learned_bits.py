@@ -175,7 +175,8 @@ class LearnedBits(Quantizer):
         # frexp writes K as m · 2^e with m in [½, 1): e is the number of binary digits of K,
         # and no logarithm is rounded.
         exact = torch.frexp(last).exponent.to(step.dtype) + self.signed
-        return straight_through(torch.log2(q_max / step + 1) + self.signed, exact)  # uhlich2020 Sec. 4
+        smooth = torch.log2(q_max / step + 1) + self.signed  # uhlich2020 Sec. 4, not rounded up
+        return straight_through(smooth, exact)
 
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_finite(check_float(x)))
