@@ -100,10 +100,15 @@ def copy_of_the_source(folder: Path) -> Path:
     return folder
 
 
+def plain_variables() -> dict[str, str]:
+    """The environment's variables without those that lead Python, or pip, to this checkout."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "FEWBITS", "XDG_"))}
+
+
 def pip(*arguments: str | Path) -> None:
     """pip of this environment, offline."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
-    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PIP_NO_INDEX": "1"})
+    subprocess.run(command, check=True, capture_output=True, env=plain_variables() | {"PIP_NO_INDEX": "1"})
 
 
 def build(source: Path) -> Path:
@@ -156,8 +161,9 @@ class Environment:
 
     def run(self, program: str, path: Path | None = None) -> subprocess.CompletedProcess:
         """Run a program; modules in ``path`` come before those that are installed."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "FEWBITS", "XDG_"))}
-        variables = kept | {"HOME": str(self.folder / "no" / "home")} | ({"PYTHONPATH": str(path)} if path else {})
+        variables = plain_variables() | {"HOME": str(self.folder / "no" / "home")}
+        if path is not None:
+            variables["PYTHONPATH"] = str(path)
         return subprocess.run(
             [self.python, "-c", program], cwd=self.folder, env=variables, capture_output=True, text=True, check=False
         )
