@@ -93,3 +93,18 @@ def test_what_is_not_supported_is_refused(layer):
 def test_training_mode_is_refused():
     with pytest.raises(ValueError, match="model is in training mode"):
         align_scales(nn.Sequential(nn.Linear(1, 1)), torch.ones(1, 1))
+
+
+class ChangesItsInput(nn.Sequential):
+    def forward(self, x):
+        y = self[0](x)
+        x += 100
+        return y
+
+
+def test_moments_are_those_of_what_the_layer_has_read():
+    images = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)).double()
+    layer = nn.Linear(3, 2).double()
+    expected = seen_moments(nn.Sequential(layer), layer, images.clone())
+    for found, right in zip(seen_moments(ChangesItsInput(layer), layer, images), expected, strict=True):
+        assert torch.equal(found, right)

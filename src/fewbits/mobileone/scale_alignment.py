@@ -90,7 +90,8 @@ def seen_moments(model: nn.Module, layer: LinearOrConv, images: Tensor) -> tuple
         if not plain or layer.padding != (kernel // 2, kernel // 2):
             raise ValueError(f"moments of what {layer} sees are not supported")
     seen: list[Tensor] = []
-    with watching([layer], lambda layer, inputs: seen.append(inputs[0]), before=True):
+    # A copy: the network may change in place later what this layer has read.
+    with watching([layer], lambda layer, inputs: seen.append(inputs[0].clone()), before=True):
         model(images)
     x = seen[0].double()
     x = x[:, :, None, None] if x.dim() == 2 else x
