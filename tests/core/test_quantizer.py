@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from strategies import same_bits
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
@@ -81,7 +82,6 @@ def test_layers_are_found_in_order_and_by_kind():
         ({"3"}, ["0", "6", "8"]),
         (("first", "6", "8"), ["3"]),
         (("first", "0", "last", "8"), ["3", "6"]),
-        (("0", "3", "6", "8"), []),
     ],
 )
 def test_skip_keeps_what_it_names(skip, chosen):
@@ -103,7 +103,26 @@ def test_first_and_last_are_skipped_by_default():
 
 
 def test_two_layers_are_first_and_last():
-    assert quantized_names(quantize_weights(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), Halves)) == []
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    for skip in (("first", "last"), ("0", "1")):
+        with pytest.raises(ValueError, match=r"^skip leaves no layer to quantize; the layers are \['0', '1'\]$"):
+            quantize_weights(model, Halves, skip)
+    assert quantized_names(model) == []
+
+
+def test_the_weight_of_a_layer_that_is_skipped_is_refused():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    model[1].weight = model[0].weight
+    with pytest.raises(ValueError, match=r"^1 holds the weight of 0, which is skipped$"):
+        quantize_weights(model, Halves)
+    assert quantized_names(model) == []
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_new_modules_have_the_mode_of_what_they_are_put_to(training):
+    model = network().train(training)
+    quantize_activations(quantize_weights(model, Halves), Halves)
+    assert {module.training for module in model.modules()} == {training}
 
 
 def test_a_model_that_is_a_layer():
@@ -180,22 +199,33 @@ def test_an_activation_used_at_two_places_gets_two_quantizers():
     assert [name for name, module in model.named_modules() if isinstance(module, Halves)] == ["1.1", "3.1"]
 
 
-def test_a_parent_used_at_two_places_is_changed_once():
+def test_what_would_share_a_range_or_have_none_is_refused_and_nothing_is_changed():
+    class Functional(nn.Sequential):
+        def forward(self, x):
+            return F.relu(super().forward(x))
+
     block = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
-    model = quantize_activations(nn.Sequential(block, block), Halves)
-    assert len(model[0]) == 2
-    assert [type(module) for module in model[0][1]] == [nn.ReLU, Halves]
+    recurrent = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.RNN(2, 2))
+    for model, message in (
+        (nn.Sequential(block, block), r"^0\.1 \(ReLU\) is called more than once"),
+        (Functional(nn.Linear(2, 2), nn.ReLU()), r"^relu \(relu\) is a function"),
+        (recurrent, r"^2 \(RNN\) has activations inside"),
+    ):
+        before = str(model)
+        with pytest.raises(ValueError, match=message):
+            quantize_activations(model, Halves)
+        assert str(model) == before
 
 
 def test_a_model_without_the_activation_is_refused():
-    with pytest.raises(ValueError, match=r"^model has no Tanh to put a quantizer behind$"):
+    with pytest.raises(ValueError, match=r"^model has no Tanh to put a quantizer after$"):
         quantize_activations(network(), Halves, after=nn.Tanh)
 
 
-def test_a_second_quantizer_behind_an_activation_is_refused_and_nothing_is_changed():
+def test_a_second_quantizer_after_an_activation_is_refused_and_nothing_is_changed():
     model = quantize_activations(network(), Halves)
     before = str(model)
-    with pytest.raises(ValueError, match=r"^a quantizer stands behind a ReLU of model already$"):
+    with pytest.raises(ValueError, match=r"^there is a quantizer after a ReLU of model already$"):
         quantize_activations(model, Halves)
     assert str(model) == before
 

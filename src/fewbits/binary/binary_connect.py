@@ -95,7 +95,7 @@ def latent_weights(model: nn.Module) -> Iterator[None]:
 
     Source: courbariaux2015 Sec. 2.6
     """
-    quantizers = [quantizer for _, quantizer, _ in weight_quantizers(model)]
+    quantizers = {quantizer for _, quantizer, _ in weight_quantizers(model)}  # layers that share a weight share one
     for quantizer in quantizers:
         vars(quantizer)["forward"] = lambda x: x  # shadows the method; the module stays in place for train() and eval()
     try:
@@ -130,7 +130,7 @@ def glorot_groups(model: nn.Module, lr: float, power: int = 1) -> list[dict]:
         One group for all other parameters, then one per latent weight, for any ``torch.optim`` optimizer.
     Source: courbariaux2015 Sec. 2.5
     """
-    latents = [latent for _, _, latent in weight_quantizers(model)]
+    latents = list({id(latent): latent for _, _, latent in weight_quantizers(model)}.values())
     chosen = {id(latent) for latent in latents}
     groups = [{"params": [p for p in model.parameters() if id(p) not in chosen], "lr": lr}]
     return groups + [{"params": [w], "lr": lr / glorot_coefficient(w) ** power} for w in latents]

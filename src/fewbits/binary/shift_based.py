@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from fewbits.core.channels import per_channel
 from fewbits.core.checks import check_float
-from fewbits.core.graph import replace_module
+from fewbits.core.graph import BATCH_NORMS, BatchNorm, is_plain, replace_module
 from fewbits.core.powers import ap2
 
 
@@ -87,20 +87,32 @@ class ShiftBatchNorm(nn.Module):
 def use_shift_batch_norm(model: nn.Module) -> nn.Module:
     """Replace every ``nn.BatchNorm1d`` and ``nn.BatchNorm2d`` inside ``model`` by a fresh :class:`ShiftBatchNorm`.
 
-    In place, before training: parameters and running statistics start anew.
+    In place, before training: parameters and running statistics start anew. Kept are ``eps`` and the mode; without
+    ``affine`` weight and bias stay 1 and 0; the momentum becomes its approximate power of two, 1/8 for torch's 0.1.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, one has a forward of its own, no running statistics, or ``momentum=None``; the
+            message names it.
     Source: own (exchange of modules)
     """
-    norms = [
-        part for part in model.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d) and part is not model
-    ]
+    norms = {name: norm for name, norm in model.named_modules() if isinstance(norm, BATCH_NORMS) and norm is not model}
     if not norms:
         raise ValueError("model has no batch normalization to replace")
-    for norm in norms:  # one that is registered at two places stays one
-        replace_module(model, norm, ShiftBatchNorm(norm.num_features).to(norm.running_mean))
+    made = {norm: _shift_based(name, norm) for name, norm in norms.items()}
+    for norm, new in made.items():  # one that is registered at two places stays one
+        replace_module(model, norm, new)
     return model
+
+
+def _shift_based(name: str, norm: BatchNorm) -> ShiftBatchNorm:
+    if not is_plain(norm, BATCH_NORMS):
+        raise ValueError(f"{name} ({type(norm).__name__}) has a forward of its own, or hooks")
+    if norm.running_mean is None or norm.momentum is None:
+        raise ValueError(f"{name} must have running statistics and a momentum")
+    new = ShiftBatchNorm(norm.num_features, norm.eps, float(ap2(torch.tensor(norm.momentum)))).to(norm.running_mean)
+    new.weight.requires_grad_(norm.affine)
+    new.bias.requires_grad_(norm.affine)
+    return new.train(norm.training)
 
 
 class ShiftAdaMax(Optimizer):

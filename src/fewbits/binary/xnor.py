@@ -155,14 +155,19 @@ def binarize_inputs(model: nn.Module, scale_input: bool = True) -> nn.Module:
     Returns:
         ``model``.
     Raises:
-        TypeError: a layer is of another type, or quantized already.
+        TypeError: a layer is of another type, has hooks, or is quantized already.
         ValueError: a convolution that :class:`XnorConv2d` refuses; the inputs of a layer are never negative, as after a
             ReLU, so that all their signs would be +1; or the forward pass cannot be read
             (:func:`fewbits.core.graph.read`). The message names the layer, and nothing has changed.
     Source: rastegari2016 Sec. 3.2; rastegari2016 Fig. 3 (order of a block)
     """
     inner = list(weight_layers(model).items())[1:-1]
-    new_layers = {name: _binary_input_layer(name, layer, scale_input) for name, layer in inner}
+    new_layers = {}
+    for name, layer in inner:
+        try:
+            new_layers[name] = _binary_input_layer(name, layer, scale_input)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
     layers = [layer for _, layer in inner]
     for call in read(model).calls:
         if call.layer in layers and (source := _never_negative(call.inputs[0])):
@@ -187,9 +192,9 @@ def _binary_input_layer(name: str, layer: nn.Module, scale_input: bool) -> nn.Mo
     """An XNOR layer with the parameters of ``layer``."""
     biased = layer.bias is not None
     new: XnorLinear | XnorConv2d
-    if type(layer) is nn.Linear:
+    if type(layer) is nn.Linear and is_plain(layer, nn.Linear):
         new = XnorLinear(layer.in_features, layer.out_features, biased, scale_input=scale_input, device="meta")
-    elif type(layer) is nn.Conv2d:
+    elif type(layer) is nn.Conv2d and is_plain(layer, nn.Conv2d):
         new = XnorConv2d(
             layer.in_channels,
             layer.out_channels,
@@ -204,7 +209,8 @@ def _binary_input_layer(name: str, layer: nn.Module, scale_input: bool) -> nn.Mo
             device="meta",
         )
     else:
-        raise TypeError(f"{name} must be a plain nn.Linear or nn.Conv2d, got {type(layer).__name__}")
+        hooks = " with hooks" if type(layer) in (nn.Linear, nn.Conv2d) else ""
+        raise TypeError(f"{name} must be a plain nn.Linear or nn.Conv2d, got {type(layer).__name__}{hooks}")
     for kind, parameter in layer.named_parameters():
         new.register_parameter(kind, parameter)
-    return new
+    return new.train(layer.training)

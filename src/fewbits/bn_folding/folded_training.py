@@ -17,7 +17,7 @@ from fewbits.bn_folding.folding import foldable_pairs
 from fewbits.core.batch_norm import factor_and_offset, running_statistics
 from fewbits.core.channels import per_channel
 from fewbits.core.graph import BatchNorm, read, replace_module
-from fewbits.core.quantizer import LinearOrConv, Quantizer
+from fewbits.core.quantizer import LinearOrConv, Quantizer, put_quantizer
 
 
 class FoldedLayer(nn.Module):
@@ -67,7 +67,7 @@ class FoldedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.folded(*self._statistics(x))
-        return self._run(x, self.quantizer(weight), bias)  # jacob2018 Fig. C.8
+        return self._run(x, self.quantizer(weight).to(weight.dtype), bias)  # jacob2018 Fig. C.8
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.frozen or not self.bn.training:
@@ -91,7 +91,7 @@ class FoldedLayer(nn.Module):
         layer = copy.deepcopy(self.layer)
         weight, bias = self.folded(*running_statistics(self.bn))
         layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
-        parametrize.register_parametrization(layer, "weight", copy.deepcopy(self.quantizer))
+        put_quantizer(layer, copy.deepcopy(self.quantizer))
         return layer
 
 

@@ -221,6 +221,15 @@ def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
                 setattr(parent, name, new)
 
 
+def function_name(call: Call) -> str:
+    """Name of the function of torch or method of a tensor that is called: "leakyrelu" for ``F.leaky_relu_``, or ""."""
+    target = call.node.target
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    of_torch = any(getattr(space, name, None) is target for space in (torch, F))
+    known = call.node.op == "call_method" or (call.node.op == "call_function" and of_torch)
+    return name.replace("_", "") if known else ""
+
+
 # --- Tracing ----------------------------------------------------------------------------------------------------------
 
 

@@ -9,13 +9,11 @@ import copy
 import inspect
 from collections.abc import Callable, Collection
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from fewbits.core.graph import Call, Network, is_plain, read
-from fewbits.core.quantizer import Quantizer, calibrate, weight_layers
+from fewbits.core.graph import Call, Network, function_name, is_plain, read
+from fewbits.core.quantizer import CLOSED, Quantizer, as_its_input, calibrate, put_quantizer, weight_layers
 
 # The functions and methods after which a network has new activations, and the modules that do the same.
 ACTIVATIONS: tuple[type[nn.Module], ...] = (
@@ -34,7 +32,7 @@ ACTIVATIONS: tuple[type[nn.Module], ...] = (
     nn.Sigmoid,
     nn.Softplus,
 )
-_NAMES = {"relu", "relu6", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish", "hardswish", "hardtanh"}
+_NAMES = {"relu", "relu6", "leakyrelu", "prelu", "elu", "gelu", "silu", "mish", "hardswish", "hardtanh"}
 _NAMES |= {"hardsigmoid", "tanh", "sigmoid", "softplus"}
 
 
@@ -70,7 +68,8 @@ def quantize(
         ``model``.
     Raises:
         ValueError: there is nothing to quantize, or nothing is left after ``keep``; a layer is quantized already;
-            ``model`` calls no activation function or its forward pass cannot be read; a range needs ``images``. The
+            ``model`` calls no activation function, has some inside a module of torch such as ``nn.LSTM``, or its
+            forward pass cannot be read; a range needs ``images``. The
             message names the module or the argument. ``model`` is as it was.
     """
     if weights is None and activations is None:
@@ -102,7 +101,8 @@ def _quantize_weights(model: nn.Module, weights: Callable[..., Quantizer], keep:
     taken = [name for name, layer in chosen.items() if parametrize.is_parametrized(layer, "weight")]
     if taken:
         raise ValueError(f"the weights of {taken} are parametrized already")
-    shared = {id(layers[name].weight): name for name in kept if name in layers}
+    held = {name: layers[name].weight for name in kept}  # kept alive, so that no other tensor has one of their ids
+    shared = {id(weight): name for name, weight in held.items()}
     made: dict[int, Quantizer] = {}
     for name, layer in chosen.items():
         weight = layer.weight
@@ -110,7 +110,7 @@ def _quantize_weights(model: nn.Module, weights: Callable[..., Quantizer], keep:
             raise ValueError(f"{name} holds the weight of {shared[id(weight)]}, which keep names: keep both or none")
         if id(weight) not in made:
             made[id(weight)] = weights(weight.detach()) if _needs_a_tensor(weights) else weights()
-        parametrize.register_parametrization(layer, "weight", made[id(weight)])
+        put_quantizer(layer, made[id(weight)])
 
 
 def _needs_a_tensor(make: Callable[..., Quantizer]) -> bool:
@@ -130,10 +130,7 @@ def is_activation(call: Call) -> bool:
     """Whether a call is one of an activation function, be it a module, a function or a method."""
     if call.module is not None:
         return is_plain(call.module, ACTIVATIONS)
-    target = call.node.target
-    name = target if isinstance(target, str) else getattr(target, "__name__", "")
-    known = call.node.op == "call_method" or any(getattr(space, name, None) is target for space in (torch, F))
-    return known and call.node.op.startswith("call") and name.removesuffix("_") in _NAMES
+    return function_name(call) in _NAMES
 
 
 def _quantize_activations(model: nn.Module, activations: Callable[[], Quantizer]) -> fx.GraphModule:
@@ -141,13 +138,18 @@ def _quantize_activations(model: nn.Module, activations: Callable[[], Quantizer]
     calls = [call for call in network.calls if is_activation(call)]
     if not calls:
         raise ValueError("model calls no activation function to put a quantizer after")
+    for call in network.calls:
+        if isinstance(call.module, CLOSED):
+            raise ValueError(f"{call} has activations inside, which cannot be quantized: write it with layers")
     for call in calls:
         for user in call.users:
             if user.op == "quantizer":
                 raise ValueError(f"the activations after {call} are quantized already, by {user}")
         put_after(network, call, activations(), f"quantize_{call.node.name}")
+    modes = {name: module.training for name, module in network.root.named_modules()}
     quantized = fx.GraphModule(network.root, network.graph)
-    quantized.train(model.training)
+    for name, module in quantized.named_modules():  # those without parts of their own are new
+        module.training = modes[name]
     return quantized
 
 
@@ -157,6 +159,7 @@ def put_after(network: Network, call: Call, module: nn.Module, name: str) -> Non
     while hasattr(root, name):  # a module of the user's has the name
         name += "_"
     root.add_module(name, module)
+    module.train(root.training).register_forward_hook(as_its_input)
     with graph.inserting_after(call.node):
         node = graph.call_module(name, (call.node,))
     for reader in readers:

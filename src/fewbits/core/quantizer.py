@@ -7,7 +7,11 @@ gradient. ``encode`` is what hardware keeps: integers, a scale and the number of
 
 The helpers below put quantizers into any network without touching its class: weights through
 ``torch.nn.utils.parametrize`` (``layer.weight`` is then the quantized weight and
-``layer.parametrizations.weight.original`` the latent one), activations behind every module of a chosen type.
+``layer.parametrizations.weight.original`` the latent one), activations after every module of a chosen type.
+
+Quantizers compute half precision in float32. In a network of half precision, what they return is cast to the dtype of
+the latent weight or of the activation, so that the network can be moved to it and back: there a weight is
+``encode(latent).decode()`` rounded to that dtype.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -23,6 +27,16 @@ from fewbits.core.modes import evaluating
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 LinearOrConv = nn.Linear | nn.Conv1d | nn.Conv2d
+# Modules of torch with activations inside, which nothing can be put after.
+CLOSED = (
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.Transformer,
+    nn.TransformerEncoder,
+    nn.TransformerDecoder,
+    nn.TransformerEncoderLayer,
+    nn.TransformerDecoderLayer,
+)
 
 
 class Quantizer(nn.Module):
@@ -65,7 +79,8 @@ def quantize_weights(
     Returns:
         ``model``.
     Raises:
-        ValueError: ``model`` has no such layer, ``skip`` names an unknown one, or a layer is quantized already.
+        ValueError: ``model`` has no such layer, ``skip`` names an unknown one or all of them, a layer is quantized
+            already, or it holds the weight of one that is skipped. Nothing has changed then.
     """
     layers = weight_layers(model)
     names = list(layers)
@@ -76,6 +91,13 @@ def quantize_weights(
         raise ValueError(f"skip names {sorted(unknown)}, which are no layers; the layers are {names}")
     kept = {{"first": names[0], "last": names[-1]}.get(name, name) for name in skip}
     chosen = [name for name in names if name not in kept]
+    if not chosen:
+        raise ValueError(f"skip leaves no layer to quantize; the layers are {names}")
+    weights = {name: layer.weight for name, layer in layers.items()}  # kept alive, so that no two have one id
+    shared = {id(weights[name]): name for name in kept}
+    for name in chosen:
+        if id(weights[name]) in shared:
+            raise ValueError(f"{name} holds the weight of {shared[id(weights[name])]}, which is skipped")
     quantized = [name for name in chosen if parametrize.is_parametrized(layers[name], "weight")]
     if quantized:
         raise ValueError(f"the weights of {quantized} are quantized already")
@@ -84,20 +106,51 @@ def quantize_weights(
         weight = layers[name].weight
         if id(weight) not in made:
             made[id(weight)] = make_quantizer()
-        parametrize.register_parametrization(layers[name], "weight", made[id(weight)])
+        put_quantizer(layers[name], made[id(weight)])
     return model
+
+
+def put_quantizer(layer: nn.Module, quantizer: Quantizer, kind: str = "weight") -> None:
+    """Make ``quantizer`` the parametrization of the parameter ``kind`` of ``layer``, in place.
+
+    The parameter keeps its dtype, in half precision too, though quantizers return float32 there, and ``quantizer`` gets
+    the mode (training or not) of ``layer``.
+    """
+    quantizer.train(layer.training)
+    half = getattr(layer, kind).dtype in (torch.float16, torch.bfloat16)
+    # torch compares the dtypes when it registers, before anything can cast the result
+    parametrize.register_parametrization(layer, kind, quantizer, unsafe=half)
+    parametrization_of(layer, kind).register_forward_hook(_as_the_latent)
+    cast(nn.ModuleDict, layer.parametrizations).train(layer.training)
+
+
+def _as_the_latent(parameter: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+    return output.to(cast(Tensor, parameter.original).dtype)
+
+
+def as_its_input(quantizer: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+    """Forward hook of activation quantizers: the output in the dtype of the input."""
+    return output.to(inputs[0].dtype)
 
 
 def quantize_activations(
     model: nn.Module, make_quantizer: Callable[[], nn.Module], after: type[nn.Module] = nn.ReLU
 ) -> nn.Module:
-    """Put a new quantizer behind every module of type ``after``, in place.
+    """Put a new quantizer after every module of type ``after``, in place.
+
+    For networks with one module for each activation. :func:`fewbits.core.quantize.quantize` also serves those that
+    call one module several times or functions such as ``F.relu``: these are refused here, since one quantizer would
+    have one range for several activations, or some activations would have none.
 
     Returns:
         ``model``, in which every such module has become ``nn.Sequential(module, quantizer)``.
     Raises:
-        ValueError: ``model`` has no module of type ``after``, or a quantizer stands behind one already.
+        ValueError: ``model`` has no module of type ``after``, there is a quantizer after one already, one is called
+            more than once, a function or a part of a module of torch does the same, or the forward pass cannot be read.
+            Nothing has changed then.
     """
+    from fewbits.core.graph import function_name, read  # which knows quantizers itself
+
     places = [
         (parent, name, child)
         for parent in model.modules()
@@ -105,12 +158,26 @@ def quantize_activations(
         if isinstance(child, after)
     ]
     if not places:
-        raise ValueError(f"model has no {after.__name__} to put a quantizer behind")
+        raise ValueError(f"model has no {after.__name__} to put a quantizer after")
     for parent, _, _ in places:
         if isinstance(parent, nn.Sequential) and len(parent) == 2 and isinstance(parent[1], Quantizer):
-            raise ValueError(f"a quantizer stands behind a {after.__name__} of model already")
+            raise ValueError(f"there is a quantizer after a {after.__name__} of model already")
+    registered = [child for _, _, child in places]
+    for call in read(model, (after,)).calls:
+        if isinstance(call.module, CLOSED):
+            raise ValueError(f"{call} has activations inside, which cannot be quantized: write it with layers")
+        if call.module is None and function_name(call) == after.__name__.lower():
+            raise ValueError(f"{call} is a function, so no module can follow it: use fewbits.quantize")
+        if call.module in registered:
+            registered.remove(call.module)  # one call for each place
+        elif isinstance(call.module, after):
+            raise ValueError(f"{call} is called more than once: use fewbits.quantize, which quantizes each call")
     for parent, name, child in places:
-        setattr(parent, name, nn.Sequential(child, make_quantizer()))
+        quantizer = make_quantizer()
+        quantizer.register_forward_hook(as_its_input)
+        place = nn.Sequential(child, quantizer.train(child.training))
+        place.training = child.training
+        setattr(parent, name, place)
     return model
 
 
@@ -121,7 +188,7 @@ Q = TypeVar("Q", bound=Quantizer)
 def observe_activations(
     model: nn.Module, images: Tensor, kind: type[Q], hook: Callable[[Q, tuple, Tensor], Tensor]
 ) -> None:
-    """Run ``model`` in evaluation mode with ``hook`` behind each of its activation quantizers, for calibration.
+    """Run ``model`` in evaluation mode with ``hook`` after each of its activation quantizers, for calibration.
 
     Args:
         model: every submodule gets its mode (training or not) back.
@@ -273,8 +340,15 @@ def stored_state(model: nn.Module) -> dict[str, Tensor | StoredForm]:
     Raises:
         ValueError: as :func:`encode_parameters`.
     """
-    codes = encode_parameters(model)
-    return {name: codes.get(name, value) for name, value in plain_state(model).items()}
+    codes, names = encode_parameters(model), dict[tuple[int, str], str]()
+    found = dict[str, Tensor | StoredForm]()
+    for name, value in plain_state(model).items():
+        layer, _, kind = name.rpartition(".")
+        place = id(model.get_submodule(layer)), kind
+        # A layer that is registered at two places has its parameters under two names, and codes under one.
+        first_name = names.setdefault(place, name)
+        found[name] = codes.get(first_name, value)
+    return found
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
@@ -350,10 +424,10 @@ def attach_codes(model: nn.Module, codes: Mapping[str, StoredForm]) -> nn.Module
         ValueError: ``model`` has no such parameter in such a layer, it is parametrized already, or it has another
             shape. Nothing has changed then.
     """
-    layers = weight_layers(model)
-    places = {
+    places = {  # with all names of a layer that is registered at several places
         (f"{name}.{kind}" if name else kind): (layer, kind)
-        for name, layer in layers.items()
+        for name, layer in model.named_modules(remove_duplicate=False)
+        if isinstance(layer, LAYERS)
         for kind in layer._parameters
     }
     chosen = {}
@@ -367,11 +441,11 @@ def attach_codes(model: nn.Module, codes: Mapping[str, StoredForm]) -> nn.Module
             shape = None if parameter is None else tuple(parameter.shape)
             raise ValueError(f"{name} has shape {shape} in model, its codes {tuple(form.shape)}")
         chosen[id(parameter)] = form
-    for layer, kind in places.values():
+    for layer, kind in dict.fromkeys(places.values()):
         parameter = getattr(layer, kind)
         if id(parameter) in chosen:
             kept = KeptCodes(chosen[id(parameter)]).to(parameter)
-            parametrize.register_parametrization(layer, kind, kept)
+            put_quantizer(layer, kept, kind)
             parametrization_of(layer, kind).original.requires_grad_(False)
     return model
 

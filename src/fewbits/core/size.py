@@ -81,6 +81,8 @@ def size_report(model: nn.Module) -> SizeReport:
             key: tuple = (item.data_ptr(), item.shape, item.stride()) if item.numel() else (name,)
             row = TensorSize(name, "float32", item.numel(), 32 * item.numel())
         else:
+            if name not in quantizers:  # another name of a layer that has been counted
+                continue
             quantizer, latent = quantizers[name]
             key = id(quantizer), id(latent)
             row = TensorSize(name, _method(quantizer), item.shape.numel(), item.nbits)

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from fewbits.core.checks import check_finite
 from fewbits.core.codes import Codes
-from fewbits.core.quantizer import Quantizer, remove_quantizer, weight_layers
+from fewbits.core.quantizer import Quantizer, put_quantizer, remove_quantizer, weight_layers
 from fewbits.inq.codebook import InqQuantizer, check_inq_bits, largest_exponent
 
 # Share of the weights that is frozen after each stage (zhou2017 Sec. 3.1).
@@ -134,9 +134,10 @@ class Inq:
         if not places:
             raise ValueError("model has no linear or convolution layer to quantize")
         tensors = {name: getattr(layer, kind) for name, (layer, kind) in places.items()}
-        if len({id(tensor) for tensor in tensors.values()}) < len(tensors):
-            raise ValueError("model has a parameter that several layers share: its parts would be frozen twice")
+        owners = dict[int, str]()
         for name, tensor in tensors.items():
+            if (owner := owners.setdefault(id(tensor), name)) != name:
+                raise ValueError(f"{owner} and {name} are one parameter: its parts would be frozen twice")
             check_finite(tensor, name)
             if tensor.dtype not in (torch.float32, torch.float64):
                 raise TypeError(f"{name} must be float32 or float64, got {tensor.dtype}")
@@ -144,7 +145,7 @@ class Inq:
         for name, (layer, kind) in places.items():
             tensor = tensors[name]
             part = PartlyFrozen(tensor, choose_n1(tensor.detach(), bits), bits).to(tensor.device)
-            parametrize.register_parametrization(layer, kind, part)
+            put_quantizer(layer, part, kind)
             self.parts[name] = (layer, kind, part)
 
     @property

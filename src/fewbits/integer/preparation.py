@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from fewbits.core.graph import Call, read
+from fewbits.core.quantizer import as_its_input, put_quantizer
 from fewbits.uniform import UniformQuantizer, calibrate
 
 BORDER_BITS = 8  # of input and output: pixels are bytes already
@@ -41,7 +42,7 @@ def prepare(
     for call in network.calls:
         if call.layer is not None and not parametrize.is_parametrized(call.layer, "weight"):
             quantizer = UniformQuantizer(weight_bits, channel_axis=channel_axis)
-            parametrize.register_parametrization(call.layer, "weight", quantizer)
+            put_quantizer(call.layer, quantizer)
         if not (call.op == "input" or _leaves_sum(call)):
             continue
         end = call
@@ -53,7 +54,9 @@ def prepare(
         name = f"quantize_{call.node.name}"
         while hasattr(root, name):  # a module of the user's
             name += "_"
-        root.add_module(name, UniformQuantizer(BORDER_BITS if border else activation_bits, symmetric=False))
+        quantizer = UniformQuantizer(BORDER_BITS if border else activation_bits, symmetric=False)
+        quantizer.register_forward_hook(as_its_input)
+        root.add_module(name, quantizer)
         readers = list(end.node.users)
         with graph.inserting_after(end.node):
             quantized = graph.call_module(name, (end.node,))

@@ -13,6 +13,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from fewbits.binary import sign_codes
 from fewbits.core.channels import mean_magnitude
@@ -190,13 +191,17 @@ def quantize_gradients(model: nn.Module, bits: int, noise: bool = True) -> nn.Mo
     Returns:
         ``model``.
     Raises:
-        ValueError: ``model`` has fewer than three such layers, so that none is left.
+        ValueError: ``model`` has fewer than three such layers, so that none is left, or one is part of an
+            ``nn.MultiheadAttention``, which reads its weight and never calls it.
     Source: zhou2016dorefa Alg. 1; zhou2016dorefa Sec. 2.7 (first and last layer)
     """
     check_bits(bits)
     inner = list(weight_layers(model).values())[1:-1]
     if not inner:
         raise ValueError("model has no layer between the first and the last one")
+    for name, layer in weight_layers(model).items():
+        if layer in inner and isinstance(layer, NonDynamicallyQuantizableLinear):
+            raise ValueError(f"{name} is never called: nn.MultiheadAttention reads its weight by a function")
     for layer in inner:
         quantizer = QuantizeGradient(partial(quantize_gradient, bits=bits, noise=noise))
         layer.register_forward_hook(lambda layer, inputs, output, quantizer=quantizer: quantizer(output))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from fewbits.core.channels import channel_rows
 from fewbits.core.checks import check_bits, check_channel_axis, check_finite, working_precision
@@ -79,13 +80,16 @@ def layer_sensitivity(model: nn.Module, make_quantizer: Callable[[], Quantizer],
     """``score(model)`` with the weights of one layer alone quantized, by layer name. ``model`` is left as it was.
 
     Args:
-        model: in floating point.
+        model: in floating point. Layers that hold the same weight are quantized together.
         make_quantizer: returns a new quantizer at each call.
         score: e.g. accuracy or loss on some images.
+    Raises:
+        ValueError: a weight is quantized already.
     Source: wu2020 Sec. 5.1 (one layer at a time); own (any quantizer and score)
     """
     found = {}
     for name, layer in weight_layers(model).items():
+        _refuse_quantized(name, layer)
         with _weight_of(layer, make_quantizer()(layer.weight.detach())):
             found[name] = score(model)
     return found
@@ -99,13 +103,14 @@ def filter_sensitivity(
     The quantizer sees the whole weight, so one of a single step per tensor is judged with that step.
 
     Raises:
-        ValueError: ``model`` has no such layer.
+        ValueError: ``model`` has no such layer, or its weight is quantized already.
     Source: own (one filter at a time)
     """
     layers = weight_layers(model)
     if layer_name not in layers:
         raise ValueError(f"layer_name {layer_name!r} is no layer; the layers are {list(layers)}")
     layer, found = layers[layer_name], []
+    _refuse_quantized(layer_name, layer)
     before = layer.weight.detach().clone()
     quantized = make_quantizer()(before)
     for index in range(len(before)):
@@ -114,6 +119,11 @@ def filter_sensitivity(
         with _weight_of(layer, changed):
             found.append(score(model))
     return found
+
+
+def _refuse_quantized(name: str, layer: LinearOrConv) -> None:
+    if parametrize.is_parametrized(layer, "weight"):
+        raise ValueError(f"the weight of {name!r} is quantized already, so that another cannot be put in its place")
 
 
 @contextmanager

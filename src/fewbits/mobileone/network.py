@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fewbits.core.batch_norm import factor_and_offset, running_statistics
 from fewbits.core.channels import per_channel
+from fewbits.core.graph import replace_module
 from fewbits.mobileone.moments import depthwise_moments, patch_moments
 
 
@@ -257,9 +258,12 @@ def reparameterize(model: nn.Module) -> nn.Module:
     Source: vasu2023 Sec. 3.3
     """
     model = copy.deepcopy(model)
-    places = {name: module for name, module in model.named_modules() if isinstance(module, ConvBranches)}
+    places = [module for module in model.modules() if isinstance(module, ConvBranches)]
     if not places:
         raise ValueError("model has no ConvBranches to reparameterize")
-    for name, module in places.items():
-        model.set_submodule(name, module.reparameterize())
+    for module in places:
+        merged = module.reparameterize()
+        if module is model:
+            return merged
+        replace_module(model, module, merged)  # at every place where it is registered
     return model

@@ -45,8 +45,12 @@ def align_scales(model: nn.Module, images: Tensor, candidates: int = 64) -> nn.M
     model = copy.deepcopy(model)
     layers = weight_layers(model)
     factors = 2 ** (torch.arange(candidates, dtype=torch.float64) / candidates - 0.5)
-    for first, second in ((layers[a], layers[b]) for a, b in equalizable_pairs(model)):
-        mean, moment = seen_moments(model, first, images)
+    for name, second in ((a, layers[b]) for a, b in equalizable_pairs(model)):
+        first = layers[name]
+        try:
+            mean, moment = seen_moments(model, first, images)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
         costs = torch.stack([rounding_cost(first, mean, moment, factor.item()) for factor in factors])
         best = factors[costs.argmin(0)].to(first.weight)
         dims = first.weight.dim()

@@ -1,5 +1,9 @@
 """The theme of the figures: colours, markers, sizes (see `fewbits.plots`)."""
 
+import os
+import sys
+
+import matplotlib
 import numpy as np
 import seaborn as sns
 from matplotlib.colors import to_rgb
@@ -42,7 +46,12 @@ SMALL = 8
 
 
 def use_theme() -> None:
-    """Apply the book's theme to matplotlib: set ``plt.rcParams`` for all figures that are drawn from now on."""
+    """Apply the book's theme to matplotlib: set ``plt.rcParams`` for all figures that are drawn from now on.
+
+    In a Jupyter kernel figures are shown in the page, even where the environment variable ``MPLBACKEND`` asks for
+    another backend, as on clusters and in containers. A backend that the notebook has chosen itself stays.
+    """
+    _show_in_page()
     sns.set_theme(
         context="paper",
         style="ticks",
@@ -74,6 +83,19 @@ def use_theme() -> None:
             "ytick.major.width": 0.8,
         },
     )
+
+
+def _show_in_page() -> None:
+    asked = os.environ.get("MPLBACKEND", "")
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    in_kernel = shell is not None and hasattr(shell, "kernel")
+    if in_kernel and asked and _same_backend(matplotlib.get_backend(), asked):
+        shell.enable_matplotlib("inline")
+
+
+def _same_backend(one: str, other: str) -> bool:
+    names = [name.lower().removeprefix("module://") for name in (one, other)]
+    return names[0] == names[1] and names[0] not in ("inline", "matplotlib_inline.backend_inline")
 
 
 def contrast(first: ColorType, second: ColorType) -> float:

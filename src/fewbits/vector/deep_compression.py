@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from fewbits.core import container
 from fewbits.core.quantizer import LinearOrConv, plain_state, weight_layers
@@ -96,8 +97,9 @@ class DeepCompression:
         return dict(value)
 
     def _refuse_if_shared(self) -> None:
-        if any(hasattr(layer, "parametrizations") for layer in self._layers().values()):
-            raise ValueError("the weights of model are shared already")
+        taken = [name for name, layer in self._layers().items() if parametrize.is_parametrized(layer, "weight")]
+        if taken:
+            raise ValueError(f"the weights of {taken} are shared already, or parametrized in another way")
 
 
 def load_network(model: nn.Module, path: str | Path) -> nn.Module:

@@ -20,7 +20,7 @@ from fewbits.core.checks import check_finite
 from fewbits.core.codes import Codes
 from fewbits.core.extras import extra
 from fewbits.core.packing import index_bits
-from fewbits.core.quantizer import Quantizer, parametrization_of, weight_layers
+from fewbits.core.quantizer import Quantizer, parametrization_of, put_quantizer, weight_layers
 from fewbits.core.vector_codes import VectorCodes, look_up
 from fewbits.vector.clustering import assign, kmeans
 
@@ -161,7 +161,7 @@ def share_weights(model: nn.Module, make: Callable[[str, Tensor], Quantizer]) ->
         weight = layer.weight
         if id(weight) not in made:
             made[id(weight)] = make(name, weight.detach())
-        parametrize.register_parametrization(layer, "weight", made[id(weight)])
+        put_quantizer(layer, made[id(weight)])
         # It has no gradient; without this an optimizer's weight decay would still be given it.
         parametrization_of(layer).original.requires_grad_(False)
     return model

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.nn.utils import parametrize
 
 from fewbits.core.checks import check_finite
 from fewbits.core.codes import Codes
@@ -203,7 +204,16 @@ class SoftSharing:
 
     def weights(self) -> Tensor:
         """(n,) all weights, layer after layer."""
-        return torch.cat([layer.weight.flatten() for layer in weight_layers(self.model).values()])
+        return torch.cat([weight.flatten() for weight in self._weights().values()])
+
+    def _weights(self) -> dict[str, Tensor]:
+        """By parameter name; one that several layers hold once."""
+        found: dict[int, tuple[str, Tensor]] = {}
+        for name, layer in weight_layers(self.model).items():
+            if parametrize.is_parametrized(layer, "weight"):
+                raise ValueError(f"the weight of {name!r} is parametrized already")
+            found.setdefault(id(layer.weight), (f"{name}.weight" if name else "weight", layer.weight))
+        return dict(found.values())
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy minus ``tau / N`` times the log of the prior: for :func:`fewbits.training.fit`.
@@ -224,8 +234,8 @@ class SoftSharing:
         """
         prior = self.prior.merged(threshold)
         self.levels = means = prior.all_means()
-        for layer in weight_layers(self.model).values():
-            layer.weight.copy_(means[prior.most_responsible(layer.weight)])
+        for weight in self._weights().values():
+            weight.copy_(means[prior.most_responsible(weight)])
         return prior
 
     @torch.no_grad()
@@ -241,11 +251,10 @@ class SoftSharing:
         if self.levels is None:
             raise ValueError("the weights are not quantized: call quantize first")
         found, bits = {}, index_bits(len(self.levels))
-        for name, layer in weight_layers(self.model).items():
-            levels = self.levels.to(layer.weight)
-            values = (layer.weight.unsqueeze(-1) == levels).to(torch.uint8).argmax(-1)
-            if not torch.equal(levels[values], layer.weight):
+        for name, weight in self._weights().items():
+            levels = self.levels.to(weight)
+            values = (weight.unsqueeze(-1) == levels).to(torch.uint8).argmax(-1)
+            if not torch.equal(levels[values], weight):
                 raise ValueError(f"{name}: the weights have changed since quantize")
-            parameter = f"{name}.weight" if name else "weight"
-            found[parameter] = Codes(values.int(), bits, levels.new_ones(()), levels=levels.clone(), signed=False)
+            found[name] = Codes(values.int(), bits, levels.new_ones(()), levels=levels.clone(), signed=False)
         return found
