@@ -175,8 +175,8 @@ def binarize_inputs(model: nn.Module, scale_input: bool = True) -> nn.Module:
                 f"{call} gets its inputs from {source}, which are never negative: all their signs would be +1. "
                 "Normalize before the layer, and leave the activation out"
             )
-    for name, layer in new_layers.items():  # one that is registered at two places stays one
-        replace_module(model, model.get_submodule(name), layer)
+    for name, new in new_layers.items():  # one that is registered at two places stays one
+        replace_module(model, model.get_submodule(name), new)
     return model
 
 

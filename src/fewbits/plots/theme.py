@@ -88,8 +88,7 @@ def use_theme() -> None:
 def _show_in_page() -> None:
     asked = os.environ.get("MPLBACKEND", "")
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    in_kernel = shell is not None and hasattr(shell, "kernel")
-    if in_kernel and asked and _same_backend(matplotlib.get_backend(), asked):
+    if shell is not None and hasattr(shell, "kernel") and asked and _same_backend(matplotlib.get_backend(), asked):
         shell.enable_matplotlib("inline")
 
 
