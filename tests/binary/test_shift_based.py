@@ -349,3 +349,28 @@ def test_a_normalization_at_two_places_is_replaced_at_both():
     model = use_shift_batch_norm(nn.Sequential(nn.Linear(4, 4), norm, nn.Linear(4, 4), norm))
     assert isinstance(model[1], ShiftBatchNorm)
     assert model[3] is model[1]
+
+
+def test_settings_and_mode_of_a_normalization_are_kept():
+    frozen = nn.BatchNorm1d(4, eps=0.25, momentum=0.01, affine=False).eval()
+    model = use_shift_batch_norm(nn.Sequential(nn.Linear(4, 4), frozen, nn.BatchNorm1d(4)))
+    assert (model[1].eps, model[1].momentum, model[1].training, model[2].training) == (0.25, 2**-7, False, True)
+    assert (model[2].eps, model[2].momentum) == (1e-5, 2**-3)
+    assert [parameter.requires_grad for parameter in model[1].parameters()] == [False, False]
+    assert all(parameter.requires_grad for parameter in model[2].parameters())
+
+
+def test_normalizations_that_shifts_cannot_replace_are_refused():
+    class Shifted(nn.BatchNorm1d):
+        def forward(self, x):
+            return super().forward(x) + 1
+
+    for norm, message in (
+        (nn.BatchNorm1d(4, momentum=None), "1 must have running statistics and a momentum"),
+        (nn.BatchNorm1d(4, track_running_stats=False), "1 must have running statistics and a momentum"),
+        (Shifted(4), r"1 \(Shifted\) has a forward of its own, or hooks"),
+    ):
+        model = nn.Sequential(nn.Linear(4, 4), norm, nn.BatchNorm1d(4))
+        with pytest.raises(ValueError, match=message):
+            use_shift_batch_norm(model)
+        assert type(model[2]) is nn.BatchNorm1d  # nothing has changed

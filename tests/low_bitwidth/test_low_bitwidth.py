@@ -403,3 +403,9 @@ def test_figures_show_what_they_are_given():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
     assert [container.lines[0].get_xdata().tolist() for container in axes.containers] == [[2], [5]]
     assert [text.get_text() for text in axes.texts] == ["2.00", "5.00"]
+
+
+def test_a_layer_whose_weight_a_module_reads_without_calling_it_is_refused():
+    model = nn.Sequential(nn.Linear(4, 4), nn.MultiheadAttention(4, 2), nn.Linear(4, 2))
+    with pytest.raises(ValueError, match=r"1\.out_proj is never called"):
+        quantize_gradients(model, 4)

@@ -34,6 +34,7 @@ from fewbits.mixed_precision import (
     over_budget,
     weight_size,
 )
+from fewbits.mixed_precision.post_training import filter_sensitivity, layer_sensitivity
 from fewbits.uniform import UniformQuantizer
 from fewbits.vector import ProductQuantizer
 
@@ -459,3 +460,12 @@ def test_repeated_weights_are_stored_once_and_multiplied_each_time():
     assert [work.name for work in works] == ["first", "first", "second"]
     assert float(weight_size(model, works)) == 4 * 36
     assert float(mac_bits(model, works)) == 3 * 4 * 36
+
+
+def test_sensitivity_of_a_weight_that_is_quantized_already_is_refused():
+    """Its layer computes the weight at each call, so that another cannot be put in its place."""
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+    quantize_weights(model, lambda: UniformQuantizer(4), skip=("first",))
+    for ask in (layer_sensitivity, lambda model, make, score: filter_sensitivity(model, "1", make, score)):
+        with pytest.raises(ValueError, match="the weight of '1' is quantized already"):
+            ask(model, lambda: UniformQuantizer(2), lambda model: 0.0)

@@ -448,3 +448,14 @@ def test_normalizations_without_factors_or_statistics():
     branches.norms[0] = nn.BatchNorm2d(4, track_running_stats=False).eval()
     with pytest.raises(ValueError, match="keeps no running statistics"):
         branches.reparameterize()
+
+
+def test_a_block_alone_or_at_two_places_is_reparameterized():
+    block = ConvBranches(4, 4, 3, branches=2, shortcuts=True).eval()
+    x = torch.randn(2, 4, 5, 5)
+    alone = reparameterize(block)
+    assert type(alone) is nn.Conv2d
+    assert torch.allclose(alone(x), block(x), atol=1e-5)
+    twice = reparameterize(nn.Sequential(block, nn.ReLU(), block).eval())
+    assert twice[0] is twice[2]
+    assert type(twice[0]) is nn.Conv2d

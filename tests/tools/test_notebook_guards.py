@@ -327,3 +327,14 @@ def test_sync_goes_both_ways_and_keeps_outputs(book):
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_chapter_passes_all_guards(chapter):
     assert notebooks.check(chapter) == []
+
+
+def test_figures_are_shown_whatever_backend_the_environment_asks_for(tmp_path, monkeypatch):
+    """Clusters and containers set MPLBACKEND, which the kernel inherits; a backend chosen in the notebook stays."""
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    start = "import matplotlib\nimport matplotlib.pyplot as plt\nfrom fewbits import plots"
+    draw = "plt.plot([1, 2])\nplt.show()"
+    for choice, right in (("", True), ("matplotlib.use('svg')", False)):
+        drawn = notebook(code(start), code(f"{choice}\nplots.use_theme()"), code(draw))
+        notebooks.execute(drawn, tmp_path)
+        assert any("image/png" in output.get("data", {}) for output in drawn.cells[2].outputs) is right
