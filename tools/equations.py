@@ -320,21 +320,31 @@ def link_back(app: Sphinx, doctree: nodes.document) -> None:
     text = nodes.paragraph(
         "", "", nodes.Text("Which function computes which equation of this chapter: "), link, nodes.Text(".")
     )
+    link_at_end(doctree, text)
+
+
+def link_at_end(doctree: nodes.document, text: nodes.paragraph) -> None:
+    """Put a paragraph at the end of a chapter, before its references."""
     for references in doctree.findall(bibliography_node):
         references.parent.insert(references.parent.index(references), text)
         return
     list(doctree.findall(nodes.section))[-1].append(text)
 
 
+def source_page(app: Sphinx, module: str, path: Path) -> tuple[str, dict, str]:
+    """A page with the highlighted source of a module."""
+    highlighter = app.builder.highlighter  # type: ignore[attr-defined]  # the event exists in builders of HTML only
+    code = highlighter.highlight_block(path.read_text("utf-8"), "python", linespans="line")
+    heading = re.sub(r"([._])", r"\1<wbr>", module)  # a long name may be broken on a phone
+    context = {"title": module, "body": f"<h1>{heading}</h1>\n{code}", "parents": []}
+    return f"_modules/{module.replace('.', '/')}", context, "page.html"
+
+
 def source_pages(app: Sphinx) -> Iterator[tuple[str, dict, str]]:
     """One page of highlighted source for each module that the page *Equations* names."""
-    highlighter = app.builder.highlighter  # type: ignore[attr-defined]  # the event exists in builders of HTML only
     modules = {function.module: function.path for function in functions(Path(app.srcdir)) if function.citations}
     for module, path in modules.items():
-        code = highlighter.highlight_block(path.read_text("utf-8"), "python", linespans="line")
-        heading = re.sub(r"([._])", r"\1<wbr>", module)  # a long name may be broken on a phone
-        context = {"title": module, "body": f"<h1>{heading}</h1>\n{code}", "parents": []}
-        yield f"_modules/{module.replace('.', '/')}", context, "page.html"
+        yield source_page(app, module, path)
 
 
 def setup(app: Sphinx) -> dict:

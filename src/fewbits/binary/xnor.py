@@ -83,7 +83,7 @@ class XnorLinear(nn.Linear):
 
     Args:
         scale_input: use K; else the input is a bare sign, as in the paper's own code.
-        Others as in ``nn.Linear``.
+        *args, **kwargs: as in ``nn.Linear``.
     Source: rastegari2016 Eq. 9; rastegari2016 Eq. 10
     """
 

@@ -96,7 +96,7 @@ class IntegerNetwork:
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: the file is truncated, holds no integer network, or one with steps that are not known here; the
-            message names it.
+                message names it.
         """
         tree = load_state(path)
         if not isinstance(tree, dict) or not {"steps", "grids", "input_shape"} <= tree.keys():
