@@ -104,17 +104,18 @@ def _listed(tree: ast.Module) -> list[str]:
     return [name for name in defined if not name.startswith("_")]
 
 
-def names(root: Path, page: str) -> list[Name]:
+@cache
+def names(root: Path, page: str) -> tuple[Name, ...]:
     """What a page lists: the names of ``__all__`` in their order; of a folder without it the names of its modules."""
     module = FACE if page == FACE else f"fewbits.{page}"
     path = _file(root, module)
     if listed := _listed(_parsed(path)):
-        return [find(root, module, name) for name in listed]
-    found = []
+        return tuple(find(root, module, name) for name in listed)
+    found: list[Name] = []
     for part in sorted(path.parent.glob("[a-z]*.py")):
         within = f"{module}.{part.stem}"
         found += [find(root, within, name, f"{part.stem}.{name}") for name in _listed(_parsed(part))]
-    return found
+    return tuple(found)
 
 
 # --- Writing ----------------------------------------------------------------------------------------------------------
