@@ -127,7 +127,7 @@ def test_every_quantizer_stores_what_it_computes(method, network):
 
 def small(network: str, method: str) -> tuple[nn.Module, nn.Module, Tensor]:
     model, images = make(network)
-    return model, fewbits.quantize(model, QUANTIZERS[method], affine, images=images), images
+    return model, fewbits.quantize(model, QUANTIZERS[method], affine, calibrate=images), images
 
 
 @pytest.mark.parametrize("network", SOME)
@@ -148,7 +148,7 @@ def test_half_precision_after_and_before(network, method):
         single = copy.deepcopy(quantized).float()(images.float())
         assert single.dtype == torch.float32
         before = fewbits.quantize(
-            make(network)[0].to(torch.bfloat16), QUANTIZERS[method], affine, images=images.bfloat16()
+            make(network)[0].to(torch.bfloat16), QUANTIZERS[method], affine, calibrate=images.bfloat16()
         )
         assert before(images.bfloat16()).dtype == torch.bfloat16
 
@@ -161,12 +161,12 @@ def test_copies_and_states(network, method):
     right = quantized(images)
     twin = copy.deepcopy(quantized)
     near(twin(images), right, 0)
-    again = fewbits.quantize(copy.deepcopy(model), QUANTIZERS[method], affine, images=images)
+    again = fewbits.quantize(copy.deepcopy(model), QUANTIZERS[method], affine, calibrate=images)
     near(again(images), right, 0)
     other, _ = make(network)
     for parameter in other.parameters():
         parameter.data.mul_(1.5)
-    other = fewbits.quantize(other, QUANTIZERS[method], affine, images=2 * images)
+    other = fewbits.quantize(other, QUANTIZERS[method], affine, calibrate=2 * images)
     other.load_state_dict(quantized.state_dict())
     near(other(images), right, 0)
     for parameter in twin.parameters():
@@ -187,7 +187,7 @@ def test_modes_are_kept():
     model, images = make("own settings of BN")
     model.train()
     model.bn1.eval()
-    made = fewbits.quantize(model, partial(UniformQuantizer, 4), affine, images=images)
+    made = fewbits.quantize(model, partial(UniformQuantizer, 4), affine, calibrate=images)
     modes = {name: module.training for name, module in model.named_modules()}
     assert all(made.get_submodule(name).training is modes[name] for name in modes)
     assert all(module.training for name, module in made.named_modules() if name not in modes)

@@ -62,7 +62,7 @@ def test_each_call_has_a_range_of_its_own(model, images):
         seen.append(F.relu(model.stem(images)))
         seen.append(F.relu(3 * model.first(seen[0])))
         seen.append(F.relu(model.bn(model.second(seen[1]) + seen[0])))
-    quantized = quantize(model, activations=EIGHT_BITS, images=images)
+    quantized = quantize(model, activations=EIGHT_BITS, calibrate=images)
     ranges = [float(quantizer.high) for quantizer in activation_quantizers(quantized).values()]
     assert ranges == pytest.approx([float(x.max()) for x in (*seen, seen[-1])])
     assert len(set(ranges[:3])) == 3
@@ -122,7 +122,7 @@ def test_users_names_do_not_collide():
             return self.input(F.relu(self.quantize_relu(x)))
 
     model, x = Named().eval(), torch.rand(5, 3)
-    quantized = quantize(model, activations=EIGHT_BITS, images=x)
+    quantized = quantize(model, activations=EIGHT_BITS, calibrate=x)
     assert (quantized(x) - model(x)).abs().max() < 0.01
     assert isinstance(quantized.quantize_relu_, UniformQuantizer)
 
@@ -144,7 +144,7 @@ class Branching(nn.Module):
         (lambda: nn.Sequential(nn.Linear(2, 2)), {"weights": TWN, "keep": ("first",)}, "keep names all layers"),
         (lambda: nn.Sequential(nn.ReLU()), {"weights": TWN}, "no linear or convolution layer"),
         (lambda: nn.Sequential(nn.Linear(2, 2)), {"activations": EIGHT_BITS}, "calls no activation function"),
-        (Residual, {"activations": EIGHT_BITS}, "images are needed"),
+        (Residual, {"activations": EIGHT_BITS}, "calibrate is needed"),
         (Branching, {"activations": EIGHT_BITS}, "Branching: the forward pass cannot be read"),
         (lambda: quantize(Residual(), TWN), {"weights": TWN}, "parametrized already"),
         (Residual, {"weights": lambda a, b: TWN()}, r"but it needs \['a', 'b'\]"),
@@ -156,9 +156,9 @@ def test_what_cannot_be_done_is_refused_by_name(make, arguments, message):
 
 
 def test_activations_are_quantized_once(model, images):
-    once = quantize(model, activations=EIGHT_BITS, images=images)
+    once = quantize(model, activations=EIGHT_BITS, calibrate=images)
     with pytest.raises(ValueError, match="quantized already"):
-        quantize(once, activations=EIGHT_BITS, images=images)
+        quantize(once, activations=EIGHT_BITS, calibrate=images)
 
 
 # --- Sizes ------------------------------------------------------------------------------------------------------------

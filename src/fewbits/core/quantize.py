@@ -13,7 +13,16 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from fewbits.core.graph import Call, Network, function_name, is_plain, read
-from fewbits.core.quantizer import CLOSED, Quantizer, as_its_input, calibrate, put_quantizer, weight_layers
+from fewbits.core.quantizer import (
+    CLOSED,
+    Quantizer,
+    as_its_input,
+    put_quantizer,
+    weight_layers,
+)
+from fewbits.core.quantizer import (
+    calibrate as fit_ranges,
+)
 
 # The functions and methods after which a network has new activations, and the modules that do the same.
 ACTIVATIONS: tuple[type[nn.Module], ...] = (
@@ -40,7 +49,7 @@ def quantize(
     model: nn.Module,
     weights: Callable[..., Quantizer] | None = None,
     activations: Callable[[], Quantizer] | None = None,
-    images: Tensor | None = None,
+    calibrate: Tensor | None = None,
     keep: Collection[str] = (),
 ) -> nn.Module:
     """A copy of ``model`` with quantized weights, quantized activations, or both; it can be trained further.
@@ -48,7 +57,7 @@ def quantize(
     ::
 
         small = quantize(model, partial(UniformQuantizer, 4, channel_axis=0))
-        small = quantize(model, TWN, partial(UniformQuantizer, 8, signed=False), images=train_images[:512])
+        small = quantize(model, TWN, partial(UniformQuantizer, 8, signed=False), calibrate=train_images[:512])
         small = quantize(model, partial(SharedWeights, k=16), keep=("first", "last"))
 
     Layers that hold the same weight share its quantizer. Biases and normalizations stay in floating point.
@@ -60,8 +69,8 @@ def quantize(
             called for each weight without arguments; or with the weight, if it needs one argument, as those do that
             belong to a tensor (:class:`fewbits.vector.SharedWeights`).
         activations: makes a quantizer for each call of an activation function (:data:`ACTIVATIONS`).
-        images: (N, …) to fit the ranges of the activations with, training images; needed if the quantizers of the
-            activations have ranges to fit.
+        calibrate: (N, …) images to fit the ranges of the activations to, some of those for training; needed if the
+            quantizers of the activations have ranges to fit.
         keep: layers whose weights stay as they are: "first", "last" or names.
     Returns:
         The copy, in the mode that ``model`` is in; with ``activations`` a ``torch.fx.GraphModule`` with the names of
@@ -69,8 +78,8 @@ def quantize(
     Raises:
         ValueError: there is nothing to quantize, or nothing is left after ``keep``; a layer is quantized already;
             ``model`` calls no activation function, has some inside a module of torch such as ``nn.LSTM``, or its
-            forward pass cannot be read; a range needs ``images``. The
-            message names the module or the argument. ``model`` is as it was.
+            forward pass cannot be read; a range needs ``calibrate``. The message names the module or the argument.
+            ``model`` is as it was.
     """
     if weights is None and activations is None:
         raise ValueError("give weights, activations or both: there is nothing to quantize")
@@ -80,10 +89,10 @@ def quantize(
     if activations is not None:
         model = _quantize_activations(model, activations)
         places = [module for module in _activation_quantizers(model) if hasattr(module, "fit")]
-        if places and images is None:
-            raise ValueError(f"images are needed, to fit the ranges of {type(places[0]).__name__} with")
-        if places and images is not None:
-            calibrate(model, images)
+        if places and calibrate is None:
+            raise ValueError(f"calibrate is needed: images to fit the ranges of {type(places[0]).__name__} with")
+        if places and calibrate is not None:
+            fit_ranges(model, calibrate)
     return model
 
 
