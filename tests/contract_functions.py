@@ -318,7 +318,7 @@ def affine(bits: int = 8) -> UniformQuantizer:
 
 def check_quantize_both(name: str) -> None:
     model, images = make(name)
-    small = call(fewbits.quantize, model, None, affine, images=images)
+    small = call(fewbits.quantize, model, None, affine, calibrate=images)
     right = activations_by_hand(name, images, is_activation)
     with torch.no_grad():
         near(small(images), right, 1e-6)  # ranges are kept in float32

@@ -165,7 +165,7 @@ def tiny_cifar(tmp_path, monkeypatch):
     images, labels = torch.randn(20, 3, 32, 32), torch.arange(20)
     data = Dataset("test", images, labels, images, labels, tuple(map(str, range(100))))
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
-    monkeypatch.setattr(full_scale, "ROOT", tmp_path)
+    monkeypatch.setattr(full_scale, "run_folder", lambda name: tmp_path / "data" / "runs" / name)
     monkeypatch.setattr(full_scale, "cifar100", lambda device, images: data)
     monkeypatch.setattr(full_scale, "checkpoint_path", lambda name: tmp_path / f"{name}.safetensors")
     monkeypatch.setattr(full_scale, "codes_path", lambda name: tmp_path / f"{name}.fewbits")
@@ -234,7 +234,7 @@ def test_an_unknown_variant_is_refused():
 
 
 def test_a_run_that_has_a_state_asks_for_resume(tmp_path, monkeypatch):
-    monkeypatch.setattr(full_scale, "ROOT", tmp_path)
+    monkeypatch.setattr(full_scale, "run_folder", lambda name: tmp_path / "data" / "runs" / name)
     folder = tmp_path / "data" / "runs" / "inq-mobileone-2-7"
     folder.mkdir(parents=True)
     (folder / "float.safetensors").touch()

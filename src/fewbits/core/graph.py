@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
+from fewbits.core.gradients import QuantizeGradient
 from fewbits.core.quantizer import LAYERS, LinearOrConv, Quantizer
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -252,7 +253,7 @@ for _name in _IN_PLACE:
 class _Tracer(fx.Tracer):
     def __init__(self, leaves: tuple[type[nn.Module], ...]):
         super().__init__()
-        self.leaves = (Quantizer, *LAYERS, *BATCH_NORMS, *leaves)
+        self.leaves = (Quantizer, QuantizeGradient, *LAYERS, *BATCH_NORMS, *leaves)
         self.failed = ""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
