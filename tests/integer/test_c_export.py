@@ -218,7 +218,7 @@ def ties(rounding: str, zero_point: int = 0) -> IntegerNetwork:
     """One input, twice of which is an output for each factor: at ½ every odd sum is a tie."""
     multiplier, shift = fixed_point(torch.tensor(FACTORS, dtype=torch.float64))
     weight, bias = torch.ones(len(FACTORS), 1, dtype=torch.int8), torch.zeros(len(FACTORS), dtype=torch.int32)
-    output = Requantizer(multiplier, shift, zero_point, -128, 127, rounding)
+    output = Requantizer(multiplier, shift, zero_point, -128, 127, rounding, False)
     layer = Layer(weight, bias, 0, 8, None, 0, 128, output)
     grids = {"input": Grid(1.0, 0, -128, 127), "layer": Grid(1.0, zero_point, -128, 127)}
     return IntegerNetwork({"layer": layer}, {"layer": ("input",)}, grids, {}, (1,))
@@ -245,12 +245,19 @@ def test_addition_of_all_pairs_of_codes(rounding, shift, tmp_path, sanitizer):
     grids = {"input": Grid(1.0, 0, -128, 127), "a": Grid(1.0, 0, -128, 127), "b": Grid(1.0, 128, 0, 255)}
     steps: dict = {
         name: Layer(
-            weight, picks[1], 0, 8, None, 0, 128, Requantizer(*one, grid.zero_point, grid.q_min, grid.q_max, "even")
+            weight,
+            picks[1],
+            0,
+            8,
+            None,
+            0,
+            128,
+            Requantizer(*one, grid.zero_point, grid.q_min, grid.q_max, "even", False),
         )
         for (name, grid), weight in zip(list(grids.items())[1:], picks[0], strict=True)
     }
     multipliers = torch.tensor([2**27, 3 * 2**25], dtype=torch.int32)
-    output = Requantizer(torch.tensor(0), torch.tensor(shift, dtype=torch.int32), -1, -128, 127, rounding)
+    output = Requantizer(torch.tensor(0), torch.tensor(shift, dtype=torch.int32), -1, -128, 127, rounding, False)
     steps["sum"], grids["sum"] = Add(multipliers, (5, 120), output), Grid(1.0, -1, -128, 127)
     network = IntegerNetwork(steps, {"a": ("input",), "b": ("input",), "sum": ("a", "b")}, grids, {}, (2,))
     codes = torch.cartesian_prod(torch.arange(-128, 128), torch.arange(-128, 128)).to(torch.int8)

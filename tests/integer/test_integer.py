@@ -156,7 +156,7 @@ def test_the_guard_notices_floats():
 
 def by_hand(weight: list, bias: list, largest: int = 255, factor: tuple[int, int] = (2**30, 0)) -> Layer:
     multiplier, shift = (torch.tensor(part, dtype=torch.int32) for part in factor)
-    output = Requantizer(multiplier, shift, 0, 0, 255, "upward")
+    output = Requantizer(multiplier, shift, 0, 0, 255, "upward", False)
     return Layer(
         torch.tensor(weight, dtype=torch.int8), torch.tensor(bias, dtype=torch.int32), 0, 8, None, 0, largest, output
     )

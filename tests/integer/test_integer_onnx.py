@@ -278,3 +278,19 @@ def test_users_may_name_their_modules_as_they_like(names):
     codes = network.grids["input"].encode(images)
     for form in ("qoperator", "qdq"):
         assert differences(network(codes), run(session(to_onnx(network, form)), codes)).max() <= 1
+
+
+def test_the_float_form_has_a_relu_where_the_model_has_one_and_nowhere_else():
+    """A layer whose outputs calibration saw above 0 only has the grid of a ReLU, and none."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Identity(), nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 2)).eval()
+    with torch.no_grad():
+        model[0].weight.abs_()
+        model[0].bias.abs_()
+    images = torch.rand(64, 3)
+    network = to_integers(prepare(model, images), images[:1])
+    steps = [step.output for step in network.layers().values()]
+    assert [step.q_min == step.zero_point for step in steps[:2]] == [True, True]
+    assert [step.relu for step in steps] == [False, True, False]
+    kinds = [node.op_type for node in to_onnx(network, "float").graph.node]
+    assert kinds.count("Relu") == 1

@@ -194,7 +194,7 @@ class _Walk:
         if reach >= 2**30:
             raise ValueError(f"the output may reach {reach:.3g} steps, beyond 2**30: is its range right?")
         least = max(grid.q_min, grid.zero_point) if total.relu else grid.q_min
-        output = Requantizer(*fixed_point(factor), grid.zero_point, least, grid.q_max, self.rounding)
+        output = Requantizer(*fixed_point(factor), grid.zero_point, least, grid.q_max, self.rounding, total.relu)
         self.steps[total.name] = total.step(output, grid)
         self.inputs[total.name], self.grids[total.name] = total.inputs, grid
         return total.name

@@ -230,8 +230,7 @@ class _Float(_Qdq):
         return self.constant(weight.float()), self.constant((step.bias * unit).float())
 
     def finish(self, name: str, step: Requantizing, total: str, result: str) -> None:
-        relu = step.output.q_min == step.output.zero_point
-        self.node("Relu" if relu else "Identity", [total], result)
+        self.node("Relu" if step.output.relu else "Identity", [total], result)
 
 
 class _Qonnx(_Float):

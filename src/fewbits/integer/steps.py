@@ -50,11 +50,12 @@ class Grid:
 
 @dataclass(frozen=True)
 class Requantizer:
-    """The way from int32 sums to the codes of ``grid``; a ReLU only raises ``q_min``.
+    """The way from int32 sums to the codes of a grid; a ReLU only raises ``q_min``.
 
     Attributes:
         multiplier, shift: int32, () or one per channel (axis 1 of the sum).
         rounding: a tie rule of :mod:`fewbits.integer.requantization`.
+        relu: whether the model has a ReLU here; the codes tell no more, as a grid without negative numbers clips, too.
     Source: jacob2018 Eq. 4 (outer part); jacob2018 Sec. 2.4 (saturation and ReLU); book eq-integer-layer
     """
 
@@ -64,6 +65,7 @@ class Requantizer:
     q_min: int
     q_max: int
     rounding: str
+    relu: bool
 
     def __call__(self, total: Tensor) -> Tensor:
         multiplier, shift = self.multiplier, self.shift
