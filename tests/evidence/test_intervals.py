@@ -1,7 +1,7 @@
 """The 95 % interval of each type of quantity."""
 
 import math
-from itertools import product
+from itertools import pairwise, product
 from statistics import median
 
 import pytest
@@ -47,7 +47,7 @@ def test_the_median_interval_holds_what_a_sign_test_does_not_reject(values):
         return stats.binomtest(above, above + below).pvalue <= 0.05
 
     edges = [sorted(values)[0] - 1, *sorted(values), sorted(values)[-1] + 1]
-    for first, second in zip(edges, edges[1:], strict=False):
+    for first, second in pairwise(edges):
         middle = (first + second) / 2
         if first < middle < second:
             assert rejected(middle) == (not low < middle < high)
@@ -86,7 +86,9 @@ def test_the_interval_of_each_type():
         return intervals.ends(evidence.part(high=1, **fields))
 
     assert ends(values=[1, 4, 2], type="count") == (1, 4)
-    assert ends(values=[1.0, 3.0, 2.0]) == pytest.approx((2 - 4.302652729911275 / 3**0.5, 2 + 4.302652729911275 / 3**0.5))
+    assert ends(values=[1.0, 3.0, 2.0]) == pytest.approx(
+        (2 - 4.302652729911275 / 3**0.5, 2 + 4.302652729911275 / 3**0.5)
+    )
     assert ends(values=[3, 1, 2, 6, 5, 4], type="median") == (1, 6)
     assert ends(values=[2.0] * 5, type="speed") == pytest.approx((2, 2))
     assert math.isnan(ends(values=[2.0] * 4, type="speed")[0])  # four rounds are too few

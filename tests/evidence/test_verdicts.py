@@ -16,7 +16,13 @@ HARMLESS = departure("another order of the batches", could_explain=False)
 def claim(*parts, scale="full", departs=(), paper="better"):
     """A paper's claim about ``parts``."""
     made = paper_claim(
-        "demo/drop", "It holds", ("li2016", "Table 1", paper, "pt"), *parts, scale=scale, independent="seeds", departs=departs
+        "demo/drop",
+        "It holds",
+        ("li2016", "Table 1", paper, "pt"),
+        *parts,
+        scale=scale,
+        independent="seeds",
+        departs=departs,
     )
     evidence.validate(made)
     return made
