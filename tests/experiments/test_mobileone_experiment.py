@@ -208,6 +208,7 @@ def tiny_cifar(tmp_path, monkeypatch):
     images, labels = torch.randn(20, 3, 32, 32), torch.arange(20)
     data = Dataset("test", images, labels, images, labels, tuple(map(str, range(100))))
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr("fewbits.evidence.records.code_version", lambda: "unknown")  # the tree may have changes
     monkeypatch.setattr(full_scale, "run_folder", lambda name: tmp_path / "data" / "runs" / name)
     monkeypatch.setattr(full_scale, "cifar100", lambda device, images: data)
     monkeypatch.setattr(full_scale, "checkpoint_path", lambda name: tmp_path / f"{name}.safetensors")
