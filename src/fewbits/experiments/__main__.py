@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import pkgutil
+import shlex
 import sys
 from types import ModuleType
 
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
         evidence.results_dir()
     except FileNotFoundError as error:  # known before hours of work are lost
         sys.exit(str(error))
-    module.run(options, " ".join(["python -m fewbits.experiments", *arguments]))
+    module.run(options, shlex.join(["python", "-m", "fewbits.experiments", *arguments]))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 import torch
@@ -100,6 +100,7 @@ def run_missing(
     methods: Mapping[str, Method],
     data_name: str,
     seed_list: Sequence[int],
+    command: str,
     keep: Callable[[str, int, nn.Module], object] | None = None,
 ) -> pd.DataFrame:
     """Train every (method, seed) that the recorded ``table`` lacks for this data, and record each when it is done.
@@ -107,13 +108,17 @@ def run_missing(
     So an interrupted experiment goes on where it stopped, and seeds or methods can be added later.
 
     Args:
-        table: name of the table; its columns are data, method, seed, accuracy, accuracy_quantized (percent), seconds.
+        table: name of the table; its columns are data, method, seed, accuracy, accuracy_quantized (percent), seconds,
+            and those of `fewbits.evidence.stamped`, empty in rows that are older than these columns.
         methods: by the name that the table uses.
         data_name: a key of `TASKS`.
         seed_list: seeds to have.
+        command: what to type to get the new rows again; stored with each.
         keep: called with the method's name, the seed and the trained network, e.g. to save it.
     Returns:
         The whole table, other data sets included.
+    Raises:
+        ValueError: the checkout has changes that are not committed, so that no row can say where it comes from.
     """
     task, data = TASKS[data_name], prepared(data_name)
     for seed in seed_list:
@@ -124,9 +129,11 @@ def run_missing(
             started = time.perf_counter()
             model = train_method(method, task, data, seed)
             row = {"data": data_name, "method": name, "seed": seed} | measure(method, model, data)
-            row["seconds"] = round(time.perf_counter() - started, 1)
+            seconds = round(time.perf_counter() - started, 1)
+            row["seconds"] = seconds
             print(row, flush=True)
-            frame = pd.concat([recorded(table, COLUMNS), pd.DataFrame([row])], ignore_index=True)
+            new = evidence.stamped(pd.DataFrame([row]), command, seconds, next(model.parameters()).device)
+            frame = pd.concat([recorded(table, COLUMNS), new], ignore_index=True)
             evidence.write_rows(table, frame.round({"accuracy": 4, "accuracy_quantized": 4}))
             if keep is not None:
                 keep(name, seed, model)
@@ -157,19 +164,34 @@ def per_seed(frame: pd.DataFrame, data_name: str, method: str, column: str = "ac
     return frame[(frame.data == data_name) & (frame.method == method)].set_index("seed")[column]
 
 
-def difference(frame: pd.DataFrame, data_name: str, first: str, second: str) -> dict | None:
-    """``ours`` of a claim: accuracy of ``first`` minus that of ``second``, seed by seed; None if either was not run."""
-    return by_seed(per_seed(frame, data_name, first) - per_seed(frame, data_name, second), data_name)
+def difference(frame: pd.DataFrame, data_name: str, first: str, second: str, **band: float) -> evidence.Part | None:
+    """The part of a claim: accuracy of ``first`` minus that of ``second`` in points, seed by seed.
+
+    Args:
+        frame: a table of runs, see `run_missing`.
+        data_name, first, second: a data set and two methods of the table.
+        band: ``low`` and ``high`` of `fewbits.evidence.part`.
+    Returns:
+        None if no seed has both.
+    """
+    values = per_seed(frame, data_name, first) - per_seed(frame, data_name, second)
+    return by_seed(values, frame[(frame.data == data_name) & frame.method.isin([first, second])], unit="pt", **band)
 
 
-def by_seed(values: pd.Series, data_name: str, unit: str = "pt") -> dict | None:
-    """``ours`` of a claim from values indexed by seed, NaN where a seed has none; None if there are no values."""
+def by_seed(values: pd.Series, sources: pd.DataFrame, **more: Any) -> evidence.Part | None:
+    """The part of a claim from values indexed by seed, NaN where a seed has none; None if there are no values.
+
+    Args:
+        values: one number a seed.
+        sources: those rows of a table of runs that the values come from. The last row of each seed completed its value
+            and gives its provenance.
+        more: of `fewbits.evidence.part`.
+    """
     values = values.dropna().sort_index()
     if values.empty:
         return None
-    return {
-        "unit": unit,
-        "values": [round(float(value), 4) for value in values],
-        "seeds": [int(seed) for seed in values.index],
-        "scale": TASKS[data_name].scale,
-    }
+    origins = [evidence.origins(sources[sources.seed == seed])[-1] for seed in values.index]
+    if any(origins):
+        more["origins"] = origins
+    numbers = [round(float(value), 4) for value in values]
+    return evidence.part(numbers, runs=[int(seed) for seed in values.index], **more)

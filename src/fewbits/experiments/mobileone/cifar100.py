@@ -17,7 +17,7 @@ from fewbits.core.codes import Codes
 from fewbits.data import Dataset, load, normalize, random_crop_flip
 from fewbits.experiments.common import checkpoint_path, codes_path, merge_rows, run_folder
 from fewbits.experiments.inq.training import OutOfTime, Trainer, apply_inq, changes_of, retrain
-from fewbits.experiments.mobileone.claims import CIFAR_KEYS, STAGE_KEYS, changed_claims
+from fewbits.experiments.mobileone.claims import CIFAR_KEYS, STAGE_KEYS, current_claims
 from fewbits.mobileone import MobileNetV1, MobileOne, reparameterize
 from fewbits.nets import count_parameters
 from fewbits.training import distributed, load_model, save_model, seed_everything
@@ -134,7 +134,7 @@ def _run(options, command: str, device: torch.device) -> None:
     write_predictions(predicted, data.test_labels)
     # Not the clock: an interrupted run goes on later.
     wall_s = sum(pd.read_csv(log).seconds.sum() for log in folder.rglob("*.csv"))
-    evidence.record("mobileone", changed_claims(), command=command, wall_s=wall_s, device=device)
+    evidence.record("mobileone", current_claims(), command=command, wall_s=wall_s, device=device)
 
 
 def train_float(options, branches: int, trainer: Trainer, device: torch.device) -> nn.Module:
