@@ -153,7 +153,7 @@ def _learned_and_fixed(frame: pd.DataFrame) -> dict:
     saved = pd.Series(found, dtype=float)
     return evidence.paper_claim(
         "mixed_precision/learned-beats-fixed",
-        f"mnist5k, {_distance(LEVEL)}: learned bits take fewer bits per weight than the smallest fixed, whole number",
+        f"mnist5k, {_distance(LEVEL)}: learned bits take fewer bits per weight than the smallest fixed number of bits",
         ("uhlich2020", "CIFAR-10, ImageNet", "smaller at equal accuracy"),
         evidence.part(_rounded(saved), unit="bit", runs=list(saved.index), high=0.0, **_origins(frame, saved.index)),
         scale="notebook",
