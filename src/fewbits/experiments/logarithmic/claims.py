@@ -66,7 +66,6 @@ def rounding_claims(bits: pd.DataFrame, scale: str) -> list[Claim]:
             scale=scale,
             independent=_FLOATS,
             departs=[*_ROUNDED, _BATCH_NORM],
-            headline=True,
         ),
         paper_claim(
             "logarithmic/activations-4-bit",
@@ -85,6 +84,7 @@ def rounding_claims(bits: pd.DataFrame, scale: str) -> list[Claim]:
             scale=scale,
             independent=_FLOATS,
             departs=[*_ROUNDED, _BATCH_NORM],
+            headline=True,
         ),
         paper_claim(
             "logarithmic/both-4-bit-base-2",

@@ -53,19 +53,13 @@ def make_claims(frame: pd.DataFrame) -> list[Claim]:
             independent=_RUNS,
         ),
     ]
-    for slug, method, statement, low, high in (
-        ("ternary", "TWN", "A product by a ternary weight takes at most a third of the look-up tables of", None, 1 / 3),
-        ("inq", "INQ, 5 bits", "A product by a power of two takes at most half of the look-up tables of", None, 0.5),
-        (
-            "shared",
-            "shared, 16 values",
-            "A product by a shared weight takes at least as many look-up tables as",
-            1.0,
-            None,
-        ),
+    tables = "A product by a {} takes {} look-up tables {} one of 8 by 8 bits"
+    for slug, method, words, low, high in (
+        ("ternary", "TWN", ("ternary weight", "at most a third of the", "of"), None, 1 / 3),
+        ("inq", "INQ, 5 bits", ("power of two", "at most half of the", "of"), None, 0.5),
+        ("shared", "shared, 16 values", ("shared weight", "at least as many", "as"), 1.0, None),
     ):
         ratio = round(float(costs[method] / costs[_AFTER_TRAINING]), 2)
         counted = part([ratio], type="size", unit="×", runs=["Yosys"], low=low, high=high)
-        statement = f"{statement} one of 8 by 8 bits"
-        claims.append(own_claim(f"method_map/{slug}-against-8-bits", statement, counted, scale=TASK.scale))
+        claims.append(own_claim(f"method_map/{slug}-against-8-bits", tables.format(*words), counted, scale=TASK.scale))
     return claims
