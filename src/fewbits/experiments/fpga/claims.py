@@ -75,34 +75,33 @@ def _ten_odd(factor: float) -> evidence.Part:
 def correlation_claims(table: pd.DataFrame) -> list[Claim]:
     """What nakata2021 says of a GPU, asked of the shift-adder: layers of ResNet-18 at 3 and 5 bits."""
     rows = table[(table.network == "ResNet-18") & (table.processor == "shift-adder")].set_index("metric")
-    claims = []
-    for slug, metric, subject, how, expect in (
-        ("size", "weight_bits_total", "The weight data size", "weakly", WEAK),
-        ("work", "macs_bits", "MACs × bits", "strongly", STRONG),
-    ):
+
+    def correlation(name: str, metric: str, expect: dict[str, float]) -> evidence.Part:
         row = rows.loc[metric]
-        value = part(
+        return part(
             [row.pearson],
+            name=name,
             type="estimate",
             runs=[f"{row.n // 2} layers"],
-            low=expect.get("min"),
-            high=expect.get("max"),
             interval=[float(row.pearson_low), float(row.pearson_high)],
             method=f"percentile bootstrap over the layers, {RESAMPLES:,} resamples",
+            low=expect.get("low"),
+            high=expect.get("high"),
         )
-        claims.append(
-            own_claim(
-                f"fpga/latency-correlation-{slug}",
-                f"{subject} of a layer correlates {how} with its time on the shift-adder array (model, Pearson r, "
-                "ResNet-18)",
-                value,
-                scale="full",
-                independent="layers of ResNet-18; a layer's two widths, 3 and 5 bits, are drawn together",
-                paper=("nakata2021", "Fig. 2, Tesla T4", how.removesuffix("ly")),
-                reason=f"MACs without the bits: r = {rows.loc['macs'].pearson:.2f}.",
-            )
+
+    return [
+        own_claim(
+            "fpga/latency-correlation",
+            "On the shift-adder array, as on a GPU, the time of a layer correlates weakly with the size of its weights "
+            "and strongly with its MACs × bits (model, Pearson r, ResNet-18)",
+            correlation("size", "weight_bits_total", WEAK),
+            correlation("work", "macs_bits", STRONG),
+            scale="full",
+            independent="layers of ResNet-18; a layer's two widths, 3 and 5 bits, are drawn together",
+            paper=("nakata2021", "press text, Fig. 2: Tesla T4", "size weak, MACs × bits strong"),
+            reason=f"MACs without the bits: r = {rows.loc['macs'].pearson:.2f}.",
         )
-    return claims
+    ]
 
 
 # --- From the test images ---------------------------------------------------------------------------------------------
