@@ -43,11 +43,18 @@ def test_the_file_has_what_the_specification_asks_of_an_author():
     assert all(author["name"] for author in CONTENT["paper"]["authors"])
 
 
+def faults(files: list[str]) -> list[str]:
+    """Files of a manifest that are missing, not relative, or named twice."""
+    return [file for file in files if file.startswith("/") or not (ROOT / file).is_file() or files.count(file) > 1]
+
+
 def test_every_file_of_the_manifest_exists_once():
-    files = [item["file"] for item in CONTENT["manifest"]]
-    assert len(set(files)) == len(files)
-    missing = [file for file in files if file.startswith("/") or not (ROOT / file).is_file()]
-    assert not missing
+    assert faults([item["file"] for item in CONTENT["manifest"]]) == []
+
+
+def test_a_manifest_with_faults_is_noticed():
+    wrong = [str(ROOT / "README.md"), "data/results/nowhere.csv", "LICENSE", "LICENSE"]
+    assert faults([*wrong, "README.md"]) == wrong
 
 
 def test_every_command_is_one_that_the_experiment_takes_today():
@@ -110,12 +117,31 @@ def sections(changelog: str) -> dict[str, str]:
     return dict(zip(rest[::2], map(str.strip, rest[1::2]), strict=True))
 
 
+def not_taggable(changelog: str, version: str) -> list[str]:
+    """What keeps a changelog from giving the notes of the release of ``version``."""
+    found = sections(changelog)
+    if not found.get(version, "").startswith("- "):
+        return [f"no section {version} with a list"]
+    above = list(found)[: list(found).index(version)]
+    return [f"{name} stands above {version}" for name in above if name != "Unreleased"]
+
+
 def test_the_changelog_can_be_tagged():
     """The version of the package has a section with something in it, and only what is not released stands above."""
-    found = sections((ROOT / "CHANGELOG.md").read_text("utf-8"))
     version = str(yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))["version"])
-    assert found[version].startswith("- ")
-    assert set(list(found)[: list(found).index(version)]) <= {"Unreleased"}
+    assert not_taggable((ROOT / "CHANGELOG.md").read_text("utf-8"), version) == []
+
+
+@pytest.mark.parametrize(
+    ("changelog", "fault"),
+    [
+        ("# Changes\n\n## Unreleased\n\n- New.\n", "no section 1.0 with a list"),
+        ("# Changes\n\n## 1.0\n", "no section 1.0 with a list"),
+        ("# Changes\n\n## 1.1\n\n- New.\n\n## 1.0\n\n- Old.\n", "1.1 stands above 1.0"),
+    ],
+)
+def test_a_changelog_that_cannot_be_tagged_is_noticed(changelog, fault):
+    assert not_taggable(changelog, "1.0") == [fault]
 
 
 # --- Papers -----------------------------------------------------------------------------------------------------------
