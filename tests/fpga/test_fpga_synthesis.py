@@ -60,12 +60,12 @@ def test_packing_by_hand(cells, sites):
 def test_utilization_is_the_papers():
     # Table 2 of Yokota et al. gives counts and percent.
     percent = {"LUT": 78.89, "FF": 25.17, "LUTRAM": 0, "DSP": 0, "BRAM": 18.86}
-    found = utilization(experiment.PAPER["shift"])
+    found = utilization(PAPER["shift"])
     # 218,964 / 274,080 is 79.89 %: the table's 78.89 does not follow from its own count, and 132.41 does.
     assert found.pop("LUT") == pytest.approx(percent.pop("LUT") + 1, abs=0.006)
     assert found == pytest.approx(percent, abs=0.006)
     percent = {"LUT": 132.41, "FF": 79.12, "LUTRAM": 30.31, "DSP": 100, "BRAM": 18.86}
-    assert utilization(experiment.PAPER["float"]) == pytest.approx(percent, abs=0.011)
+    assert utilization(PAPER["float"]) == pytest.approx(percent, abs=0.011)
     assert ZCU102["LUTRAM"] < ZCU102["LUT"]
 
 
