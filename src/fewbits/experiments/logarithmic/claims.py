@@ -126,7 +126,7 @@ def rounding_claims(bits: pd.DataFrame, scale: str) -> list[Claim]:
         ),
         own_claim(
             "logarithmic/base-sqrt2-beats-linear",
-            "With weights and activations of 4 or 5 bits, base √2 gives more accuracy than linear codes of any full scale",
+            "With weights and activations of 4 or 5 bits, base √2 gives more accuracy than linear codes of any range",
             _mean(gain(both, "log-sqrt2", "linear", (5, 4)), "pt", low=0.0),
             scale=scale,
             independent=_FLOATS,
