@@ -110,7 +110,8 @@ def make_claims(cnns: pd.DataFrame, lstms: pd.DataFrame) -> list[Claim]:
         ),
         own(
             "warm-start-same-budget",
-            "The float start also beats a random start that trains as long as both phases together",
+            "With 1-bit weights and 4-bit activations, a float start beats a random start that trains as long as both "
+            "phases together",
             better((*w1a4, "float"), (*w1a4, "scratch, twice as long"), low=0.0),
         ),
         paper(
@@ -151,7 +152,7 @@ def make_claims(cnns: pd.DataFrame, lstms: pd.DataFrame) -> list[Claim]:
         ),
         paper(
             "qnn-lstm-powers",
-            "With powers of two the same costs at most 0.05 bits per prediction",
+            "4-bit weights and activations that are powers of two cost an LSTM at most 0.05 bits per prediction",
             ("hubara2016qnn", "abstract", "comparable with 32 bits"),
             dearer("qnn ap2"),
             _LSTM,
@@ -159,8 +160,8 @@ def make_claims(cnns: pd.DataFrame, lstms: pd.DataFrame) -> list[Claim]:
         ),
         own(
             "lstm-scale-per-row",
-            "With one real scale per row of the weights, instead of a power of two per matrix, the same costs at most "
-            "0.05 bits per prediction",
+            "With one real scale per row of the weights, instead of a power of two per matrix, 4 bits cost an LSTM at "
+            "most 0.05 bits per prediction",
             dearer("uniform"),
         ),
     ]

@@ -35,7 +35,7 @@ def make_claims(many: pd.DataFrame, hardware: pd.DataFrame, frozen: pd.DataFrame
         other = ((losses - reference).abs() / reference > EQUAL).sum()
         return part([int(other[seed]) for seed in seeds], type="count", unit="settings", runs=seeds, high=0)
 
-    same = f"Trained in float64, a {{}} network ends at the same test loss to 8 digits in the first setting and in the "
+    same = "Trained in float64, a {} network ends at the same test loss to 8 digits in the first setting and in the "
     same += f"{settings - 1} others: settings that differ"
     apart = [
         round(float(width["constant", "float32", "binary", s] - width["constant", "float32", "float", s]), 4)
