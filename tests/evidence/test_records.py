@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -410,6 +411,22 @@ def test_records_from_changed_trees_become_fewer():
         if any(re.search("-dirty$|^unknown$", origin["commit"]) for origin in made.get("provenance", ()))
     )
     assert {chapter: count for chapter, count in found.items() if count > UNREPEATABLE.get(chapter, 0)} == {}
+
+
+def unknown_commits(commits) -> list[str]:
+    """Those of ``commits`` that are not in the history of this checkout."""
+    command = ["git", "-C", str(ROOT), "merge-base", "--is-ancestor"]
+    return [commit for commit in commits if subprocess.run([*command, commit, "HEAD"], capture_output=True).returncode]
+
+
+@pytest.mark.skipif((ROOT / ".git" / "shallow").exists(), reason="the checkout has no history")
+def test_every_commit_that_a_record_names_can_be_checked_out():
+    """A rebase after a record leaves it with a commit that nobody has."""
+    stored = evidence.load_all()
+    commits = {made["band"]["commit"] for made in stored if "band" in made}
+    commits |= {origin["commit"].removesuffix("-dirty") for made in stored for origin in made.get("provenance", ())}
+    assert unknown_commits(sorted(commits - {"unknown"})) == []
+    assert unknown_commits(["0" * 40])
 
 
 def refusals(commands) -> list[str]:
