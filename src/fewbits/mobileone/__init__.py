@@ -3,6 +3,14 @@
 from fewbits.mobileone.constant_channels import fold_constant_channels, seen_ranges
 from fewbits.mobileone.moments import CENTER, PAIRS, PLACES, depthwise_moments, patch_moments
 from fewbits.mobileone.network import ConvBranches, MobileNetV1, MobileOne, reparameterize
+from fewbits.mobileone.normalization import (
+    MeanNorm,
+    NormalizedLayer,
+    fold_mean_norms,
+    insert_batch_norms,
+    insert_mean_norms,
+    output_statistics,
+)
 from fewbits.mobileone.scale_alignment import align_scales, rounding_cost, seen_moments
 
 __all__ = [
@@ -10,11 +18,17 @@ __all__ = [
     "PAIRS",
     "PLACES",
     "ConvBranches",
+    "MeanNorm",
     "MobileNetV1",
     "MobileOne",
+    "NormalizedLayer",
     "align_scales",
     "depthwise_moments",
     "fold_constant_channels",
+    "fold_mean_norms",
+    "insert_batch_norms",
+    "insert_mean_norms",
+    "output_statistics",
     "patch_moments",
     "reparameterize",
     "rounding_cost",
