@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from fewbits.bn_folding import output_statistics
 from fewbits.core.quantizer import weight_layers
 from fewbits.inq import Inq
 from fewbits.mobileone import (
@@ -18,7 +19,6 @@ from fewbits.mobileone import (
     fold_mean_norms,
     insert_batch_norms,
     insert_mean_norms,
-    output_statistics,
 )
 
 NORMS = {"mean": (insert_mean_norms, MeanNorm), "batch": (insert_batch_norms, nn.BatchNorm2d)}

@@ -9,7 +9,6 @@ from fewbits.mobileone.normalization import (
     fold_mean_norms,
     insert_batch_norms,
     insert_mean_norms,
-    output_statistics,
 )
 from fewbits.mobileone.scale_alignment import align_scales, rounding_cost, seen_moments
 
@@ -28,7 +27,6 @@ __all__ = [
     "fold_mean_norms",
     "insert_batch_norms",
     "insert_mean_norms",
-    "output_statistics",
     "patch_moments",
     "reparameterize",
     "rounding_cost",

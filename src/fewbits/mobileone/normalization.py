@@ -7,7 +7,7 @@ the batch can be subtracted without that: the mean is added to the bias when tra
 Both begin with the statistics of some images, so that the network computes the same before and after.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn.utils import parametrize
 
+from fewbits.bn_folding import other_axes, output_statistics
 from fewbits.core.channels import per_channel
 from fewbits.core.graph import read, replace_module
-from fewbits.core.hooks import watching
 
 Convolution = nn.Conv1d | nn.Conv2d
 
@@ -27,19 +27,15 @@ class _Centered(Function):
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-        mean = y.mean(_other_axes(y))
+        mean = y.mean(other_axes(y))
         ctx.mark_non_differentiable(mean)
         return y + per_channel(offset - mean, y.dim(), 1), mean
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         grad, _ = grads
-        total = grad.sum(_other_axes(grad))
+        total = grad.sum(other_axes(grad))
         return grad - per_channel(total / (grad.numel() // len(total)), grad.dim(), 1), total
-
-
-def _other_axes(y: Tensor) -> list[int]:
-    return [axis for axis in range(y.dim()) if axis != 1]
 
 
 class MeanNorm(nn.Module):
@@ -211,40 +207,3 @@ def _insert(
         layer.bias = None
         replace_module(model, layer, NormalizedLayer(layer, norm).eval())
     return model
-
-
-@torch.no_grad()
-def output_statistics(
-    model: nn.Module, layers: Sequence[nn.Module], images: Tensor, batch_size: int = 250
-) -> list[tuple[Tensor, Tensor]]:
-    """Mean and variance of each output channel of ``layers`` over all images and positions: two (C,) a layer.
-
-    Args:
-        model: is run as it is, in its mode, on ``images`` (N, …).
-        layers: modules of it whose outputs are (N, C, …).
-    Raises:
-        ValueError: there are no images.
-    Source: own (moments of a channel)
-    """
-    if not len(images):
-        raise ValueError("images must not be empty: there are no statistics without them")
-    sums: dict[nn.Module, list[Tensor]] = {}
-    dtypes: dict[nn.Module, torch.dtype] = {}
-
-    def watch(layer: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> None:
-        wide, axes = y.double(), _other_axes(y)
-        count = torch.tensor(y.numel() / y.shape[1], dtype=torch.float64)
-        parts = [count, wide.sum(axes), wide.square().sum(axes)]
-        sums[layer] = [a + b for a, b in zip(sums[layer], parts, strict=True)] if layer in sums else parts
-        dtypes[layer] = y.dtype
-
-    with watching(layers, watch):
-        for batch in images.split(batch_size):
-            model(batch)
-    statistics = []
-    for layer in layers:
-        count, total, squares = sums[layer]
-        mean = total / count
-        variance = (squares / count - mean.square()).clamp_min(0)  # rounding may pass below 0
-        statistics.append((mean.to(dtypes[layer]), variance.to(dtypes[layer])))
-    return statistics
