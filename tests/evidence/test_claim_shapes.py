@@ -72,7 +72,7 @@ def set_in(made: dict, path: str, value) -> dict:
         ("parts.0.origins", [0, 0, 0], "parts[0].origins point at no provenance"),
         ("headline", 1, "headline has the wrong type"),
         ("provenance", [{"commit": "unknown"}], "provenance[0].command is missing"),
-        ("band", {"commit": "0"}, "band.before_run is missing"),
+        ("band", {"before_run": True}, "band.commit is missing"),
     ],
 )
 def test_a_malformed_claim_is_refused_with_its_id_and_field(path, value, named):

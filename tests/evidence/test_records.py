@@ -149,6 +149,16 @@ def test_a_band_is_before_the_run_only_if_the_run_had_it(results, record, code):
     assert commands(wider) == commands(run)
 
 
+def test_a_band_may_have_been_set_in_code_before_the_first_record(results, record, code):
+    earlier = code.git("rev-parse", "HEAD")
+    code.commit()
+    stored = record([claim() | {"band": {"commit": earlier}}])[0]
+    assert stored["band"] == {"commit": earlier, "before_run": True}
+    assert record([claim()])[0]["band"] == stored["band"]
+    later = code.commit()
+    assert record([claim() | {"band": {"commit": later}}])[0]["band"] == {"commit": later, "before_run": False}
+
+
 def test_a_changed_entry_of_the_paper_is_noticed(results, record, code):
     record([claim()])
     code.commit()

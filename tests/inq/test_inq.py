@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import BAD_BITS, BAD_FLOATS, BAD_VALUES, DTYPES, floats, same_bits, tensors
 from torch import nn
+from torch.nn.utils import parametrize
 
 from fewbits import evidence
 from fewbits.core.packing import unpack
@@ -435,7 +436,7 @@ def test_bad_models_are_refused():
         Inq(network().half())
     model = network()
     Inq(model)
-    with pytest.raises(ValueError, match="parameters of '0' are parametrized already"):
+    with pytest.raises(ValueError, match="the weight of '0' is parametrized already"):
         Inq(model)
     tied = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     tied[1].weight = tied[0].weight
@@ -447,6 +448,32 @@ def test_bad_models_are_refused():
     with pytest.raises(ValueError, match=r"3\.bias holds NaN or Inf"):
         Inq(broken, biases=True)
     assert not hasattr(broken[0], "parametrizations")
+    with pytest.raises(ValueError, match="weights and biases are both False"):
+        Inq(network(), weights=False)
+    with pytest.raises(ValueError, match="no linear or convolution layer with a bias to quantize"):
+        Inq(nn.Sequential(nn.Linear(3, 3, bias=False)), weights=False, biases=True)
+
+
+def test_biases_by_a_schedule_of_their_own():
+    model, together = network(), Inq(network(), biases=True)
+    weights, biases = Inq(model), Inq(model, weights=False, biases=True)
+    weights.step(0.5)
+    biases.step(1.0)
+    assert (weights.share, biases.share) == (pytest.approx(0.5, abs=0.01), 1.0)
+    for name, codes in biases.encode().items():
+        assert name.endswith("bias")
+        assert torch.equal(model.get_submodule(name[0]).bias, codes.decode())
+    with pytest.raises(ValueError, match="the bias of '0' is parametrized already"):
+        Inq(model, weights=False, biases=True)
+    weights.step(1.0)
+    together.step(1.0)
+    both = weights.encode() | biases.encode()
+    assert {name: codes.values.tolist() for name, codes in together.encode().items()} == {
+        name: both[name].values.tolist() for name in together.encode()
+    }
+    biases.finish()
+    weights.finish()
+    assert not any(parametrize.is_parametrized(layer) for layer in model)
 
 
 # --- Figures ---------------------------------------------------------------------------------------------------------

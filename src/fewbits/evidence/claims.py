@@ -33,7 +33,7 @@ _FIELDS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
         "provenance": (list, False),
     },
     "paper": {"key": (str, True), "where": (str, True), "value": ((*_NUMBER, str), True), "unit": (str, False)},
-    "band": {"commit": (str, True), "before_run": (bool, True)},
+    "band": {"commit": (str, True), "before_run": (bool, False)},
 }
 _PART: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "name": (str, False),
@@ -114,6 +114,7 @@ def paper_claim(
     departs: Sequence[str | dict] = (),
     reason: str = "",
     headline: bool = False,
+    band_commit: str = "",
 ) -> Claim:
     """A claim that a paper makes and that was put to the test here.
 
@@ -129,18 +130,26 @@ def paper_claim(
             `departure` for one that could not.
         reason: why it failed; required where nothing that departs could explain it.
         headline: one of the claims that the paper is known for; the page *Evidence* begins with them.
+        band_commit: the full hash of the commit that set bands and margins, if it is earlier than the first record.
     """
     claim: Claim = {"id": id, "kind": "paper", "statement": statement, "paper": _paper(paper), "scale": scale}
     claim |= {"headline": True} if headline else {}
-    return claim | _rest(parts, independent, departs, reason)
+    return claim | _rest(parts, independent, departs, reason, band_commit)
 
 
 def own_claim(
-    id: str, statement: str, *parts: Part, scale: str, independent: str = "", reason: str = "", paper: tuple = ()
+    id: str,
+    statement: str,
+    *parts: Part,
+    scale: str,
+    independent: str = "",
+    reason: str = "",
+    paper: tuple = (),
+    band_commit: str = "",
 ) -> Claim:
     """A finding or question of this book; ``paper`` names a source that suggested it without claiming it."""
     claim = {"id": id, "kind": "own", "statement": statement} | ({"paper": _paper(paper)} if paper else {})
-    return claim | {"scale": scale} | _rest(parts, independent, (), reason)
+    return claim | {"scale": scale} | _rest(parts, independent, (), reason, band_commit)
 
 
 def cited_claim(id: str, statement: str, paper: tuple, reason: str, headline: bool = False) -> Claim:
@@ -153,9 +162,12 @@ def _paper(entry: tuple) -> dict:
     return dict(zip(("key", "where", "value", "unit"), entry, strict=False))
 
 
-def _rest(parts: Sequence[Part], independent: str, departs: Sequence[str | dict], reason: str) -> dict:
+def _rest(
+    parts: Sequence[Part], independent: str, departs: Sequence[str | dict], reason: str, band_commit: str = ""
+) -> dict:
     listed = [departure(item) if isinstance(item, str) else item for item in departs]
-    rest = {"parts": list(parts), "departs": listed}
+    rest: dict = {"parts": list(parts), "departs": listed}
+    rest |= {"band": {"commit": band_commit}} if band_commit else {}
     return rest | {key: text for key, text in (("independent", independent), ("reason", reason)) if text}
 
 

@@ -50,6 +50,8 @@ def load(chapter: str) -> list[Claim]:
         measured = {"word", "answers", "provenance", "band"} if claim["parts"] else {"word"}
         for field in sorted(measured - set(claim)):
             raise ValueError(f"claim {claim['id']!r}: {field} is missing: store claims with evidence.record")
+        if "before_run" not in claim.get("band", {"before_run": True}):
+            raise ValueError(f"claim {claim['id']!r}: band.before_run is missing: store claims with evidence.record")
         if any("origins" not in part for part in claim["parts"]):
             raise ValueError(f"claim {claim['id']!r}: parts lack origins: store claims with evidence.record")
         computed = word(claim), answers(claim)
@@ -74,7 +76,7 @@ def record(
     one; any other value comes from this ``command``.
 
     The commit that set band, margin and the paper's entry is kept as long as they stay the same. If they change, it is
-    this commit, and the record says whether the band was there before the runs; a changed paper entry is warned of.
+    the ``band_commit`` of the claim or this commit, and the record says whether the band was there before the runs; a changed paper entry is warned of.
 
     Args:
         chapter: name of the chapter, and the first half of every id.
@@ -115,6 +117,7 @@ def record(
 
 def _with_origins(claim: Claim, old: Claim, here: dict) -> Claim:
     """A copy of ``claim`` with the provenance of each of its values and with the commit that set its band."""
+    set_earlier = claim.get("band", {}).get("commit") if "before_run" not in claim.get("band", {}) else None
     claim = {field: value for field, value in copy.deepcopy(claim).items() if field not in _COMPUTED}
     validate({**claim, "parts": [{k: v for k, v in part.items() if k != "origins"} for part in claim.get("parts", [])]})
     if old.get("paper", claim.get("paper")) != claim.get("paper"):
@@ -134,7 +137,8 @@ def _with_origins(claim: Claim, old: Claim, here: dict) -> Claim:
         part["origins"] = [listed.index(origin) for origin in found]
     if claim["parts"]:
         claim["provenance"] = listed
-        set_by = old["band"]["commit"] if _bands(old) == _bands(claim) and "band" in old else here["commit"]
+        unchanged = _bands(old) == _bands(claim) and "band" in old
+        set_by = set_earlier or (old["band"]["commit"] if unchanged else here["commit"])
         before = all(_is_ancestor(set_by, origin["commit"]) for origin in listed)
         claim["band"] = {"commit": set_by, "before_run": before}
     return claim
