@@ -76,7 +76,8 @@ def record(
     one; any other value comes from this ``command``.
 
     The commit that set band, margin and the paper's entry is kept as long as they stay the same. If they change, it is
-    the ``band_commit`` of the claim or this commit, and the record says whether the band was there before the runs; a changed paper entry is warned of.
+    the ``band_commit`` of the claim or this commit, and the record says whether the band was there before the runs; a
+    changed paper entry is warned of.
 
     Args:
         chapter: name of the chapter, and the first half of every id.
