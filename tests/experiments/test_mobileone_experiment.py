@@ -10,17 +10,20 @@ import torch
 from torch import nn
 
 from fewbits import evidence
+from fewbits.bn_folding import bn_scale_shift
 from fewbits.core import container
 from fewbits.data import Dataset
 from fewbits.experiments import __main__ as cli
 from fewbits.experiments.common import checkpoint_path, codes_path, merge_rows
 from fewbits.experiments.inq import training
+from fewbits.experiments.inq.run import train_small
 from fewbits.experiments.mobileone import cifar100 as full_scale
 from fewbits.experiments.mobileone import claims as records
 from fewbits.experiments.mobileone import layers as by_layer
+from fewbits.experiments.mobileone import merging, normalized
 from fewbits.inq import InqQuantizer
 from fewbits.mobileone import MobileNetV1, reparameterize
-from fewbits.training import load_model
+from fewbits.training import accuracy, load_model
 
 
 def cifar_table(accuracies: dict) -> pd.DataFrame:
@@ -335,3 +338,92 @@ def test_layers_are_rounded_one_at_a_time():
     assert form["all"] < form["largest"] < 100
     assert form["error"] == pytest.approx(sum(row["error"] for row in rows) / len(rows))
     assert form["zeros"] == pytest.approx(sum(row["zeros"] for row in rows) / len(rows))
+    corrected = by_layer.correct_statistics(by_layer.rounded(model, 1.0), model, images)
+    assert form["corrected"] == pytest.approx(100 - wrong(corrected))
+    assert form["all"] < form["corrected"]
+
+
+# --- Normalization while INQ trains ----------------------------------------------------------------------------------
+
+
+def test_inq_with_normalization_records_what_it_stores(tmp_path, tiny_cifar):
+    """The runner from end to end, with one epoch a stage, and once more on a held-out part of the training images."""
+    cli.main([*TINY_RUN, "--variants"])
+    start = [*TINY_RUN, "--pretrained", "--resume", "--variants"]
+    best = "mean-only+aligned+distilled"
+    cli.main([*start, best, "--stage-epochs", "1", "1", "1", "1"])
+    cli.main([*start, "bn-kept", "--stage-epochs", "1", "2", "1", "--stage-lrs", "0.1", "0.1", "0.01"])
+    rows = evidence.rows("mobileone_cifar100").set_index("variant")
+    assert rows.bits.to_dict() == {"plain": 5_095_552, best: 796_180, "bn-kept": 856_032}
+    assert rows.epochs.to_dict() == {"plain": 4, best: 4, "bn-kept": 4}
+    assert (rows.changed[[best, "bn-kept"]] == 0).all()
+    stages = evidence.rows("mobileone_cifar100_stages").set_index("variant")
+    assert stages.fraction[best].tolist() == [0.5, 0.5, 0.75, 0.875, 1.0]
+    assert stages.biases[best].tolist() == [0, 1, 1, 1, 1]
+    assert stages.biases["bn-kept"].tolist() == [0] * 4
+    assert stages.trained[best].notna().tolist() == [True] * 4 + [False]
+    # What is stored is all of the network, and is as right as the row says.
+    codes = container.load_codes(tmp_path / "inq-mobilenet-mean-only-aligned-distilled.fewbits")
+    assert sum(5 * form.values.numel() for form in codes.values()) == 796_180
+    network = load_model(
+        reparameterize(MobileNetV1().eval()), tmp_path / "inq-mobilenet-mean-only-aligned-distilled.fewbits"
+    )
+    data = full_scale.cifar100("cpu", None)
+    assert 100 * accuracy(network, data.test_images, data.test_labels) == rows.accuracy[best]
+    assert not (tmp_path / "inq-mobilenet-bn-kept.fewbits").exists()
+
+
+def test_settings_are_chosen_on_training_images_held_out(tmp_path, tiny_cifar, monkeypatch):
+    cli.main([*TINY_RUN, "--variants"])
+    before = evidence.rows("mobileone_cifar100")
+    seen = []
+    monkeypatch.setattr(full_scale, "held_out", lambda data: seen.append(data) or data)
+    run = [*TINY_RUN, "--pretrained", "--held-out", "--images", "15", "--variants", "mean-only"]
+    cli.main([*run, "--stage-epochs", "1", "1", "1", "1"])
+    table = evidence.rows("mobileone_held_out")
+    assert table[["variant", "stage_epochs", "stage_lrs"]].values.tolist() == [["mean-only", "1 1 1 1", "default"]]
+    assert table[["trained_on", "held_out", "epochs"]].values.tolist() == [[15, 20, 4]]
+    assert len(seen) == 1
+    pd.testing.assert_frame_equal(evidence.rows("mobileone_cifar100"), before)
+    assert not list(tmp_path.glob("*.fewbits"))
+
+
+def test_stages_and_variants_that_make_no_sense_are_refused():
+    stages = normalized.stages_of("mean-only", [1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4])
+    assert [(stage.epochs, stage.lr) for stage in stages] == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.4), (0, 0.0)]
+    assert normalized.stages_of("bn-kept") == list(normalized.STAGES["bn-kept"])
+    with pytest.raises(ValueError, match="bn-kept has 3 stages that train, got 4 epochs"):
+        normalized.stages_of("bn-kept", [1, 2, 3, 4])
+    with pytest.raises(ValueError, match="mean-only and bn-kept are two normalizations"):
+        cli.main(["mobileone", "--network", "mobilenet", "--variants", "mean-only+bn-kept"])
+    with pytest.raises(ValueError, match="variant 'aligned' has no normalization"):
+        normalized.apply_normalized(nn.Linear(2, 2), None, [], "aligned")
+
+
+def test_half_precision_norms_are_what_is_stored():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(48, 2)).eval()
+    nn.init.uniform_(model[1].running_var, 0.5, 2.0)
+    nn.init.normal_(model[1].running_mean)
+    images = torch.randn(5, 2, 6, 6)
+    half = normalized.with_half_norms(model)
+    scale, shift = bn_scale_shift(half[1])
+    assert torch.equal(scale, scale.half().float())
+    assert torch.equal(shift, shift.half().float())
+    assert torch.equal(half[3].bias, half[3].bias.half().float())
+    torch.testing.assert_close(half(images), model(images), rtol=1e-2, atol=1e-2)
+    assert not torch.equal(half(images), model(images))
+    assert normalized.stored_bits(half) == 5 * (2 * 3 * 9 + 2 * 48) + 16 * (3 + 3 + 3 + 2)
+
+
+def test_both_orders_of_merging_and_inq(monkeypatch):
+    monkeypatch.setattr(merging, "SMALL_INQ_EPOCHS", 3)
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.randn(60, 1, 14, 14, generator=generator), torch.arange(60) % 10
+    trainer = training.Trainer(Dataset("test", images, labels, images, labels, ("a",) * 10), seed=0)
+    rows = {row["form"]: row for row in merging.merging_rows(train_small(2, trainer, epochs=1), trainer)}
+    assert list(rows) == ["float", "folded first", "branches", "merged", "rounded", "corrected"]
+    on = {form: row["on_grid"] for form, row in rows.items()}
+    assert on["folded first"] == on["branches"] == on["rounded"] == on["corrected"] == 1
+    assert on["merged"] < 0.5
+    assert rows["merged"]["accuracy"] == rows["branches"]["accuracy"]

@@ -15,10 +15,12 @@ With "mean-only" or "bn-kept" among the changes of a variant, INQ trains with a 
 images, and the outcome goes to ``mobileone_held_out.csv``.
 
 ``--network layers`` takes the float networks of seed 0 from there, rounds one layer at a time, and writes the costs to
-``mobileone_layers.csv``. ``--network forms`` rounds all layers, without and with constant channels folded and scales
-aligned, and writes ``mobileone_forms.csv``.
+``mobileone_layers.csv``. ``--network forms`` rounds all layers of all stored float networks, without and with constant
+channels folded and scales aligned, and with the statistics of the channels put back, and writes
+``mobileone_forms.csv``.
 
-What small networks of both kinds lose on ``mnist5k`` is measured by the experiment ``inq``.
+``--network merging`` trains small networks of both kinds on ``mnist5k``, with INQ before and after merging, and writes
+``mobileone_merging.csv``. What else small networks lose on ``mnist5k`` is measured by the experiment ``inq``.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -27,13 +29,17 @@ from fewbits import evidence
 from fewbits.experiments.inq.training import CHANGES, LR
 from fewbits.experiments.mobileone.cifar100 import UNQUANTIZED, run_cifar
 from fewbits.experiments.mobileone.layers import run_forms, run_layers
+from fewbits.experiments.mobileone.merging import run_merging
 from fewbits.experiments.mobileone.normalized import NORMALIZED
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of ``python -m fewbits.experiments mobileone``."""
-    parser.add_argument("--network", choices=("mobilenet", "mobileone", "layers", "forms"), default="mobileone")
+    parser.add_argument(
+        "--network", choices=("mobilenet", "mobileone", "layers", "forms", "merging"), default="mobileone"
+    )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds of merging (default 5)")
     parser.add_argument("--inq-seed", type=int, help="of INQ, if not that of the float network")
     parser.add_argument("--branches", type=int, default=4, help="k of MobileOne (default 4)")
     parser.add_argument("--epochs", type=int, default=100, help="of the float network (default 100)")
@@ -66,5 +72,7 @@ def run(options: Namespace, command: str) -> None:
         run_layers(options.images)
     elif options.network == "forms":
         run_forms(options.images)
+    elif options.network == "merging":
+        run_merging(options.seeds)
     else:
         run_cifar(options, command)
