@@ -1,0 +1,184 @@
+"""The accelerator in Verilator or Icarus Verilog: images in, logits and cycles out."""
+
+import importlib.resources
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fewbits.fpga.accelerator import CHANNELS, Program
+from fewbits.fpga.synthesis import rtl
+
+TOOLS = {"verilator": ("verilator", "make", "g++"), "icarus": ("iverilog", "vvp")}
+CAPACITY = 250  # images of a run
+MODULES = (
+    "accelerator",
+    "average_pool",
+    "block_ram",
+    "carry_tree",
+    "column",
+    "delay",
+    "depthwise_column",
+    "feature_memory",
+    "preshift",
+    "row_select",
+    "sequencer",
+    "shift_term",
+    "window",
+)
+
+
+def missing_tools(tool: str) -> list[str]:
+    """Which programs that ``tool`` ("verilator" or "icarus") needs are not installed.
+
+    Source: own (check)
+    """
+    return [name for name in TOOLS[tool] if shutil.which(name) is None]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a simulation found.
+
+    Attributes:
+        logits: (N, classes) int64, in the format.
+        cycles: (N,) int64: from start to the last cycle in which the accelerator is busy.
+        maps: for each instruction (N, channels, height, width) int64, what it wrote into the feature memory; channels
+            and pixels that it did not write are 0. Empty unless they were asked for.
+    Source: own (simulation)
+    """
+
+    logits: np.ndarray
+    cycles: np.ndarray
+    maps: list[np.ndarray]
+
+
+def sources() -> dict[str, str]:
+    """The Verilog of the accelerator and its modules: text by file name.
+
+    Source: own (sources of the circuits)
+    """
+    return {name: text for name, text in rtl().items() if name.removesuffix(".v") in MODULES}
+
+
+class Simulator:
+    """An accelerator, built for one program in a folder that exists.
+
+    Args:
+        program: its array and parameters are built in; its memories are files.
+        folder: everything is written there.
+        tool: "verilator" compiles for a minute; "icarus" does not, and is a thousand times slower.
+        verilog: text by file name, :func:`sources` if left out.
+        optimize: False compiles faster and runs slower: for a few images.
+    Raises:
+        FileNotFoundError: the tool, or a compiler that it needs, is not installed.
+        RuntimeError: the tool refuses; its message is passed on.
+    Source: own (simulation)
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        folder: str | Path,
+        tool: str = "verilator",
+        verilog: Mapping[str, str] | None = None,
+        optimize: bool = True,
+    ):
+        if missing := missing_tools(tool):
+            raise FileNotFoundError(f"{tool} cannot run: {', '.join(missing)} not installed")
+        self.program, self.folder = program, Path(folder)
+        verilog = sources() if verilog is None else verilog
+        bench = importlib.resources.files("fewbits.fpga") / "rtl" / "bench" / "accelerator_bench.v"
+        texts = {**verilog, "accelerator_bench.v": bench.read_text("utf-8"), "parameters.vh": parameters(program)}
+        for name, text in texts.items():
+            (self.folder / name).write_text(text, "utf-8")
+        program.write(self.folder)
+        _, height, width = program.image_shape
+        settings = {"CAPACITY": CAPACITY, "PIXELS": height * width, "ROW": width}
+        top = "accelerator_bench"
+        if tool == "icarus":
+            build = ["iverilog", "-g2005", "-s", top, "-o", "bench.vvp"]
+            build += [f"-P{top}.{name}={value}" for name, value in settings.items()]
+            self._execute = ["vvp", "bench.vvp"]
+        else:
+            build = ["verilator", "--binary", "--hierarchical", "--language", "1364-2005", "-Wno-fatal", "-Wno-lint"]
+            build += ["--top-module", top, *[f"-G{name}={value}" for name, value in settings.items()]]
+            build += [] if optimize else ["-MAKEFLAGS", "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"]
+            self._execute = [f"obj_dir/V{top}"]
+        _call([*build, f"{top}.v", *sorted(verilog)], self.folder)
+
+    def run(self, images: np.ndarray, dump: bool = False) -> Run:
+        """Compute images.
+
+        Args:
+            images: (N, channels, height, width) integers in the format, at most ``CAPACITY``.
+            dump: return the feature maps too, which takes longer.
+        Raises:
+            ValueError: too many, none, or another shape, or they do not fit the format.
+            RuntimeError: the simulation ended without all logits.
+        """
+        if not 0 < len(images) <= CAPACITY:
+            raise ValueError(f"images must be 1 to {CAPACITY}, got {len(images)}")
+        (self.folder / "images.mem").write_text(self.program.image_text(images), "ascii")
+        _call([*self._execute, f"+images={len(images)}", *["+dump"] * dump], self.folder)
+        logits, cycles = self._logits(len(images))
+        return Run(logits, cycles, self._maps(len(images)) if dump else [])
+
+    def _logits(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        array, outputs = self.program.array, self.program.outputs
+        slices = -(-outputs // array.columns)
+        logits = np.zeros((count, slices * array.columns), np.int64)
+        cycles, seen = [], np.zeros((count, slices), bool)
+        for line in (self.folder / "logits.txt").read_text("ascii").splitlines():
+            kind, number, *rest = line.split()
+            if kind == "image":
+                cycles.append(int(rest[1]))
+            else:
+                place = int(number)
+                logits[len(cycles), place * array.columns :][: array.columns] = self._numbers(rest[0], array.columns)
+                seen[len(cycles), place] = True
+        if len(cycles) != count or not seen.all():
+            raise RuntimeError(f"the simulation ended with {seen.all(axis=1).sum()} of {count} images")
+        return logits[:, :outputs], np.array(cycles)
+
+    def _numbers(self, digits: str, count: int) -> np.ndarray:
+        width = self.program.array.form.width
+        word = int(digits, 16)
+        return self.program.array.form.wrap(np.array([word >> width * i & (1 << width) - 1 for i in range(count)]))
+
+    def _maps(self, count: int) -> list[np.ndarray]:
+        columns = self.program.array.columns
+        maps = [np.zeros((count, *shape), np.int64) for shape in self.program.shapes]
+        image, before = 0, 0
+        for line in (self.folder / "maps.txt").read_text("ascii").splitlines():
+            layer, banks, part, address, *words = line.split()
+            number = int(layer)
+            image, before = image + (number < before), number
+            words_a_pixel = self.program.instructions[number]["out_words"]
+            pixel, word = divmod(int(address) % 32, words_a_pixel)
+            channel = word * CHANNELS + int(part) * columns
+            for bank in range(4):
+                if banks[3 - bank] == "1":
+                    row = int(address) // 32 * 4 + bank
+                    second = banks.count("1") == 2 and bank % 2
+                    values = self._numbers(words[1 if second else 0], columns)
+                    target = maps[number][image, channel : channel + columns, row : row + 1, pixel : pixel + 1]
+                    target[...] = values[: len(target), None, None]
+        return maps
+
+
+def parameters(program: Program) -> str:
+    """The parameters of ``accelerator`` for a program, as ``localparam`` lines for an ``include``.
+
+    Source: own (program)
+    """
+    return "".join(f"localparam {name} = {value};\n" for name, value in program.parameters.items())
+
+
+def _call(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed: {(done.stdout[-1000:] + done.stderr[-2000:]).strip()}")
