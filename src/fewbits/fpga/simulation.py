@@ -91,24 +91,23 @@ class Simulator:
             raise FileNotFoundError(f"{tool} cannot run: {', '.join(missing)} not installed")
         self.program, self.folder = program, Path(folder)
         verilog = sources() if verilog is None else verilog
-        bench = importlib.resources.files("fewbits.fpga") / "rtl" / "bench" / "accelerator_bench.v"
-        texts = {**verilog, "accelerator_bench.v": bench.read_text("utf-8"), "parameters.vh": parameters(program)}
+        bench = importlib.resources.files("fewbits.fpga") / "rtl" / "bench"
+        texts = {name: (bench / name).read_text("utf-8") for name in ("accelerator_bench.v", "main.cpp")}
+        texts |= {**verilog, "parameters.vh": parameters(program)}
         for name, text in texts.items():
             (self.folder / name).write_text(text, "utf-8")
         program.write(self.folder)
-        _, height, width = program.image_shape
-        settings = {"CAPACITY": CAPACITY, "PIXELS": height * width, "ROW": width}
         top = "accelerator_bench"
         if tool == "icarus":
             build = ["iverilog", "-g2005", "-s", top, "-o", "bench.vvp"]
-            build += [f"-P{top}.{name}={value}" for name, value in settings.items()]
             self._execute = ["vvp", "bench.vvp"]
         else:
-            build = ["verilator", "--binary", "--hierarchical", "--language", "1364-2005", "-Wno-fatal", "-Wno-lint"]
-            build += ["--top-module", top, *[f"-G{name}={value}" for name, value in settings.items()]]
+            # The wrappers that Verilator writes for a module compiled by itself are SystemVerilog, ours is not.
+            build = ["verilator", "--cc", "--exe", "--timing", "--build", "--hierarchical", "+1364-2005ext+v"]
+            build += ["-Wno-fatal", "-Wno-lint", "--top-module", top]
             build += [] if optimize else ["-MAKEFLAGS", "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"]
             self._execute = [f"obj_dir/V{top}"]
-        _call([*build, f"{top}.v", *sorted(verilog)], self.folder)
+        _call([*build, f"{top}.v", *sorted(verilog), *["main.cpp"] * (tool == "verilator")], self.folder)
 
     def run(self, images: np.ndarray, dump: bool = False) -> Run:
         """Compute images.
@@ -171,11 +170,13 @@ class Simulator:
 
 
 def parameters(program: Program) -> str:
-    """The parameters of ``accelerator`` for a program, as ``localparam`` lines for an ``include``.
+    """What the test bench includes: parameters of ``accelerator``, size of an image, and images of a run at most.
 
-    Source: own (program)
+    Source: own (simulation)
     """
-    return "".join(f"localparam {name} = {value};\n" for name, value in program.parameters.items())
+    _, height, width = program.image_shape
+    settings = program.parameters | {"PIXELS": height * width, "ROW": width, "CAPACITY": CAPACITY}
+    return "".join(f"localparam {name} = {value};\n" for name, value in settings.items())
 
 
 def _call(command: list[str], folder: Path) -> None:

@@ -28,7 +28,7 @@ module column #(
     output reg  [WIDTH-1:0]         upper,
     output reg  [WIDTH-1:0]         lower
 );
-    /*verilator hier_block*/  // Verilator compiles it once, not once for each column
+    /*verilator hier_block*/
     localparam BITS = WIDTH + 7;
 
     wire [32*WIDTH-1:0] terms;

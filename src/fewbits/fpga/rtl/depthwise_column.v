@@ -16,7 +16,7 @@ module depthwise_column #(
     input  wire [10*5-1:0]         codes,
     output reg  [WIDTH-1:0]        y
 );
-    /*verilator hier_block*/  // as in column
+    /*verilator hier_block*/
     localparam BITS = WIDTH + 7;
 
     wire [10*BITS-1:0] x = {one, own[9*BITS-1:0]};

@@ -7,9 +7,6 @@
 `default_nettype none
 
 module accelerator_bench;
-    parameter CAPACITY = 250;
-    parameter PIXELS = 1024;
-    parameter ROW = 32;
     `include "parameters.vh"
 
     reg clk = 0, start = 0, image_write = 0, image_half = 0;
