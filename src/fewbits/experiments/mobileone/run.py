@@ -69,10 +69,10 @@ def run(options: Namespace, command: str) -> None:
     """Train and measure, then write tables, claims and checkpoints."""
     evidence.code_version()
     if options.network == "layers":
-        run_layers(options.images)
+        run_layers(options.images, command)
     elif options.network == "forms":
-        run_forms(options.images)
+        run_forms(options.images, command)
     elif options.network == "merging":
-        run_merging(options.seeds)
+        run_merging(options.seeds, command)
     else:
         run_cifar(options, command)
