@@ -91,3 +91,37 @@ def small_claims(table: pd.DataFrame) -> list[evidence.Claim]:
             independent=INDEPENDENT,
         ),
     ]
+
+
+RESNET_KEYS = ["seed", "bits"]  # of ``inq_resnet``; ``stage`` in addition in ``inq_resnet_stages``
+# What zhou2017 say of ResNet-18 against floating point, by bits.
+RESNET_PAPER: dict[int, tuple] = {
+    5: ("zhou2017", "Table 1: 31.73 to 31.02 % top-1 error", 0.71, "pt"),
+    4: ("zhou2017", "Abstract", "better or very similar"),
+    3: ("zhou2017", "Abstract", "better or very similar"),
+}
+
+
+def resnet_claims(table: pd.DataFrame) -> list[evidence.Claim]:
+    """What INQ with zhou2017's schedules leaves of ResNet-18 on CIFAR-100; rows of ``inq_resnet``."""
+    claims = []
+    accuracy = table.pivot(index="seed", columns="bits", values="accuracy")
+    for bits, source in RESNET_PAPER.items():
+        if bits not in accuracy or 32 not in accuracy:
+            continue
+        rows = table[table.bits == bits]
+        of_run = dict(zip(rows.seed, evidence.origins(rows), strict=True))
+        values = (accuracy[bits] - accuracy[32]).dropna()
+        measured = by_seed(values, low=0.0, origins=[of_run[seed] for seed in sorted(values.index)])
+        claims.append(
+            paper_claim(
+                f"inq/resnet-{bits}-bit",
+                f"ResNet-18 with {bits}-bit INQ of its weights is no less accurate than in floating point",
+                source,
+                measured,
+                scale="reduced",
+                independent=INDEPENDENT,
+                departs=["CIFAR-100 in place of ImageNet, with a stem for small images"],
+            )
+        )
+    return claims

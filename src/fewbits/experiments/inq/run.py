@@ -3,6 +3,9 @@
 Several seeds, in minutes. Written are ``data/results/inq_small.csv``, ``inq_small_stages.csv`` (the rows of a network
 and seed when they are done; what is there does not run again), the claims that follow in ``inq.json``, and those in
 ``mobileone.json`` that follow from the same rows.
+
+``--network resnet18`` runs one seed of ResNet-18 on CIFAR-100 by the schedules of zhou2017, see
+:mod:`fewbits.experiments.inq.resnet`, and writes ``inq_resnet.csv`` and ``inq_resnet_stages.csv``.
 """
 
 import copy
@@ -21,9 +24,10 @@ from fewbits.core.codes import Codes
 from fewbits.experiments.common import checkpoint_path, codes_path, merge_rows, recorded, seeds
 from fewbits.experiments.inq.claims import BN_KEPT, KEYS, LEAST_ERROR, STANDARD, small_claims
 from fewbits.experiments.inq.networks import small_data, small_net
+from fewbits.experiments.inq.resnet import EPOCHS, INQ_EPOCHS, run_resnet
 from fewbits.experiments.inq.training import FRACTIONS, Trainer, apply_inq, on_grid
 from fewbits.experiments.mobileone import claims as mobileone
-from fewbits.inq import ALEXNET, GOOGLENET, Inq, halving
+from fewbits.inq import ALEXNET, GOOGLENET, RESNET18, Inq, halving
 from fewbits.mobileone import reparameterize
 from fewbits.training import percent, save_model, seed_everything
 
@@ -46,11 +50,21 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of ``python -m fewbits.experiments inq``."""
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
+    parser.add_argument("--network", choices=("small", "resnet18"), default="small", help="resnet18 wants a GPU")
+    parser.add_argument("--seed", type=int, default=0, help="of resnet18")
+    parser.add_argument("--bits", type=int, nargs="+", choices=sorted(RESNET18), default=[5, 4, 3], help="of resnet18")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the float resnet18")
+    parser.add_argument("--inq-epochs", type=int, default=INQ_EPOCHS, help="of each stage of INQ of resnet18")
+    parser.add_argument("--minutes", type=float, help="stop resnet18 after so many minutes; go on with --resume")
+    parser.add_argument("--resume", action="store_true", help="go on with resnet18 from the state in data/runs")
 
 
 def run(options: Namespace, command: str) -> None:
     """Measure what the table lacks, then write the claims of this chapter and those of ``mobileone``."""
     evidence.code_version()
+    if options.network == "resnet18":
+        run_resnet(options, command)
+        return
     table = measure_missing(seeds(options.seeds))
     wall_s = float(table.seconds.sum())
     evidence.record("inq", small_claims(table), command=command, wall_s=wall_s)
