@@ -7,7 +7,9 @@ import pandas as pd
 from fewbits import evidence
 from fewbits.evidence import departure, own_claim, paper_claim, part
 
-STANDARD, BN_KEPT, LEAST_ERROR = "standard", "BN kept as a scale", "n1 of least error"  # settings in ``inq_small``
+# Settings in ``inq_small``.
+STANDARD, BN_KEPT, LEAST_ERROR = "standard", "BN kept as a scale", "n1 of least error"
+PAPER_STAGES = "BN kept, the paper's stages"
 KEYS = ["network", "seed", "setting", "bits"]  # of ``inq_small``; ``stage`` in addition in ``inq_small_stages``
 INDEPENDENT = "float networks, trained from different seeds, each with one run of INQ"
 DEPARTS: list[str | dict] = [
@@ -53,10 +55,10 @@ def small_claims(table: pd.DataFrame) -> list[evidence.Claim]:
             "inq/drop-3-bit",
             kept.format(3, "at most a point"),
             ("zhou2017", "Sec. 3", "small"),
-            by_seed(points_lost(table, BN_KEPT, 3), high=1.0),
+            by_seed(points_lost(table, PAPER_STAGES, 3), high=1.0),
             scale="notebook",
             independent=INDEPENDENT,
-            departs=[*DEPARTS, "the four stages of 5 bits in place of the eight that the paper takes at 3 bits"],
+            departs=DEPARTS,
         ),
         paper_claim(
             "inq/retraining-pays",

@@ -22,7 +22,7 @@ from fewbits import evidence
 from fewbits.core import container
 from fewbits.core.codes import Codes
 from fewbits.experiments.common import checkpoint_path, codes_path, merge_rows, recorded, seeds
-from fewbits.experiments.inq.claims import BN_KEPT, KEYS, LEAST_ERROR, STANDARD, small_claims
+from fewbits.experiments.inq.claims import BN_KEPT, KEYS, LEAST_ERROR, PAPER_STAGES, STANDARD, small_claims
 from fewbits.experiments.inq.networks import small_data, small_net
 from fewbits.experiments.inq.resnet import EPOCHS, INQ_EPOCHS, run_resnet
 from fewbits.experiments.inq.training import FRACTIONS, Trainer, apply_inq, on_grid
@@ -65,7 +65,8 @@ def run(options: Namespace, command: str) -> None:
     if options.network == "resnet18":
         run_resnet(options, command)
         return
-    table = measure_missing(seeds(options.seeds))
+    measure_missing(seeds(options.seeds))
+    table = measure_stages(seeds(options.seeds), command)
     wall_s = float(table.seconds.sum())
     evidence.record("inq", small_claims(table), command=command, wall_s=wall_s)
     evidence.record("mobileone", mobileone.current_claims(), command=command, wall_s=wall_s)
@@ -109,6 +110,34 @@ def measure_missing(seed_list: Sequence[int]) -> pd.DataFrame:
             merge_rows("inq_small", pd.DataFrame(rows), KEYS)
             table = pd.DataFrame(rows).pivot_table("accuracy", "setting", "bits")
             print(f"{network}, seed {seed}\n{table.to_string()}", flush=True)
+    return evidence.rows("inq_small")
+
+
+def measure_stages(seed_list: Sequence[int], command: str) -> pd.DataFrame:
+    """INQ of MobileNet's weights, BN kept, by the stages that zhou2017 take at 4 and 3 bits, where they are missing.
+
+    Returns:
+        The whole table ``inq_small``.
+    """
+    data, network = small_data(), "MobileNet"
+    for seed in seed_list:
+        known = recorded("inq_small", KEYS)
+        if ((known.network == network) & (known.seed == seed) & (known.setting == PAPER_STAGES)).any():
+            continue
+        trainer = Trainer(data, seed)
+        model, rows = train_small(0, trainer), []
+        for bits in (4, 3):
+            started = time.perf_counter()
+            fractions = RESNET18[bits]
+            epochs = SMALL_INQ_EPOCHS // (len(fractions) - 1)
+            kept = apply_inq(model, trainer, epochs, bits, fractions, biases=False, lr=SMALL_INQ_LR)
+            row = {"network": network, "seed": seed, "setting": PAPER_STAGES, "bits": bits}
+            row |= {"accuracy": percent(kept.model, data), "on_grid": on_grid(kept.model, bits, False)}
+            row |= {"changed": kept.changed, "outgrown": kept.outgrown}
+            rows.append(row | {"seconds": round(time.perf_counter() - started, 1)})
+        new = pd.DataFrame(rows)
+        print(new.to_string(), flush=True)
+        merge_rows("inq_small", evidence.stamped(new, command, float(new.seconds.sum())), KEYS)
     return evidence.rows("inq_small")
 
 
