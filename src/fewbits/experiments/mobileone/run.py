@@ -19,7 +19,7 @@ images, and the outcome goes to ``mobileone_held_out.csv``.
 channels folded and scales aligned, and with the statistics of the channels put back, and writes
 ``mobileone_forms.csv``.
 
-``--network merging`` trains small networks of both kinds on ``mnist5k``, with INQ before and after merging, and writes
+``--network merging`` trains small MobileOnes on ``mnist5k``, with INQ before and after merging, and writes
 ``mobileone_merging.csv``. What else small networks lose on ``mnist5k`` is measured by the experiment ``inq``.
 """
 
