@@ -140,6 +140,44 @@ def test_claims_on_alignment_by_hand():
     assert records.cifar_claims(pd.concat([table, better, *others])) == records.cifar_claims(table)
 
 
+def test_claims_on_normalization_correction_and_merging_by_hand():
+    in_float = cifar_table({key: [66.0, 66.0] for key in records.PAPER if key[1] == "float"})
+    rows = cifar_table({("mobileone", "inq"): [65.5, 65.3]}).assign(variant=records.BEST)
+    claims = {claim["id"]: claim for claim in records.normalized_claims(pd.concat([in_float, rows]))}
+    drop = claims["mobileone/drop-mean-only-aligned-distilled"]["parts"][0]
+    assert (drop["values"], drop["holds"]) == ([0.5, 0.7], {"max": 1.13})
+    assert claims["mobileone/best-beats-mobilenet-float"]["parts"][0]["values"] == [-0.5, -0.7]
+    assert {evidence.word(claim) for claim in claims.values()} == {"undecided"}  # two networks decide little
+    again = rows.assign(inq_seed=7, accuracy=1.0)  # more runs from the same float networks do not count
+    assert records.normalized_claims(pd.concat([in_float, rows, again])) == list(claims.values())
+
+    keys = {"network": ["mobilenet"] * 3 + ["mobileone"] * 3, "seed": [0, 1, 2] * 2, "form": "as trained"}
+    forms = pd.DataFrame(keys | {"all": [5.0] * 6, "corrected": [50.0, 51.0, 52.0, 20.0, 30.0, 60.0]})
+    (claim,) = records.correction_claims(pd.concat([forms, forms.assign(form="aligned", corrected=0.0)]))
+    assert [part["values"] for part in claim["parts"]] == [[45.0, 46.0, 47.0], [15.0, 25.0, 55.0]]
+    assert evidence.word(claim) == "undecided"  # the interval of the second reaches below 0
+
+    keys = {"network": "MobileOne k=4", "seed": [0, 0, 0, 0, 1, 1, 1, 1]}
+    keys |= {"form": ["float", "branches", "merged", "rounded"] * 2}
+    numbers = {"accuracy": [96.0, 96.1, 96.1, 60.0, 95.0, 94.8, 94.8, 30.0], "on_grid": [0, 1, 0.15, 1] * 2}
+    claims = {claim["id"]: claim["parts"][0] for claim in records.merging_claims(pd.DataFrame(keys | numbers))}
+    assert claims["mobileone/branches-drop-digits"]["values"] == [-0.1, 0.2]
+    assert claims["mobileone/branches-merged-grid"]["values"] == [15.0, 15.0]
+    assert claims["mobileone/branches-merged-rounded"]["values"] == [36.1, 64.8]
+
+
+def test_a_value_says_which_run_it_comes_from():
+    stamp = {"commit": "1" * 40, "command": "x", "date": "2026-01-01", "device": "cpu", "torch": "2", "wall_s": 1.0}
+    table = cifar_table({key: [50.0, 51.0] for key in records.PAPER})
+    table = table.assign(**{key: None for key in stamp})
+    mine = (table.network == "mobileone") & (table.form == "inq") & (table.seed == 1)
+    table.loc[mine, list(stamp)] = list(stamp.values())
+    claims = {claim["id"]: claim["parts"][0] for claim in records.cifar_claims(table)}
+    assert claims["mobileone/d"]["origins"] == [None, stamp]
+    assert claims["mobileone/drop"]["origins"] == [None, stamp]
+    assert "origins" not in claims["mobileone/c"]
+
+
 def test_the_sizes_are_the_paper_s():
     claims = records.size_claims()
     assert [first(claim)["values"] for claim in claims] == [[159_236], [5_095_552], [796_180]]

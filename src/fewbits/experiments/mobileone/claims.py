@@ -212,6 +212,16 @@ def normalized_claims(table: pd.DataFrame) -> list[evidence.Claim]:
                     band_commit="" if variant == "bn-kept" else BEST_SET,
                 )
             )
+    ahead = _scores(table, "mobileone", "inq", BEST) - _scores(table, "mobilenet", "float")
+    claims.append(
+        own_claim(
+            "mobileone/best-beats-mobilenet-float",
+            "MobileOne with powers of two only is more accurate than MobileNet-V1 in floating point",
+            _part(ahead, origins=_origins(table, "mobileone", "inq", BEST), low=0.0),
+            scale="full",
+            independent=INQS,
+        )
+    )
     return [claim for claim in claims if claim["parts"][0]["values"]]
 
 
