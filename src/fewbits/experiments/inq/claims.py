@@ -21,9 +21,13 @@ FOLDED = "BN is folded before INQ, and biases are quantized as well; the authors
 
 
 def points_lost(table: pd.DataFrame, setting: str, bits: int, network: str = "MobileNet") -> pd.Series:
-    """Points of test accuracy that INQ costs, by seed; ``table`` has the rows of ``inq_small``."""
+    """Points of test accuracy that INQ costs, by seed; ``table`` has the rows of ``inq_small``.
+
+    A setting with rows of 32 bits is compared with these, the others with the rows "float".
+    """
     by = table[table.network == network].set_index(["setting", "bits", "seed"]).accuracy.sort_index()
-    return by["float", 32] - by[setting, bits]
+    start = setting if setting in by[:, 32].index.get_level_values("setting") else "float"
+    return by[start, 32] - by[setting, bits]
 
 
 def by_seed(values: pd.Series, unit: str = "pt", **band: Any) -> evidence.Part:

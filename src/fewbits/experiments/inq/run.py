@@ -125,14 +125,20 @@ def measure_stages(seed_list: Sequence[int], command: str) -> pd.DataFrame:
         if ((known.network == network) & (known.seed == seed) & (known.setting == PAPER_STAGES)).any():
             continue
         trainer = Trainer(data, seed)
-        model, rows = train_small(0, trainer), []
+        model = train_small(0, trainer)
+        where = {"network": network, "seed": seed, "setting": PAPER_STAGES}
+        # Its own float network: with another number of threads it is not that of the other rows to the last bit.
+        rows: list[dict[str, Any]] = [where | {"bits": 32, "accuracy": percent(model, data)}]
         for bits in (4, 3):
             started = time.perf_counter()
             fractions = RESNET18[bits]
             epochs = SMALL_INQ_EPOCHS // (len(fractions) - 1)
             kept = apply_inq(model, trainer, epochs, bits, fractions, biases=False, lr=SMALL_INQ_LR)
-            row = {"network": network, "seed": seed, "setting": PAPER_STAGES, "bits": bits}
-            row |= {"accuracy": percent(kept.model, data), "on_grid": on_grid(kept.model, bits, False)}
+            row = where | {
+                "bits": bits,
+                "accuracy": percent(kept.model, data),
+                "on_grid": on_grid(kept.model, bits, False),
+            }
             row |= {"changed": kept.changed, "outgrown": kept.outgrown}
             rows.append(row | {"seconds": round(time.perf_counter() - started, 1)})
         new = pd.DataFrame(rows)

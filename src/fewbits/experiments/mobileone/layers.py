@@ -89,7 +89,7 @@ def form_row(model: nn.Module, data: Dataset) -> dict:
 
     ``largest`` is after the step that takes the largest :data:`LARGEST` of each tensor, ``all`` after that which takes
     everything. ``means`` is that with the means of all channels put back, which changes biases only, and ``corrected``
-    with their variances, too (:func:`fewbits.bn_folding.correct_statistics`), which takes ``correction_s`` seconds.
+    with their variances, too (:func:`fewbits.bn_folding.correct_statistics`).
     ``error`` and ``zeros`` are as in :func:`layer_rows`, for everything, averaged over the layers.
     """
     everything = rounded(model, 1.0)
@@ -101,9 +101,7 @@ def form_row(model: nn.Module, data: Dataset) -> dict:
         "all": score(everything, data),
         "means": score(correct_statistics(everything, model, images, variance=False), data),
     }
-    started = time.perf_counter()
-    corrected = correct_statistics(everything, model, images)
-    row |= {"correction_s": time.perf_counter() - started, "corrected": score(corrected, data)}
+    row["corrected"] = score(correct_statistics(everything, model, images), data)
     return row | errors.to_dict()
 
 
