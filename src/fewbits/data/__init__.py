@@ -1,6 +1,6 @@
 """Data sets and text, and the transformations that every training run uses."""
 
-from fewbits.data.datasets import Dataset, load, normalize, random_crop_flip
+from fewbits.data.datasets import Dataset, held_out, load, normalize, random_crop_flip
 from fewbits.data.text import PATH, SHA256, TRAIN_SHARE, CharText, bits_per_character, load_text, windows
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "CharText",
     "Dataset",
     "bits_per_character",
+    "held_out",
     "load",
     "load_text",
     "normalize",

@@ -182,6 +182,43 @@ def _archive_files(name: str, root: Path | None) -> list[Path]:
     return [fetch(url, known_hash, cache) for url, known_hash in _ARCHIVES[name].items()]
 
 
+def held_out(dataset: Dataset, share: float = 0.1) -> Dataset:
+    """``dataset`` for choosing settings: a fixed part of its training images takes the place of the test images.
+
+    Whoever chooses a learning rate, a threshold or a number of epochs by accuracy does so on this data set, and then
+    measures once on the original, with the choice made: the test images choose nothing.
+
+    Args:
+        dataset: as loaded or normalized.
+        share: of each class, more than 0 and less than 1; the nearest whole number of images, at least one, goes.
+
+    Returns:
+        A data set of the same name and classes. The training images that remain and those held out keep the order of
+        their source, and which they are depends only on the labels and ``share``, never on a seed of training.
+
+    Raises:
+        ValueError: ``share`` is out of range, or a class would keep no training image.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share must be more than 0 and less than 1, got {share}")
+    generator = torch.Generator().manual_seed(20_260)  # any fixed number
+    taken = torch.zeros(len(dataset.train_labels), dtype=torch.bool)
+    for label in dataset.train_labels.unique():
+        members = (dataset.train_labels == label).nonzero().flatten()
+        count = max(1, round(share * len(members)))
+        if count >= len(members):
+            name = dataset.classes[int(label)]
+            raise ValueError(f"share = {share} leaves no training image of class {name!r}, which has {len(members)}")
+        taken[members[torch.randperm(len(members), generator=generator)[:count]]] = True
+    return dataclasses.replace(
+        dataset,
+        train_images=dataset.train_images[~taken],
+        train_labels=dataset.train_labels[~taken],
+        test_images=dataset.train_images[taken],
+        test_labels=dataset.train_labels[taken],
+    )
+
+
 def normalize(dataset: Dataset, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Dataset:
     """Subtract ``mean`` and divide by ``std``, channel by channel, in training and test images alike.
 
