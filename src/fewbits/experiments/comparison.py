@@ -7,8 +7,8 @@ and go on from there, so an experiment may be stopped at any time and be called 
     python -m fewbits.experiments binary --data mnist-1024 --seeds 3 --minutes 60
     python -m fewbits.experiments ternary --data mnist-lenet cifar10 cifar10-resnet20 --seeds 3
 
-``--pilot`` tests on the last tenth of the training images in place of the test images, and writes a table of its own:
-settings are chosen there.
+``--pilot`` tests on a tenth of the training images in place of the test images, and writes a table of its own: settings
+are chosen there.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 
 from fewbits import evidence
 from fewbits.binary import ShiftBatchNorm, latent_weights
-from fewbits.data import Dataset, load, random_crop_flip
+from fewbits.data import Dataset, held_out, load, random_crop_flip
 from fewbits.experiments.common import recorded, run_folder
 from fewbits.nets import MLP, LeNet32x64, ResNet20, VGGSmall
 from fewbits.training import (
@@ -35,7 +35,6 @@ from fewbits.training import (
     centred,
     exponential,
     half_size,
-    held_out,
     one_cycle,
     percent,
     seed_everything,
@@ -154,20 +153,16 @@ def prepared(name: str, pilot: bool = False) -> Dataset:
     CIFAR-100 is averaged down to 16 × 16 pixels.
 
     Args:
-        pilot: test on the last tenth of the training images.
+        pilot: test on a tenth of the training images, which is held out (:func:`fewbits.data.held_out`).
     """
     data = load(name.split("-")[0])
     data = centred(half_size(data) if data.name == "cifar100" else data)
+    if pilot:
+        return held_out(data)
     if name in TASKS and (count := TASKS[name].images) is not None:
-        data = held_out(data, len(data.train_images) - count) if pilot else first_images(data, count)
-    elif pilot:
-        data = held_out(data, len(data.train_images) // 10)
+        images, labels = data.train_images[:count], data.train_labels[:count]
+        return dataclasses.replace(data, train_images=images, train_labels=labels)
     return data
-
-
-def first_images(data: Dataset, count: int) -> Dataset:
-    """``data`` with the first ``count`` training images: the others have chosen the settings."""
-    return dataclasses.replace(data, train_images=data.train_images[:count], train_labels=data.train_labels[:count])
 
 
 def started(network: Network, state: Mapping[str, Tensor]) -> Network:

@@ -110,18 +110,6 @@ def squared_hinge(logits: Tensor, labels: Tensor) -> Tensor:
     return F.relu(1 - targets * logits).square().mean()
 
 
-def held_out(data: Dataset, count: int) -> Dataset:
-    """``data`` without its test images: the last ``count`` training images take their place.
-
-    Settings are chosen with it, so that the test images choose nothing.
-    """
-    if not 0 < count < len(data.train_images):
-        raise ValueError(f"count must lie between 1 and {len(data.train_images) - 1}, got {count}")
-    images, labels = data.train_images, data.train_labels
-    new = {"test_images": images[-count:], "test_labels": labels[-count:]}
-    return dataclasses.replace(data, train_images=images[:-count], train_labels=labels[:-count], **new)
-
-
 def percent(model: nn.Module, data: Dataset, batch_size: int = 1000) -> float:
     """Test accuracy in percent, in batches of ``batch_size``."""
     return 100 * correct(model, data.test_images, data.test_labels, batch_size) / len(data.test_labels)

@@ -7,6 +7,7 @@ Written are ``data/results/binary_runs.csv`` (one row per data set, method and s
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import torch
@@ -31,7 +32,17 @@ from fewbits.core.packing import pack_signs
 from fewbits.core.quantizer import Quantizer, encode_weights, quantize_weights
 from fewbits.experiments import comparison
 from fewbits.experiments.common import checkpoint_path, seeds
-from fewbits.experiments.comparison import FLOAT, TASKS, Method, Network, chosen, difference, prepared, run_missing
+from fewbits.experiments.comparison import (
+    FLOAT,
+    TASKS,
+    Method,
+    Network,
+    chosen,
+    difference,
+    float_network,
+    prepared,
+    run_missing,
+)
 from fewbits.nets import MLP
 from fewbits.training import cosine, exponential, load_model, save_model, squared_hinge
 
@@ -128,8 +139,8 @@ def xnor_net(
     return model
 
 
-BLOCKS = {"norm_first": True}  # of an MLP; XNOR-Net's order
-VGG_BLOCKS = {"order": "norm-activation-conv-pool"}
+BLOCKS: dict[str, Any] = {"norm_first": True}  # of an MLP; XNOR-Net's order
+VGG_BLOCKS: dict[str, Any] = {"order": "norm-activation-conv-pool"}
 
 
 def center_and_clip(model: nn.Module) -> None:
@@ -161,7 +172,7 @@ RELEASED = partial(XnorWeights, gradient="released")
 
 METHODS = {
     "float": FLOAT,
-    "float, output BN": Method(partial(FLOAT.build, output_norm=True)),
+    "float, output BN": Method(partial(float_network, output_norm=True)),
     "binaryconnect": Method(binary_weights, GLOROT, clip_latent),
     "binaryconnect stochastic": Method(
         partial(binary_weights, quantizer=partial(BinaryConnect, True)), GLOROT, clip_latent, latent=True
@@ -239,7 +250,7 @@ KEPT = ("float", "binaryconnect", "binarynet", "xnor-net")
 
 # The recipe of BinaryConnect's and BinaryNet's released code, but for width and epochs; see TASKS["mnist-1024"].
 _WIDE = {
-    "float": Method(FLOAT.build, partial(adam_of, lr=1e-3, glorot=False)),
+    "float": Method(float_network, partial(adam_of, lr=1e-3, glorot=False)),
     "binaryconnect": Method(binary_weights, partial(adam_of, lr=1e-3, glorot=True), clip_latent),
     "binaryconnect stochastic": Method(
         partial(binary_weights, quantizer=partial(BinaryConnect, True)),

@@ -7,6 +7,7 @@ Written are ``data/results/ternary_runs.csv`` (one row per data set, method and 
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import torch
@@ -91,7 +92,10 @@ THRESHOLDS = {f"twn {r:g}": Method(partial(ternary_weights, make_quantizer=parti
 SPARSITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SPARSE = {f"ttq, {round(100 * r)} % zeros": Method(partial(ttq_weights, sparsity=r)) for r in SPARSITIES}
 KEPT = ("float", "bwn", "twn", "ttq", "exact ternary")
-_FINE = {"optimizer": partial(sgd, lr=0.01, weight_decay=2e-4), "from_float": True}  # after a trained float network
+_FINE: dict[str, Any] = {
+    "optimizer": partial(sgd, lr=0.01, weight_decay=2e-4),
+    "from_float": True,
+}  # after a trained float network
 METHODS_OF = {
     "mnist5k": METHODS | FROM_FLOAT | THRESHOLDS | SPARSE,
     "mnist": METHODS,
