@@ -62,7 +62,7 @@ class XnorWeights(Quantizer):
     Raises:
         ValueError: ``gradient`` is unknown, or "released" for a weight of one axis.
     Source: rastegari2016 Eq. 4; rastegari2016 Eq. 6; rastegari2016 Sec. 3.1 (gradient "paper"); own (gradient "exact",
-        powers of two; "released" is from the authors' code); book eq-binary-alpha; book eq-binary-xnor-gradient
+        powers of two); own (gradient "released", from the authors' code); book eq-binary-alpha; book eq-binary-xnor-gradient
     """
 
     def __init__(self, channel_axis: int | None = 0, gradient: str = "paper", power_of_two: bool = False):
@@ -96,7 +96,7 @@ def center_latent(model: nn.Module) -> None:
     The authors' code does so, and then clips to [-1, 1], before each forward pass: call this after each step, and
     :func:`fewbits.binary.clip_latent` after it.
 
-    Source: own (from the authors' code; rastegari2016 does not mention it)
+    Source: own (from the authors' code)
     """
     for _, _, latent in weight_quantizers(model):
         latent -= latent.mean(1, keepdim=True)

@@ -56,14 +56,15 @@ class VGGSmall(nn.Module):
         layers: list[nn.Module] = []
         inputs = in_channels
         for index, outputs in enumerate(widths):
-            before, after = [nn.BatchNorm2d(inputs), activation()], [nn.BatchNorm2d(outputs), activation()]
-            pool = [nn.MaxPool2d(2)] if index % 2 else []
+            before: list[nn.Module] = [nn.BatchNorm2d(inputs)] if order == ORDERS[2] else []
+            after: list[nn.Module] = [nn.BatchNorm2d(outputs)] if batch_norm else []
+            pool: list[nn.Module] = [nn.MaxPool2d(2)] if index % 2 else []
             convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=not batch_norm)
             if order == ORDERS[2]:
-                edge = [nn.BatchNorm2d(outputs), nn.ReLU()] if index in (0, len(widths) - 1) else []
-                layers += [*(before if index else []), convolution, *pool, *edge]
+                edge: list[nn.Module] = [*after, nn.ReLU()] if index in (0, len(widths) - 1) else []
+                layers += [*([*before, activation()] if index else []), convolution, *pool, *edge]
             else:
-                after = after if batch_norm else after[1:]
+                after.append(activation())
                 layers += [convolution, *(after + pool if order == ORDERS[0] else pool + after)]
             inputs = outputs
         self.features = nn.Sequential(*layers)
