@@ -62,7 +62,8 @@ class XnorWeights(Quantizer):
     Raises:
         ValueError: ``gradient`` is unknown, or "released" for a weight of one axis.
     Source: rastegari2016 Eq. 4; rastegari2016 Eq. 6; rastegari2016 Sec. 3.1 (gradient "paper"); own (gradient "exact",
-        powers of two); own (gradient "released", from the authors' code); book eq-binary-alpha; book eq-binary-xnor-gradient
+        powers of two); own (gradient "released", from the authors' code); book eq-binary-alpha;
+        book eq-binary-xnor-gradient
     """
 
     def __init__(self, channel_axis: int | None = 0, gradient: str = "paper", power_of_two: bool = False):
