@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,10 +14,12 @@ from fewbits.core.quantizer import encode_weights, weight_layers, weight_quantiz
 from fewbits.data import Dataset
 from fewbits.experiments import comparison
 from fewbits.experiments.binary import run as binary
+from fewbits.experiments.binary.scales import scale_circuit
 from fewbits.experiments.common import checkpoint_path
 from fewbits.experiments.comparison import TASKS, Task, chosen, difference, prepared, run_missing, train_method
 from fewbits.experiments.learned_step import run as learned_step
 from fewbits.experiments.ternary import run as ternary
+from fewbits.fpga.netlist import Netlist
 from fewbits.nets import MLP
 from fewbits.training import correct, load_model, sgd
 
@@ -294,3 +297,19 @@ def stored_scales(name: str, quantizer: nn.Module, codes) -> list[torch.Tensor]:
     if name in ("binaryconnect", "binarynet"):
         return []
     return [quantizer.w_p, quantizer.w_n] if name == "ttq" else [codes.scale]
+
+
+# --- circuits of scales -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "bits"), [("product by 8 bits", 8), ("shift by 3 bits", 3), ("fixed shift", 1)])
+def test_the_circuits_of_scales_compute_what_they_are_counted_for(name, bits):
+    found = scale_circuit(name)
+    row = evidence.rows("binary_scales").set_index("circuit").loc[name]
+    assert (found.luts, found.packed_luts) == (row.LUT, row.packed_LUT)
+    rng = np.random.default_rng(0)
+    sums, scales = rng.integers(-(2**15), 2**15, 200), rng.integers(0, 2**bits, 200)
+    stimulus = {"sum": sums & 0xFFFF, "scale": scales}
+    outputs = Netlist(found).run({port: np.tile(values, (2, 1)) for port, values in stimulus.items()})["y"][-1]
+    expected = {"product by 8 bits": sums * scales, "shift by 3 bits": sums << scales, "fixed shift": sums << 5}[name]
+    assert np.array_equal(outputs.astype(np.int64), expected & (2**24 - 1))
