@@ -32,9 +32,11 @@ from fewbits.core.quantizer import (
     stored_bits,
     weight_quantizers,
 )
+from fewbits.evidence import records
 from fewbits.experiments import comparison
 from fewbits.experiments.comparison import TASKS, Task, prepared, train_method
 from fewbits.experiments.learned_step import run as experiment
+from fewbits.experiments.learned_step.claims import make_claims
 from fewbits.learned_step import LEAST_STEP, LSQ, keep_positive, least_error_step
 from fewbits.logarithmic import LogQuantizer
 from fewbits.mixed_precision import LearnedBits
@@ -415,13 +417,16 @@ def few():
 
 def test_the_experiment_runs_and_makes_every_claim(few, monkeypatch, tmp_path):
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(records, "code_version", lambda: "f" * 40)
     monkeypatch.setitem(TASKS, "mnist5k", TINY)
     monkeypatch.setattr(comparison, "prepared", lambda name, pilot=False: few)
+    command = "python -m fewbits.experiments learned_step --seeds 1"
     options = argparse.Namespace(data=["mnist5k"], seeds=1, methods=None, epochs=None, minutes=None, pilot=False)
     monkeypatch.setattr(experiment, "save_model", lambda model, path: None)
-    experiment.run(options, "python -m fewbits.experiments learned_step --seeds 1")
+    experiment.run(options, command)
     assert set(evidence.rows("learned_step_runs")["method"]) == set(experiment.METHODS_OF["mnist5k"])
-    assert len(evidence.load("learned_step")) == len(experiment.make_claims(evidence.rows("learned_step_runs"))) == 8
+    assert {o["command"] for c in evidence.load("learned_step") for o in c["provenance"]} == {command}
+    assert len(evidence.load("learned_step")) == len(make_claims(evidence.rows("learned_step_runs"))) == 10
 
 
 def test_fixed_steps_stay_and_learned_ones_move(few):
@@ -444,14 +449,16 @@ def test_claims_follow_from_the_recorded_runs():
         experiment.METHODS, 5
     )
     stored = {claim["id"]: claim for claim in evidence.load("learned_step")}
-    made = {claim["id"]: claim for claim in experiment.make_claims(runs)}
+    made = {claim["id"]: claim for claim in make_claims(runs)}
     assert made.keys() == stored.keys()
     for name, claim in made.items():
-        assert claim["ours"]["values"] == pytest.approx(stored[name]["ours"]["values"], abs=2e-4)
-        assert claim["expect"] == stored[name]["expect"]
+        (ours,), (theirs,) = claim["parts"], stored[name]["parts"]
+        assert ours["values"] == pytest.approx(theirs["values"], abs=2e-4)
+        assert ours["holds"] == theirs["holds"]
+        assert (claim["kind"], claim["departs"]) == (stored[name]["kind"], stored[name]["departs"])
     runs.loc[runs.method == "lsq, 2 bits", "accuracy"] += 1
-    doctored = {claim["id"]: claim for claim in experiment.make_claims(runs)}
-    differs = {name for name, claim in doctored.items() if claim["ours"]["values"] != made[name]["ours"]["values"]}
+    doctored = {claim["id"]: claim for claim in make_claims(runs)}
+    differs = {name for name, claim in doctored.items() if claim["parts"] != made[name]["parts"]}
     slugs = ("beats-uniform-2-bits", "fewer-bits-more-gain", "learning-helps", "scale-under-adam")
     assert differs == {f"learned_step/{slug}" for slug in slugs}
 

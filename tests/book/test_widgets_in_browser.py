@@ -137,18 +137,18 @@ def test_a_widget_that_fails_leaves_the_picture(opened):
 
 # --- The filter of the evidence page ---------------------------------------------------------------------------------
 
-CLAIMS = [
-    {"id": "inq/a", "statement": "MobileNet is good", "verdict": "reproduced"},
-    {"id": "inq/b", "statement": "MobileOne is better", "verdict": "cited", "reason": "not yet"},
-    {"id": "vector/size", "statement": "Files are small", "verdict": "not reproduced"},
-]
 
-
-def claims_page(ids: bool = True) -> str:
+def claims_page(details: bool = True) -> str:
     """A page with three claims in a table, as the book shows it."""
-    ours = {"value": 1.0, "scale": "full"}
-    claims = [claim if claim["verdict"] == "cited" else claim | {"ours": ours} for claim in CLAIMS]
-    table = evidence.table(claims, ids=ids)._repr_html_()
+    paper = ("li2016", "Table 1", "yes")
+    count = evidence.part([3], type="count", low=0, high=3)
+    claims = [
+        evidence.paper_claim("inq/a", "MobileNet is good", paper, count, scale="full"),
+        evidence.cited_claim("inq/b", "MobileOne is better", paper, "not yet"),
+        evidence.own_claim("vector/size", "Files are small", count, scale="notebook"),
+    ]
+    claims = [claim | {"word": evidence.word(claim)} for claim in claims]
+    table = evidence.table(claims, details=details)._repr_html_()
     loader = (WIDGETS / "loader.js").as_uri()
     return f'<!doctype html><title>claims</title><article><div>{table}</div></article><script src="{loader}"></script>'
 
@@ -167,13 +167,20 @@ def test_claims_are_filtered_by_keyboard(opened):
     assert shown(page) == ["inq/b"]
     assert said(page) == "1 of 3 claims are shown."
     page.get_by_role("checkbox", name="reproduced (1)", exact=True).press("Space")
-    page.get_by_role("searchbox", name="words").fill("GOOD")
+    page.get_by_role("searchbox", name="search").fill("GOOD")
+    assert shown(page) == ["inq/a"]
+    page.get_by_role("searchbox", name="search").fill("")
+    page.get_by_role("combobox", name="chapter").select_option("")
+    page.get_by_role("combobox", name="kind").select_option("own")
+    assert shown(page) == ["vector/size"]
+    page.get_by_role("combobox", name="kind").select_option("")
+    page.get_by_role("combobox", name="scale").select_option("full")
     assert shown(page) == ["inq/a"]
     assert errors == []
 
 
 def test_the_claims_of_a_chapter_have_no_filter(opened):
-    page, errors = opened("claims", text=claims_page(ids=False))
+    page, errors = opened("claims", text=claims_page(details=False))
     page.wait_for_timeout(300)
     assert page.locator(".fb-filter").count() == 0
     assert errors == []

@@ -12,18 +12,23 @@ from fewbits import evidence
 from fewbits.binary import latent_weights
 from fewbits.core.quantizer import encode_weights, weight_layers, weight_quantizers
 from fewbits.data import Dataset
+from fewbits.evidence import records
 from fewbits.experiments import comparison
+from fewbits.experiments.binary import claims as binary_claims
 from fewbits.experiments.binary import run as binary
 from fewbits.experiments.binary.scales import scale_circuit
 from fewbits.experiments.common import checkpoint_path
 from fewbits.experiments.comparison import TASKS, Task, chosen, difference, prepared, run_missing, train_method
 from fewbits.experiments.learned_step import run as learned_step
+from fewbits.experiments.ternary import claims as ternary_claims
 from fewbits.experiments.ternary import run as ternary
 from fewbits.fpga.netlist import Netlist
 from fewbits.nets import MLP
 from fewbits.training import correct, load_model, sgd
 
 EXPERIMENTS = {"binary": binary, "ternary": ternary, "learned_step": learned_step}
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+COMMAND = "python -m fewbits.experiments binary"
 CHECKPOINTS = [("binary", name) for name in binary.KEPT] + [("ternary", name) for name in ternary.KEPT]
 
 
@@ -36,6 +41,7 @@ def digits():
 def tiny(monkeypatch, tmp_path):
     """A task that takes a second, and an empty folder of results; counts the trainings."""
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(records, "code_version", lambda: COMMIT)
     task = Task(partial(MLP, (784, 8, 8, 10), batch_norm=True), 1, "notebook")
     monkeypatch.setitem(TASKS, "mnist5k", task)
     trained = []
@@ -61,13 +67,21 @@ def test_only_what_is_missing_is_trained(tiny):
     methods = {name: binary.METHODS[name] for name in ("float", "binaryconnect")}
     kept = []
     keep = lambda *what: kept.append(what[:2])  # noqa: E731
-    first = run_missing("binary_runs", methods, "mnist5k", [0], keep)
+    first = run_missing("binary_runs", methods, "mnist5k", [0], COMMAND, keep)
     assert tiny == [0, 0]
     assert kept == [("float", 0), ("binaryconnect", 0)]
-    second = run_missing("binary_runs", methods, "mnist5k", [0, 1])
+    second = run_missing("binary_runs", methods, "mnist5k", [0, 1], "another command")
     assert tiny == [0, 0, 1, 1]
     pd.testing.assert_frame_equal(second.iloc[:2], first, check_dtype=False, atol=1e-4)
-    assert len(evidence.rows("binary_runs")) == 4
+    recorded = evidence.rows("binary_runs")
+    assert recorded.commit.tolist() == [COMMIT] * 4
+    assert recorded.command.tolist() == [COMMAND] * 2 + ["another command"] * 2
+
+
+def test_rows_of_a_changed_checkout_are_refused(tiny, monkeypatch):
+    monkeypatch.setattr(records, "code_version", lambda: COMMIT + "-dirty")
+    with pytest.raises(ValueError, match="commit first"):
+        run_missing("binary_runs", {"float": binary.METHODS["float"]}, "mnist5k", [0], COMMAND)
 
 
 def test_an_interrupted_run_keeps_what_was_done(tiny, monkeypatch):
@@ -76,7 +90,7 @@ def test_an_interrupted_run_keeps_what_was_done(tiny, monkeypatch):
 
     methods = {"float": binary.METHODS["float"], "fails": comparison.Method(fail)}
     with pytest.raises(KeyboardInterrupt):
-        run_missing("binary_runs", methods, "mnist5k", [0])
+        run_missing("binary_runs", methods, "mnist5k", [0], COMMAND)
     assert evidence.rows("binary_runs").method.tolist() == ["float"]
 
 
@@ -105,6 +119,7 @@ def test_every_method_trains(chapter, task):
 def long_task(monkeypatch, tmp_path):
     """A task with checkpoints after each epoch, and empty folders of results and runs."""
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(records, "code_version", lambda: COMMIT)
     monkeypatch.setattr(comparison, "run_folder", lambda name: tmp_path / "runs" / name)
     monkeypatch.setattr(comparison, "prepared", lambda name, pilot=False: small(name))
     task = Task(partial(MLP, (784, 8, 8, 10), batch_norm=True), 3, "notebook", long=True)
@@ -114,22 +129,22 @@ def long_task(monkeypatch, tmp_path):
 
 def test_a_long_run_goes_on_after_an_epoch_and_ends_with_the_same_result(long_task):
     method = {"float": comparison.FLOAT}
-    whole = run_missing("whole_runs", method, "mnist5k", [1]).accuracy.item()
-    rest = run_missing("cut_runs", method, "mnist5k", [0], minutes=1e-9)
+    whole = run_missing("whole_runs", method, "mnist5k", [1], COMMAND).accuracy.item()
+    rest = run_missing("cut_runs", method, "mnist5k", [0], COMMAND, minutes=1e-9)
     assert rest.empty  # one epoch each time, and no row before the last
-    assert run_missing("cut_runs", method, "mnist5k", [0], minutes=1e-9).empty
-    assert len(run_missing("cut_runs", method, "mnist5k", [0])) == 1
+    assert run_missing("cut_runs", method, "mnist5k", [0], COMMAND, minutes=1e-9).empty
+    assert len(run_missing("cut_runs", method, "mnist5k", [0], COMMAND)) == 1
     assert list((long_task / "cut_runs").iterdir()) == []  # the checkpoint has gone to the float networks
-    assert run_missing("cut_runs", method, "mnist5k", [1]).query("seed == 1").accuracy.item() == whole
+    assert run_missing("cut_runs", method, "mnist5k", [1], COMMAND).query("seed == 1").accuracy.item() == whole
 
 
 def test_a_method_from_float_starts_there_and_asks_for_it(long_task):
     method = {"on": comparison.Method(comparison.float_network, partial(sgd, lr=0.0), from_float=True)}
     with pytest.raises(ValueError, match="on starts from the float network of seed 0: train float first"):
-        run_missing("on_runs", method, "mnist5k", [0])
+        run_missing("on_runs", method, "mnist5k", [0], COMMAND)
     kept = []
     keep = lambda name, seed, model: kept.append(model)  # noqa: E731
-    run_missing("on_runs", {"float": comparison.FLOAT} | method, "mnist5k", [0], keep)
+    run_missing("on_runs", {"float": comparison.FLOAT} | method, "mnist5k", [0], COMMAND, keep)
     for first, second in zip(kept[0].parameters(), kept[1].parameters(), strict=True):
         assert torch.equal(first, second)
 
@@ -199,12 +214,40 @@ def test_unknown_methods_are_refused():
         chosen(binary.METHODS, ["bnw"])
 
 
-def test_differences_are_taken_seed_by_seed():
-    rows = [("mnist", "a", 0, 90.0), ("mnist", "a", 1, 92.0), ("mnist", "b", 1, 91.5), ("mnist5k", "b", 0, 1.0)]
+def runs_of(*rows: tuple, command: str | None = None) -> pd.DataFrame:
+    """A table of runs; with ``command`` each row carries its provenance."""
     frame = pd.DataFrame(rows, columns=["data", "method", "seed", "accuracy"])
-    ours = difference(frame, "mnist", "a", "b")
-    assert ours == {"unit": "pt", "values": [0.5], "seeds": [1], "scale": "reduced"}
-    assert difference(frame, "mnist5k", "a", "b") is None
+    return frame if command is None else frame.assign(**origin(command))
+
+
+def origin(command: str) -> dict:
+    return {
+        "commit": COMMIT,
+        "command": command,
+        "date": "2026-11-29",
+        "device": "CPU",
+        "torch": "2.13.0",
+        "wall_s": 1.0,
+    }
+
+
+def test_differences_are_taken_seed_by_seed():
+    frame = runs_of(("mnist", "a", 0, 90.0), ("mnist", "a", 1, 92.0), ("mnist", "b", 1, 91.5), ("mnist5k", "b", 0, 1.0))
+    measured = difference(frame, "mnist", "a", "b", low=0.0)
+    assert measured == {"type": "mean", "unit": "pt", "values": [0.5], "runs": ["seed 1"], "holds": {"min": 0.0}}
+    assert difference(frame, "mnist5k", "a", "b", low=0.0) is None
+
+
+def test_a_difference_comes_from_the_run_that_completed_it():
+    old = runs_of(("mnist", "a", 0, 90.0), ("mnist", "b", 0, 89.0), ("mnist", "a", 1, 92.0), ("mnist", "c", 1, 9.0))
+    new = runs_of(("mnist", "b", 1, 91.5), ("mnist", "c", 0, 9.0), command="later")
+    measured = difference(pd.concat([old, new]), "mnist", "a", "b", low=0.0)
+    assert measured is not None
+    assert measured["origins"] == [None, origin("later")]
+    # Of two methods, the one that was trained last, whichever comes first in the difference.
+    swapped = difference(pd.concat([old, new]), "mnist", "b", "a", low=0.0)
+    assert swapped is not None
+    assert swapped["origins"] == measured["origins"]
 
 
 # --- what is recorded -------------------------------------------------------------------------------------------------
@@ -214,34 +257,58 @@ def made_claims(chapter: str, runs: pd.DataFrame) -> dict[str, dict]:
     made = []
     for name in runs.data.unique():
         if chapter == "binary":
-            made += binary.make_claims(runs, name)
+            made += binary_claims.make_claims(runs, name)
         else:
-            made += ternary.make_claims(runs, evidence.rows("ternary_errors"), name)
+            made += ternary_claims.make_claims(runs, evidence.rows("ternary_errors"), name)
+    if chapter == "binary":
+        made += binary_claims.exact_claims(*binary.exact_numbers()) + binary_claims.cited_claims(runs)
+    else:
+        made += ternary_claims.cited_claims()
     return {claim["id"]: claim for claim in made}
 
 
 @pytest.mark.parametrize("chapter", ["binary", "ternary"])
 def test_claims_follow_from_the_recorded_runs(chapter):
-    runs = evidence.rows(f"{chapter}_runs")
     stored = {claim["id"]: claim for claim in evidence.load(chapter)}
-    made = made_claims(chapter, runs)
-    exact = {claim["id"]: claim for claim in binary.exact_claims()} if chapter == "binary" else {}
-    assert set(made | exact) == set(stored)
-    for name, claim in exact.items():
-        assert claim["ours"] == stored[name]["ours"]
+    made = made_claims(chapter, evidence.rows(f"{chapter}_runs"))
+    assert set(made) == set(stored)
     for name, claim in made.items():
-        assert claim["ours"]["values"] == pytest.approx(stored[name]["ours"]["values"], abs=2e-4)
-        assert claim["ours"]["seeds"] == stored[name]["ours"]["seeds"]
-        assert claim["expect"] == stored[name]["expect"]
+        same_claim(claim, stored[name])
+
+
+def same_claim(made: dict, stored: dict) -> None:
+    """All that is not computed when a claim is stored is what is on record."""
+    assert {field: value for field, value in made.items() if field != "parts"} == {
+        field: stored[field] for field in made if field != "parts"
+    }
+    for ours, theirs in zip(made["parts"], stored["parts"], strict=True):
+        assert ours["values"] == pytest.approx(theirs["values"], abs=2e-4)
+        for field in set(ours) - {"values", "origins"}:
+            assert ours[field] == theirs[field]
 
 
 def test_a_doctored_run_no_longer_gives_the_claims():
     runs = evidence.rows("binary_runs")
     runs.loc[runs.method == "binarynet", "accuracy"] += 1
     stored = {claim["id"]: claim for claim in evidence.load("binary")}
-    assert made_claims("binary", runs)["binary/binarynet-gap"]["ours"]["values"] != pytest.approx(
-        stored["binary/binarynet-gap"]["ours"]["values"], abs=2e-4
-    )
+    with pytest.raises(AssertionError):
+        same_claim(made_claims("binary", runs)["binary/binarynet-gap"], stored["binary/binarynet-gap"])
+
+
+def test_what_a_paper_did_not_run_is_a_question_of_our_own():
+    """XNOR-Net's paper has no ablation of its scales with equal layers."""
+    kinds = {claim["id"]: claim["kind"] for claim in evidence.load("binary")}
+    assert kinds["binary/binarynet-gap"] == "paper"
+    assert {kind for name, kind in kinds.items() if "scales-of-xnor" in name} == {"own"}
+
+
+def test_ttq_is_judged_from_the_start_of_its_authors():
+    runs = evidence.rows("ternary_runs")
+    claims = made_claims("ternary", runs)
+    runs.loc[runs.method.str.startswith("ttq, fitted start"), "accuracy"] -= 50
+    again = made_claims("ternary", runs)
+    changed = {name for name in claims if claims[name]["parts"] != again[name]["parts"]}
+    assert changed == {"ternary/fitted-start", "ternary/fitted-start-mnist"}
 
 
 @pytest.mark.parametrize("chapter", EXPERIMENTS)

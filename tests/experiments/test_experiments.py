@@ -1,6 +1,7 @@
 """The command line of the experiments, and the claims that an experiment makes of its numbers."""
 
 import json
+import shlex
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from fewbits import evidence
 from fewbits.data import load
 from fewbits.experiments import __main__ as cli
+from fewbits.experiments.binary import run as binary
 from fewbits.experiments.common import checkpoint_path, seeds
 from fewbits.experiments.uniform import run as uniform
 from fewbits.nets import MLP
@@ -36,6 +38,16 @@ def test_the_command_is_recorded_as_typed(monkeypatch):
     assert calls == [(2, "python -m fewbits.experiments uniform --seeds 2")]
 
 
+def test_a_recorded_command_can_be_typed_again(monkeypatch):
+    """A method with blanks and commas in its name stays one argument."""
+    calls = []
+    monkeypatch.setattr(binary, "run", lambda options, command: calls.append((options.methods, command)))
+    cli.main(["binary", "--methods", "binarynet, real ends", "bwn"])
+    ((methods, command),) = calls
+    assert methods == ["binarynet, real ends", "bwn"]
+    assert shlex.split(command)[3:] == ["binary", "--methods", *methods]
+
+
 def test_at_least_one_seed():
     assert list(seeds(2)) == [0, 1]
     with pytest.raises(ValueError, match="number of seeds"):
@@ -58,15 +70,17 @@ def test_uniform_claims_follow_from_the_recorded_tables():
     assert {claim["id"] for claim in made} == set(stored)
     for claim in made:
         if claim["id"] not in MEASURED:
-            assert claim["ours"]["values"] == pytest.approx(stored[claim["id"]]["ours"]["values"])
+            (ours,), (theirs,) = claim["parts"], stored[claim["id"]]["parts"]
+            assert ours["values"] == pytest.approx(theirs["values"])
+            assert (ours["type"], ours["holds"]) == (theirs["type"], theirs["holds"])
 
 
 def test_measured_uniform_claims_are_those_of_the_frozen_network():
-    stored = {claim["id"]: claim["ours"] for claim in evidence.load("uniform")}
+    stored = {claim["id"]: claim["parts"][0] for claim in evidence.load("uniform")}
     model, data = load_model(MLP(uniform.SIZES), checkpoint_path("uniform-mlp")), load("mnist5k")
     measured = uniform.per_channel_error_ratio(model), uniform.integer_mismatches(model, data)
     for (name, decimals), value in zip(MEASURED.items(), measured, strict=True):
-        assert stored[name]["seeds"][0] == 0
+        assert stored[name]["runs"][0] == "seed 0"
         assert stored[name]["values"][0] == pytest.approx(value, abs=0.5 * 10**-decimals)
 
 
@@ -83,7 +97,7 @@ def test_a_doctored_table_no_longer_gives_the_claims():
     doctored.loc[(doctored.method == "qat") & (doctored.bits == 2), "accuracy"] += 1.0
     made = uniform.make_claims(doctored, evidence.rows("uniform_calibration"), [1.0], [0])
     claim = next(claim for claim in made if claim["id"] == "uniform/qat-recovers")
-    assert claim["ours"]["values"] != pytest.approx(stored["uniform/qat-recovers"]["ours"]["values"])
+    assert claim["parts"][0]["values"] != pytest.approx(stored["uniform/qat-recovers"]["parts"][0]["values"])
 
 
 def test_results_are_plain_json_and_csv():

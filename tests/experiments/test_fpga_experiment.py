@@ -5,7 +5,6 @@ import matplotlib
 matplotlib.use("Agg")
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from quantized_networks import quantized
@@ -27,6 +26,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEWBITS_RESULTS", str(folder))
+        patch.setattr("fewbits.evidence.records.code_version", lambda: "unknown")  # the tree may have changes
         patch.setattr(fpga, "FRACTIONS", (16, 4))
         patch.setattr(fpga, "INTEGERS", (16, 2))
         patch.setattr(fpga, "inq_network", lambda name, form: None)  # without the accuracy before INQ
@@ -34,10 +34,10 @@ def results(tmp_path_factory):
         model = quantized(reparameterize(small_net(0).eval()))
         data = small_data()
         codes = encode_frozen(model)
-        fpga.measure("mobilenet", model, codes, data, 40)
+        fpga.measure("mobilenet", model, codes, data, 40, "test")
         first = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
         patch.setattr(fpga, "ShiftAdderNet", None)  # nothing may be computed again
-        fpga.measure("mobilenet", model, codes, data, 40)
+        fpga.measure("mobilenet", model, codes, data, 40, "test")
         assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == first
         return {kind: evidence.rows(f"fpga_{kind}") for kind in ("accuracy", "census", "formats")}
 
@@ -56,19 +56,27 @@ def test_tables_of_a_small_network(results):
 
 def test_claims_of_a_small_network(results):
     claims = {claim["id"]: claim for claim in fpga_claims.network_claims("mobilenet", results)}
-    accuracy = results["accuracy"].set_index("form").accuracy
-    claim = claims["fpga/accuracy-fixed-vs-float-mobilenet"]
-    assert claim["ours"]["value"] == pytest.approx(accuracy["Q16.16"] - accuracy["inq"])
-    assert claims["fpga/overflow-mobilenet"]["ours"]["value"] == 0
-    assert claims["fpga/integer-bits-mobilenet"]["ours"]["value"] == results["census"].integer_bits.max()
+    accuracy = results["accuracy"].set_index("form")
+    (change,) = claims["fpga/accuracy-fixed-vs-float-mobilenet"]["parts"]
+    assert change["values"] == pytest.approx([accuracy.accuracy["Q16.16"] - accuracy.accuracy["inq"]])
+    assert change["images"]["of"] == 40
+    outside, bits = claims["fpga/overflow-mobilenet"]["parts"]
+    assert outside["values"] == [0]
+    assert bits["values"] == [results["census"].integer_bits.max()]
+    (origin,) = bits["origins"]
+    assert origin["command"] == "test"
 
 
-@pytest.mark.parametrize(
-    ("accuracies", "bits"), [([60, 60, 60], 2), ([10, 60, 60], 8), ([60, 10, 60], 16), ([59.6, 59.4, 60], 16)]
-)
-def test_fewest_fraction_bits(accuracies, bits):
-    table = pd.DataFrame({"integer_bits": 16, "fraction_bits": [2, 8, 16], "overflow": "wrap", "accuracy": accuracies})
-    assert fpga_claims.fewest_fraction_bits(table) == bits
+def test_only_the_format_of_the_proposed_network_is_a_claim_of_the_article(results):
+    tables = {kind: table.assign(network="mobileone") for kind, table in results.items()}
+    assert [claim["kind"] for claim in fpga_claims.network_claims("mobilenet", results)] == ["own", "own"]
+    assert [claim["kind"] for claim in fpga_claims.network_claims("mobileone", tables)] == ["own", "paper"]
+
+
+def test_images_gained_and_lost():
+    labels, before, now = torch.tensor([0, 1, 2, 3, 4]), torch.tensor([0, 1, 0, 0, 0]), torch.tensor([0, 0, 2, 3, 1])
+    # The second is lost, the third and the fourth are gained; the last changes from one wrong class to another.
+    assert fpga.compare(now, before, labels) == {"accuracy": 60.0, "differing": 4, "gained": 2, "lost": 1}
 
 
 def test_recorded_claims_follow_from_the_recorded_tables():
@@ -77,7 +85,8 @@ def test_recorded_claims_follow_from_the_recorded_tables():
     made = fpga_claims.make_claims({kind: evidence.rows(f"fpga_{kind}") for kind in kinds})
     assert {claim["id"] for claim in made} == stored.keys()
     for claim in made:
-        assert claim["ours"]["value"] == pytest.approx(stored[claim["id"]]["ours"]["value"])
+        for new, old in zip(claim["parts"], stored[claim["id"]]["parts"], strict=True):
+            assert new["values"] == pytest.approx(old["values"])
 
 
 def test_recorded_times_follow_from_the_model():

@@ -158,14 +158,27 @@ def all_claims() -> list[dict]:
     return [claim for part in PARTS for claim in make_claims(part)]
 
 
+def numbers(claim: dict) -> list[tuple]:
+    return [(part["values"], part["runs"], part.get("interval")) for part in claim["parts"]]
+
+
 def test_claims_follow_from_the_recorded_tables():
     stored = {claim["id"]: claim for claim in evidence.load("integer")}
     made = all_claims()
     assert {claim["id"] for claim in made} == set(stored)
     for claim in made:
-        ours, recorded = claim["ours"], stored[claim["id"]]["ours"]
-        assert ours.get("values", [ours.get("value")]) == pytest.approx(recorded.get("values", [recorded["value"]]))
+        assert numbers(claim) == numbers(stored[claim["id"]])
         assert claim["statement"] == stored[claim["id"]]["statement"]
+        assert evidence.word(claim) == stored[claim["id"]]["word"]
+
+
+def test_one_network_s_interval_is_over_its_images_and_turned_with_the_difference():
+    (claim,) = (each for each in all_claims() if each["id"] == "integer/accuracy-gap-mobilenet")
+    row = evidence.rows("integer_accuracy").query("network == 'MobileNet'").iloc[0]
+    (part,) = claim["parts"]
+    assert part["values"] == [pytest.approx(row.simulated - row.integer)]
+    assert part["interval"][0] <= part["values"][0] <= part["interval"][1]
+    assert part["interval"] == [-row.high, -row.low]
 
 
 @pytest.mark.parametrize(
@@ -188,4 +201,4 @@ def test_doctored_tables_give_other_claims(table, column, claim, tmp_path, monke
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
     evidence.write_rows(table, frame)
     after = {each["id"]: each for each in all_claims()}[claim]
-    assert after["ours"] != before["ours"]
+    assert numbers(after) != numbers(before)

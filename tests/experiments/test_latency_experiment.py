@@ -237,33 +237,42 @@ def test_claims_follow_from_the_recorded_table():
     stored = {claim["id"]: claim for claim in evidence.load("mixed_precision") if "/correlation-" in claim["id"]}
     made = {claim["id"]: claim for claim in make_claims(found)}
     assert made.keys() == stored.keys()
-    assert len(made) == 6
+    assert len(made) == 3
     for name, claim in made.items():
-        assert stored[name]["ours"]["value"] == claim["ours"]["value"]
-        assert stored[name]["reason"] == claim["reason"]
+        assert [part["name"] for part in claim["parts"]] == ["size", "work"]
+        for field in set(claim) - {"parts"}:
+            assert stored[name][field] == claim[field]
+        for part, old in zip(claim["parts"], stored[name]["parts"], strict=True):
+            assert {field: value for field, value in old.items() if field != "origins"} == part
     table = evidence.rows("mixed_precision_latency_layers").query(
         "network == 'ResNet-18' and layer == like and batch == 1"
     )
     points = table[(table.backend == "onnxruntime") & table.bits.isin([8, 16])]
     by_hand = stats.pearsonr(points.macs_bits, points.milliseconds).statistic
-    assert stored["mixed_precision/correlation-layers-cpu-work"]["ours"]["value"] == pytest.approx(by_hand, abs=1e-4)
+    work = stored["mixed_precision/correlation-layers-cpu"]["parts"][1]
+    assert work["values"] == [pytest.approx(by_hand, abs=1e-4)]
 
 
-def test_a_doctored_table_changes_the_claims():
+def test_only_what_the_article_measured_is_its_claim():
+    kinds = {claim["id"]: claim["kind"] for claim in make_claims(evidence.rows("mixed_precision_latency_correlations"))}
+    assert kinds.pop("mixed_precision/correlation-layers-cpu") == "paper"
+    assert set(kinds.values()) == {"own"}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "size", "work"),
+    [(0.2, 0.4, "yes", "no"), (0.85, 0.95, "no", "yes"), (0.4, 0.9, "undecided", "undecided"), (0.6, 0.7, "no", "no")],
+)
+def test_weak_and_strong_are_judged_by_whole_intervals(low, high, size, work):
     found = evidence.rows("mixed_precision_latency_correlations")
-    found["pearson"] = 0.6
-    claims = [claim | {"verdict": evidence.verdict(claim)} for claim in make_claims(found)]
-    assert {claim["verdict"] for claim in claims} == {"not reproduced"}
+    found = found.assign(pearson=(low + high) / 2, pearson_low=low, pearson_high=high)
+    for claim in make_claims(found):
+        assert [evidence.holds(part) for part in claim["parts"]] == [size, work]
 
 
-def test_weak_and_strong_are_judged_as_stated():
-    found = evidence.rows("mixed_precision_latency_correlations")
-    for value, verdicts in ((0.3, ("reproduced", "not reproduced")), (0.9, ("not reproduced", "reproduced"))):
-        claims = {claim["id"]: evidence.verdict(claim) for claim in make_claims(found.assign(pearson=value))}
-        assert (
-            claims["mixed_precision/correlation-layers-model-size"],
-            claims["mixed_precision/correlation-layers-model-work"],
-        ) == verdicts
+def test_without_measured_times_there_is_no_claim_about_a_cpu():
+    found = evidence.rows("mixed_precision_latency_correlations").query("backend == 'processor'")
+    assert {claim["id"].rsplit("-", 1)[1] for claim in make_claims(found)} == {"model"}
 
 
 # --- Figures ----------------------------------------------------------------------------------------------------------

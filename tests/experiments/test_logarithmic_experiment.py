@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from fewbits import evidence
 from fewbits.core.gradients import QuantizeGradient
 from fewbits.core.quantizer import weight_quantizers
 from fewbits.data import Dataset
-from fewbits.evidence import validate, verdict
+from fewbits.evidence import validate, word
 from fewbits.experiments.logarithmic import run as experiment
 from fewbits.experiments.logarithmic.claims import accumulation_claims, rounding_claims, training_claims
 from fewbits.logarithmic import LogQuantizer, full_scale_of_least_error, full_scale_of_max
@@ -146,22 +147,33 @@ def bits_table(accuracy) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["placement", "rule", "method", "bits", "seed", "accuracy"])
 
 
+def by_slug(claims) -> dict:
+    for claim in claims:
+        validate(claim)
+    return {claim["id"].split("/")[1]: claim for claim in claims}
+
+
 def test_rounding_claims_by_hand():
     def accuracy(placement, rule, method, bits, seed):
-        """Base √2 wins at 5 bits, ties at 4 and loses at 3; base 2 is 2 below linear, a full scale of 2^k 20 below."""
+        """Base √2 wins by 1 at 5 bits and ties at 4; base 2 is 2 below linear, a full scale of 2^k 20 below."""
         return 80.0 + seed + {"log2": -2, "linear 2^k": -20, "log-sqrt2": bits - 4}.get(method, 0)
 
-    claims = {claim["id"].split("/")[1]: claim for claim in rounding_claims(bits_table(accuracy), "notebook")}
-    for claim in claims.values():
-        validate(claim)
-    values = {name: claim["ours"]["values"] for name, claim in claims.items()}
-    assert values["activations-4-bit"] == [12, 12]
-    assert values["both-4-bit-base-sqrt2"] == [10, 10]
-    assert values["linear-beats-base-2"] == [2, 2]
-    assert values["base-sqrt2-beats-linear"] == [50, 50]
-    assert values["base-sqrt2-beats-linear-2k"] == [100, 100]
-    assert verdict(claims["activations-4-bit"]) == "not reproduced"
-    assert verdict(claims["linear-beats-base-2"]) == "trend only"  # five digits of notebook scale are no ImageNet
+    claims = by_slug(rounding_claims(bits_table(accuracy), "notebook"))
+    values = {name: [part["values"] for part in claim["parts"]] for name, claim in claims.items()}
+    assert values == {
+        "activations-3-bit": [[12, 12]],
+        "activations-4-bit": [[12, 12]],
+        "base-2-beats-fixed-point": [[18, 18], [18, 18]],
+        "both-4-bit-base-2": [[12, 12]],
+        "both-4-bit-base-sqrt2": [[10, 10]],
+        "linear-beats-base-2": [[-18, -18]],
+        "base-sqrt2-beats-linear": [[0.5, 0.5]],
+        "base-sqrt2-beats-linear-2k": [[20.5, 20.5]],
+    }
+    words = {name: word(claim) for name, claim in claims.items()}
+    assert words["activations-4-bit"] == words["linear-beats-base-2"] == "does not carry over"
+    assert words["both-4-bit-base-2"] == words["base-sqrt2-beats-linear-2k"] == "carries over"
+    assert words["base-sqrt2-beats-linear"] == "holds"
 
 
 def test_training_claims_by_hand():
@@ -175,18 +187,15 @@ def test_training_claims_by_hand():
     }
     rows = [(*run, seed, accuracy.get(run, 90.0)) for run in experiment.TRAINING_RUNS for seed in (0, 1)]
     columns = ["method", "bits", "gradient_bits", "headroom", "seed", "accuracy"]
-    claims = training_claims(pd.DataFrame(rows, columns=columns))
-    for claim in claims:
-        validate(claim)
-    means = {claim["id"].split("/")[1]: (claim["ours"]["values"][0], verdict(claim)) for claim in claims}
-    assert means == {
-        "training-5-bit": (1, "trend only"),
-        "training-log-beats-linear": (56, "trend only"),
-        "training-linear-fails": (40, "trend only"),
-        "gradients-4-bit": (0, "trend only"),
-        "gradients-3-bit": (27, "reproduced"),
-        "gradients-fixed-log": (1.5, "reproduced"),
-        "gradients-fixed-linear": (37, "reproduced"),
+    claims = by_slug(training_claims(pd.DataFrame(rows, columns=columns)))
+    assert {name: (claim["parts"][0]["values"][0], word(claim)) for name, claim in claims.items()} == {
+        "training-5-bit": (1, "carries over"),
+        "training-linear-5-bit": (57, "does not carry over"),
+        "training-log-beats-linear": (56, "carries over"),
+        "gradients-4-bit": (0, "holds"),
+        "gradients-3-bit": (27, "holds"),
+        "gradients-fixed-log": (1.5, "holds"),
+        "gradients-fixed-linear": (37, "holds"),
     }
 
 
@@ -195,9 +204,21 @@ def test_accumulation_claims_by_hand():
     cases = itertools.product((256, 1024), (8, 16), error, (0, 1))
     rows = [(terms, bits, reading, seed, error[reading] * 16 / bits) for terms, bits, reading, seed in cases]
     columns = ["terms", "fraction_bits", "reading", "seed", "root mean square"]
-    claims = accumulation_claims(pd.DataFrame(rows, columns=columns))
-    assert [claim["ours"]["values"] for claim in claims] == [[6, 6], [12, 12], [0.3333, 0.3333]]
-    assert {verdict(claim) for claim in claims} == {"reproduced"}
+    claims = by_slug(accumulation_claims(pd.DataFrame(rows, columns=columns)))
+    assert [claim["parts"][0]["values"] for claim in claims.values()] == [[6, 6], [12, 12], [0.3333, 0.3333]]
+    assert {word(claim) for claim in claims.values()} == {"holds"}
+
+
+def test_claims_on_record_are_those_of_the_recorded_tables():
+    rows = {name: evidence.rows(f"logarithmic_{name}") for name in ("bits", "training", "accumulation")}
+    made = rounding_claims(rows["bits"], "notebook") + training_claims(rows["training"])
+    made = by_slug(made + accumulation_claims(rows["accumulation"]))
+    stored = by_slug(evidence.load("logarithmic"))
+    assert made.keys() == stored.keys()
+    for name, claim in made.items():
+        for part, other in zip(claim["parts"], stored[name]["parts"], strict=True):
+            assert part["values"] == pytest.approx(other["values"])
+        assert word(claim) == stored[name]["word"]
 
 
 # --- figures -------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import torch
 from tool_files import ROOT, tool
 
 from fewbits import evidence
+from fewbits.evidence import records
 from fewbits.experiments.comparison import Task, prepared
 from fewbits.experiments.method_map import methods as map_methods
 from fewbits.experiments.method_map import run as method_map
@@ -148,6 +149,7 @@ def small_data():
 def test_what_is_recorded_is_not_run_again(monkeypatch, tmp_path):
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
     monkeypatch.setattr(method_map, "prepared", lambda name: small_data())
+    monkeypatch.setattr(records, "code_version", lambda: "c" * 40)
     calls = []
 
     def train(data, seed):
@@ -155,11 +157,12 @@ def test_what_is_recorded_is_not_run_again(monkeypatch, tmp_path):
         return small_network(torch.nn.ReLU)
 
     entries = {"a": Entry("float", train, every("float × float"), False)}
-    method_map.train_missing(entries, [0])
-    table = method_map.train_missing(entries, [0, 1])
+    method_map.train_missing(entries, [0], "first")
+    table = method_map.train_missing(entries, [0, 1], "second")
     assert calls == [0, 1]
     assert table["seed"].tolist() == [0, 1]
     assert table["bits_per_weight"].tolist() == [32, 32]
+    assert [origin["command"] for origin in evidence.origins(table)] == ["first", "second"]
 
 
 def recorded_runs(seeds=(0, 1)):
@@ -175,10 +178,14 @@ def recorded_runs(seeds=(0, 1)):
 
 def test_claims_by_hand():
     claims = {claim["id"].split("/")[1]: claim for claim in method_map.make_claims(recorded_runs())}
-    json.dumps(list(claims.values()))
+    for claim in claims.values():
+        evidence.validate(claim)
     names = list(ENTRIES)
     worst = names.index("shared, 16 values")  # the last of the seven, so the least accurate here
-    assert claims["three-bits-and-more"]["ours"]["values"] == pytest.approx([worst / 10] * 2)
+    rounded = names.index("uniform, 8 bits, after training")
+    values = {name: claim["parts"][0]["values"] for name, claim in claims.items()}
+    assert values["three-bits-and-more"] == pytest.approx([worst / 10] * 2)
+    assert values["eight-bits-after-training"] == pytest.approx([rounded / 10] * 2)
     place = {name: i + 1 for i, name in enumerate(UNITS)}
     work = method_map.macs()
 
@@ -186,7 +193,30 @@ def test_claims_by_hand():
         return (place[unit] * sum(work[:3]) + place["sign × sign"] * work[3]) / sum(work)
 
     expected = cost("ternary × 8 bits") / cost("8 bits × 8 bits")
-    assert claims["ternary-against-8-bits"]["ours"]["value"] == pytest.approx(expected, abs=0.005)
+    assert values["ternary-against-8-bits"] == [pytest.approx(expected, abs=0.005)]
+
+
+def test_a_value_names_the_run_of_its_worst_method():
+    stamp = {"commit": "c" * 40, "date": "2026-01-01", "device": "cpu", "torch": "2", "wall_s": 1.0}
+    frame = recorded_runs().assign(**stamp)
+    claims = {
+        claim["id"].split("/")[1]: claim
+        for claim in method_map.make_claims(frame.assign(command=frame["method"] + frame["seed"].astype(str)))
+    }
+    origins = claims["three-bits-and-more"]["parts"][0]["origins"]
+    assert [origin["command"] for origin in origins] == ["shared, 16 values0", "shared, 16 values1"]
+    (table,) = {tuple(part) for part in claims["inq-against-8-bits"]["parts"]}
+    assert "origins" not in table
+
+
+def test_claims_on_record_are_those_of_the_recorded_tables():
+    frame = method_map.summary(evidence.rows("method_map_runs"), evidence.rows("method_map_units"))
+    stored = {claim["id"]: claim for claim in evidence.load("method_map")}
+    made = {claim["id"]: claim for claim in method_map.make_claims(frame)}
+    assert made.keys() == stored.keys()
+    for name, claim in made.items():
+        assert claim["parts"][0]["values"] == pytest.approx(stored[name]["parts"][0]["values"])
+        assert evidence.word(claim) == stored[name]["word"]
 
 
 def test_the_record_is_complete():

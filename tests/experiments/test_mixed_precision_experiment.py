@@ -11,8 +11,8 @@ from fewbits.core.macs import LayerWork, layer_work
 from fewbits.core.quantizer import weight_quantizers
 from fewbits.data import Dataset
 from fewbits.experiments.common import checkpoint_path
+from fewbits.experiments.mixed_precision import claims, training
 from fewbits.experiments.mixed_precision import run as experiment
-from fewbits.experiments.mixed_precision import training
 from fewbits.mixed_precision import DistributionQuantizer, LearnedBits, Processor, filter_bits
 from fewbits.plots import mixed_precision as figures
 from fewbits.training import correct, load_model
@@ -112,14 +112,14 @@ def table(**accuracies) -> pd.DataFrame:
 )
 def test_equal_accuracy_by_hand(values, cycles):
     frame = table(float=[96], nakata=values)
-    assert experiment.at_equal_accuracy(frame, "nakata", 0, below=1.0)["cycles"] == pytest.approx(cycles)
+    assert claims.at_equal_accuracy(frame, "nakata", 0, below=1.0)["cycles"] == pytest.approx(cycles)
 
 
 def test_a_method_that_never_gets_there_has_no_cost():
     frame = table(float=[96], nakata=[90, 94.9], fixed=[96])
-    assert experiment.at_equal_accuracy(frame, "nakata", 0) is None
-    assert experiment.compared(frame, "fixed", "fixed").cycles_x.tolist() == [100]
-    assert experiment.compared(frame, "nakata", "fixed").empty
+    assert claims.at_equal_accuracy(frame, "nakata", 0) is None
+    assert claims.compared(frame, "fixed", "fixed").cycles_x.tolist() == [100]
+    assert claims.compared(frame, "nakata", "fixed").empty
 
 
 # --- what is recorded ------------------------------------------------------------------------------------------------
@@ -127,21 +127,42 @@ def test_a_method_that_never_gets_there_has_no_cost():
 
 def test_claims_follow_from_the_recorded_tables(frame):
     stored = {claim["id"]: claim for claim in evidence.load("mixed_precision")}
-    made = experiment.make_claims(frame)
+    made = claims.make_claims(frame)
     assert {claim["id"] for claim in made} == {
         name for name in stored if not name.endswith("-cifar100") and "/correlation-" not in name
     }
     for claim in made:
-        assert claim["ours"]["values"] == pytest.approx(stored[claim["id"]]["ours"]["values"])
-        assert claim["expect"] == stored[claim["id"]]["expect"]
+        known = stored[claim["id"]]
+        for field in set(claim) - {"parts"}:
+            assert known[field] == claim[field]
+        for part, old in zip(claim["parts"], known["parts"], strict=True):
+            assert {field: value for field, value in old.items() if field != "origins"} == part
 
 
 def test_a_doctored_table_no_longer_gives_the_claims(frame):
     doctored = frame.copy()
-    doctored.loc[doctored.method == "nakata", ["cycles", "bits_per_mac"]] *= 0.5
-    first, again = (experiment.make_claims(f) for f in (frame, doctored))
-    assert first[0]["ours"]["values"] != again[0]["ours"]["values"]
-    assert first[1]["ours"]["values"] != again[1]["ours"]["values"]
+    doctored.loc[doctored.method == "nakata", ["cycles", "bits_per_mac"]] *= 2
+    first, again = (claims.make_claims(f)[0] for f in (frame, doctored))
+    assert evidence.answers(first) == {"holds": "yes", "agrees": "no"}
+    assert evidence.answers(again)["holds"] == "no"
+
+
+def test_fixed_bits_are_whole_numbers_that_some_network_has():
+    """Between 2 and 3 bits, accuracy would reach the level at 2.5: no such network exists."""
+    frame = table(float=[96], fixed=[94, 96, 97])
+    assert claims.at_equal_accuracy(frame, "fixed", 0)["bits_per_weight"] == 1.5
+    assert claims.smallest_fixed(frame, 0) == 2
+    assert claims.smallest_fixed(table(float=[95.3], fixed=[94.3]), 0) == 1  # 95.3 - 1 > 94.3 in floating point
+    assert claims.smallest_fixed(table(float=[96], fixed=[94]), 0) is None
+
+
+def test_each_seed_names_its_own_run(frame):
+    """Rows that were written with their provenance hand it to the values of their seed; older rows have none."""
+    new = {"commit": "0" * 40, "command": "new", "date": "2026-01-01", "device": "x", "torch": "2", "wall_s": 1.0}
+    rows = pd.concat([frame[frame.seed < 4], frame[frame.seed == 4].assign(**new)])
+    (lost,) = claims.make_claims(rows)[2]["parts"]
+    assert lost["origins"] == [None, None, None, None, new]
+    assert "origins" not in claims.make_claims(frame)[2]["parts"][0]
 
 
 def test_recorded_costs_are_those_of_the_recorded_bits(frame):

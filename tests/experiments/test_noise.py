@@ -3,12 +3,16 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
 
+from fewbits import evidence
 from fewbits.experiments.noise import run as noise
-from fewbits.experiments.noise.run import divergence, latent_weights, power, seeds_needed, small_cnn
+from fewbits.experiments.noise.claims import make_claims
+from fewbits.experiments.noise.run import divergence, latent_weights, small_cnn
+from fewbits.experiments.noise.statistics import power, seeds_needed
 
 
 @pytest.mark.parametrize(("effect", "seeds"), [(0.2, 394), (0.5, 64), (0.8, 26), (1.0, 17), (2.0, 6)])
@@ -81,3 +85,48 @@ def test_settings_take_effect_and_initial_weights_do_not_depend_on_them():
     assert lines[:3] == here
     assert lines[-2] == "ATEN DEFAULT"
     assert torch.get_default_dtype() == torch.float32
+
+
+# --- claims --------------------------------------------------------------------------------------------------------
+
+
+def claims_of(*tables) -> dict:
+    claims = {claim["id"].split("/")[1]: claim for claim in make_claims(*tables)}
+    for claim in claims.values():
+        evidence.validate(claim)
+    return claims
+
+
+def recorded() -> list[pd.DataFrame]:
+    return [evidence.rows(f"noise_{name}") for name in ("seeds", "hardware", "frozen")]
+
+
+def test_claims_on_record_are_those_of_the_recorded_tables():
+    made = claims_of(*recorded())
+    stored = {claim["id"].split("/")[1]: claim for claim in evidence.load("noise")}
+    assert made.keys() == stored.keys()
+    for name, claim in made.items():
+        assert claim["parts"][0]["values"] == pytest.approx(stored[name]["parts"][0]["values"])
+        assert evidence.word(claim) == stored[name]["word"]
+
+
+def test_settings_are_counted_that_end_at_another_loss():
+    many, hardware, frozen = recorded()
+    constant = (hardware.recipe == "constant") & (hardware.precision == "float64") & (hardware.method == "float")
+    one = constant & (hardware.setting == "MKL: AVX2") & (hardware.seed == 1)
+    assert one.sum() == 1
+    for factor, count, word in ((1 + 1e-7, 1, "does not hold"), (1 + 1e-10, 0, "holds")):
+        doctored = hardware.assign(loss=hardware.loss.where(~one, hardware.loss * factor))
+        claim = claims_of(many, doctored, frozen)["float64-identical"]
+        assert (claim["parts"][0]["values"], evidence.word(claim)) == ([0, count], word)
+
+
+def test_the_interval_of_the_seeds_is_that_of_the_standard_deviation():
+    many, hardware, frozen = recorded()
+    (part,) = claims_of(many, hardware, frozen)["seeds-needed"]["parts"]
+    # Table of chi-squared with 9 degrees of freedom: 2.700 and 19.023.
+    accuracies = many[(many.recipe == "one-cycle") & (many.method == "binary")].accuracy
+    assert len(accuracies) == 10
+    ends = [accuracies.std() * math.sqrt(9 / quantile) for quantile in (19.023, 2.700)]
+    assert part["interval"] == [seeds_needed(1.0, sd) for sd in ends]
+    assert part["interval"][0] < part["values"][0] < part["interval"][1]

@@ -26,12 +26,14 @@ from fewbits.vector import optimal_centroids
 pytestmark = pytest.mark.usefixtures("book_theme")
 
 TABLES = ("vector_runs", "vector_inits", "vector_streams", "vector_sizes")
+COMMAND = "python -m fewbits.experiments vector --data mnist"
 
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     """A network of 12-10-4 on random images, and results in a folder of their own."""
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr("fewbits.evidence.records.code_version", lambda: "a" * 40)
     monkeypatch.setattr(experiment, "checkpoint_path", lambda name: tmp_path / f"{name}.safetensors")
     monkeypatch.setitem(training.NETWORKS, "lenet-300-100", lambda: nn.Sequential(nn.Linear(12, 10), nn.Linear(10, 4)))
     monkeypatch.setitem(training.KEEP, "lenet-300-100", {"0": 0.5, "1": 0.5})
@@ -46,27 +48,32 @@ def tiny(tmp_path, monkeypatch):
 def test_every_phase_is_recorded_once_and_makes_claims(tiny, tmp_path):
     data = tiny("mnist")
     for seed in (0, 1):
-        experiment.run_missing(data, "lenet-300-100", seed)
+        experiment.run_missing(data, "lenet-300-100", seed, f"{COMMAND} --seeds {seed + 1}")
     before = {table: evidence.rows(table) for table in TABLES}
     runs = before["vector_runs"]
     assert runs[runs.seed == 0].stage.tolist() == [
         "float", "pruned", "shared", "fine-tuned", "huffman", "trained", "argmax",
     ]  # fmt: skip
     # Wherever something is recorded, nothing is run again.
-    experiment.run_missing(data, "lenet-300-100", 0)
+    experiment.run_missing(data, "lenet-300-100", 0, COMMAND)
     assert all(evidence.rows(table).equals(frame) for table, frame in before.items())
     made = claims.make_claims(*before.values())
     stored = evidence.record("vector", made, command="test", wall_s=0)
     assert {claim["id"].removeprefix("vector/") for claim in stored} == {
-        "index-bits", "deep-lenet-300-100", "deep-lenet-300-100-error", "soft-lenet-300-100",
-        "soft-lenet-300-100-error", "linear-init-best", "least-error-before-tuning", "least-error-after-tuning",
-        "huffman-rule", "huffman-above-entropy", "file-beats-xz",
+        "index-bits", "deep-imagenet", "deep-lenet-300-100", "soft-lenet-300-100", "linear-init-best",
+        "least-error-before-tuning", "least-error-after-tuning", "huffman-rule", "huffman-above-entropy-deep",
+        "huffman-above-entropy-soft", "file-beats-xz",
     }  # fmt: skip
+    # Each value names the run that it comes from: here two, one a seed.
+    for claim in stored:
+        own = [origin["command"] for origin in claim.get("provenance", [])]
+        exact = claim["id"] in ("vector/index-bits", "vector/huffman-rule", "vector/deep-imagenet")
+        assert exact or own == [f"{COMMAND} --seeds 1", f"{COMMAND} --seeds 2"]
     assert not list(tmp_path.glob("*.fewbits"))
 
 
 def test_the_chapters_files_hold_the_recorded_networks(tiny, tmp_path):
-    experiment.run_missing(tiny("mnist5k"), "lenet-300-100", 0)
+    experiment.run_missing(tiny("mnist5k"), "lenet-300-100", 0, COMMAND)
     runs = evidence.rows("vector_runs").set_index("stage")
     for name, stage in (("pruned", "pruned"), ("deep", "huffman"), ("soft", "argmax")):
         path = tmp_path / f"vector-lenet-300-100-{name}.fewbits"
@@ -99,9 +106,14 @@ def frames():
         for init, gain in (("linear", 2), ("density", 1), ("random", 0), ("optimal", 1.5))
     ]
     streams = [
-        {"data": "mnist", "seed": seed, "symbols": n, "entropy": h, "huffman": length}
+        {"data": "mnist", "network": "lenet-300-100", "seed": seed, "method": method, "symbols": n}
+        | {"entropy": h, "huffman": length}
         for seed in (0, 1)
-        for n, h, length in ((1000, 4.0, 4.02), (100, 2.0, 2.5))
+        for method, n, h, length in (
+            ("deep compression", 1000, 4.0, 4.02),
+            ("deep compression", 100, 2.0, 2.5),
+            ("soft weight-sharing", 10, 1.0, 1.25),
+        )
     ]
     sizes = [
         {"data": "mnist", "network": "lenet-300-100", "seed": seed, "method": "deep compression"}
@@ -111,39 +123,63 @@ def frames():
     return [pd.DataFrame(rows) for rows in (runs, inits, streams, sizes)]
 
 
-def values(*tables):
-    made = {claim["id"].removeprefix("vector/"): claim["ours"] for claim in claims.make_claims(*tables)}
-    return {name: ours.get("values", ours.get("value")) for name, ours in made.items()}
+def parts(*tables):
+    made = {claim["id"].removeprefix("vector/"): claim["parts"] for claim in claims.make_claims(*tables)}
+    return {(slug, part.get("name")): part for slug, found in made.items() for part in found}
 
 
 def test_claims_by_hand():
-    found = values(*frames())
-    assert found["deep-lenet-300-100"] == pytest.approx([40.0, 40.0], abs=1e-3)
-    assert found["soft-lenet-300-100"] == pytest.approx([80.0, 80.0], abs=0.01)
-    assert found["deep-lenet-300-100-error"] == pytest.approx([-0.05, -0.05])
-    assert found["soft-lenet-300-100-error"] == pytest.approx([1.0, 1.0])
-    assert found["linear-init-best"] == pytest.approx([1.0, 1.0])
-    assert found["least-error-before-tuning"] == pytest.approx([-0.5, -0.5])
-    assert found["huffman-rule"] == [0, 0]
-    assert found["huffman-above-entropy"] == pytest.approx([100 * 70 / 4200] * 2, abs=1e-3)
-    assert found["file-beats-xz"] == pytest.approx([1.1, 1.1])
-    assert found["index-bits"] == 0
+    found = {key: part["values"] for key, part in parts(*frames()).items()}
+    assert found["deep-lenet-300-100", "size"] == pytest.approx([40.0, 40.0], abs=1e-3)
+    assert found["deep-lenet-300-100", "error"] == pytest.approx([-0.05, -0.05])
+    assert found["soft-lenet-300-100", "size"] == pytest.approx([80.0, 80.0], abs=0.01)
+    assert found["soft-lenet-300-100", "error"] == pytest.approx([1.0, 1.0])
+    assert found["linear-init-best", "random"] == pytest.approx([2.0, 2.0])
+    assert found["linear-init-best", "density"] == pytest.approx([1.0, 1.0])
+    assert found["least-error-before-tuning", None] == pytest.approx([-0.5, -0.5])
+    assert found["huffman-rule", None] == [0, 0]
+    assert found["huffman-above-entropy-deep", "lenet-300-100"] == pytest.approx([100 * 70 / 4200] * 2, abs=1e-3)
+    assert found["huffman-above-entropy-soft", "lenet-300-100"] == pytest.approx([25.0, 25.0])
+    assert found["file-beats-xz", None] == pytest.approx([1.1, 1.1])
+    assert found["index-bits", None] == [0]
+
+
+def test_a_small_file_is_no_success_when_the_accuracy_is_gone():
+    made = {claim["id"]: claim for claim in claims.make_claims(*frames())}
+    soft = made["vector/soft-lenet-300-100"]
+    size, error = soft["parts"]
+    assert evidence.holds(size) == "yes"
+    assert evidence.holds(error) == "no"
+    assert evidence.word(soft) == "does not carry over"
+
+
+def test_a_file_that_is_smaller_than_the_papers_does_not_agree_with_it():
+    size = parts(*frames())["soft-lenet-300-100", "size"]
+    assert size["agrees"] == {"value": 64, "margin": pytest.approx(6.4)}
+    assert evidence.agrees(size) == "no"  # 80 times
+
+
+def test_one_run_decides_nothing():
+    tables = [table[table.seed == 0] for table in frames()]
+    made = {claim["id"]: evidence.word(claim) for claim in claims.make_claims(*tables)}
+    assert made["vector/deep-lenet-300-100"] == made["vector/file-beats-xz"] == "undecided"
 
 
 def test_doctored_tables_change_the_claims():
     runs, inits, streams, sizes = frames()
     streams.loc[0, "huffman"] = 5.0
     inits.loc[inits.init == "density", "after"] += 3
-    found = values(runs, inits, streams, sizes)
-    assert found["huffman-rule"] == [1, 0]
-    assert found["linear-init-best"] == pytest.approx([-2.0, -2.0])
+    found = parts(runs, inits, streams, sizes)
+    assert found["huffman-rule", None]["values"] == [1, 0]
+    assert evidence.holds(found["huffman-rule", None]) == "no"
+    assert found["linear-init-best", "density"]["values"] == pytest.approx([-2.0, -2.0])
 
 
 def test_other_data_make_no_claims_about_mnist():
     tables = frames()
     for table in tables:
         table["data"] = "mnist5k"
-    assert set(values(*tables)) == {"index-bits"}
+    assert set(parts(*tables)) == {("index-bits", None)}
 
 
 def test_recorded_claims_follow_from_the_recorded_tables():
@@ -151,10 +187,11 @@ def test_recorded_claims_follow_from_the_recorded_tables():
     made = claims.make_claims(*(evidence.rows(table) for table in TABLES))
     assert {claim["id"] for claim in made} == set(stored)
     for claim in made:
-        known = stored[claim["id"]]["ours"]
-        assert known.get("values", known["value"]) == pytest.approx(
-            claim["ours"].get("values", claim["ours"].get("value"))
-        )
+        known = stored[claim["id"]]
+        for field in set(claim) - {"parts"}:
+            assert known[field] == claim[field]
+        for part, old in zip(claim["parts"], known["parts"], strict=True):
+            assert {field: value for field, value in old.items() if field != "origins"} == part
 
 
 def test_other_sizes_by_hand():

@@ -8,6 +8,7 @@ from shift_vectors import CORNERS, N1
 
 from fewbits import evidence
 from fewbits.experiments.fpga_gates import run as experiment
+from fewbits.experiments.fpga_gates.claims import PAPER, make_claims
 from fewbits.fpga.netlist import Netlist
 from fewbits.fpga.shift_adder import product
 from fewbits.fpga.synthesis import WIDE, ZCU102, Synthesis, element, hard_wired, rtl, synthesize, utilization
@@ -59,12 +60,12 @@ def test_packing_by_hand(cells, sites):
 def test_utilization_is_the_papers():
     # Table 2 of Yokota et al. gives counts and percent.
     percent = {"LUT": 78.89, "FF": 25.17, "LUTRAM": 0, "DSP": 0, "BRAM": 18.86}
-    found = utilization(experiment.PAPER["shift"])
+    found = utilization(PAPER["shift"])
     # 218,964 / 274,080 is 79.89 %: the table's 78.89 does not follow from its own count, and 132.41 does.
     assert found.pop("LUT") == pytest.approx(percent.pop("LUT") + 1, abs=0.006)
     assert found == pytest.approx(percent, abs=0.006)
     percent = {"LUT": 132.41, "FF": 79.12, "LUTRAM": 30.31, "DSP": 100, "BRAM": 18.86}
-    assert utilization(experiment.PAPER["float"]) == pytest.approx(percent, abs=0.011)
+    assert utilization(PAPER["float"]) == pytest.approx(percent, abs=0.011)
     assert ZCU102["LUTRAM"] < ZCU102["LUT"]
 
 
@@ -126,14 +127,47 @@ def test_errors_name_what_is_wrong():
 
 def test_claims_follow_from_the_table():
     table = evidence.rows("fpga_gates_resources")
-    claims = {claim["id"]: claim for claim in experiment.make_claims(table)}
+    claims = {claim["id"]: claim for claim in make_claims(table)}
     stored = {claim["id"]: claim for claim in evidence.load("fpga_gates")}
     assert claims.keys() == stored.keys()
     for name, claim in claims.items():
+        for part in (*claim["parts"], *stored[name]["parts"]):
+            part.pop("origins", None)
         assert {field: stored[name][field] for field in claim} == claim
     layer = table[table.circuit == "layer"].set_index("design")
     assert layer.loc["fixed", "DSP"] == 4 * 1312
     assert layer.loc["shift", "DSP"] == 0
+
+
+def test_the_interval_of_flip_flops_ends_at_the_stored_weights_of_both_layers():
+    claims = {claim["id"]: claim for claim in make_claims(evidence.rows("fpga_gates_resources"))}
+    # 1,312 weights of 5 or of 32 bits, and 64 biases of 32.
+    for slug, stored in {"proposed": 1312 * 5 + 64 * 32, "float": 1376 * 32}.items():
+        (part,) = claims[f"fpga_gates/ff-{slug}"]["parts"]
+        (ours,) = part["values"]
+        assert part["interval"] == [ours, ours + stored]
+    assert evidence.word(claims["fpga_gates/ff-proposed"]) == "reproduced"
+    assert evidence.word(claims["fpga_gates/ff-float"]) == "undecided"
+
+
+def test_every_count_of_the_paper_s_table_is_claimed_with_the_same_margin():
+    claims = {claim["id"]: claim for claim in make_claims(evidence.rows("fpga_gates_resources"))}
+    for design, slug in {"shift": "proposed", "float": "float"}.items():
+        for resource in ("LUT", "FF"):
+            (part,) = claims[f"fpga_gates/{resource.lower()}-{slug}"]["parts"]
+            printed = PAPER[design][resource]
+            assert part["agrees"] == {"value": printed, "margin": 0.1 * printed}
+            assert part["holds"] == {"min": printed - 0.1 * printed, "max": printed + 0.1 * printed}
+
+
+def test_a_value_names_the_run_of_its_row():
+    origin = {"commit": "0" * 40, "command": "c", "date": "2026-01-01", "device": "d", "torch": "t", "wall_s": 1.0}
+    table = evidence.rows("fpga_gates_resources")
+    late = table.assign(**origin).where(table.design == "float", table)  # only the float rows are new
+    claims = {claim["id"]: claim for claim in make_claims(late)}
+    assert claims["fpga_gates/lut-float"]["parts"][0]["origins"] == [origin]
+    assert claims["fpga_gates/lut-saving"]["parts"][0]["origins"] == [origin]
+    assert "origins" not in claims["fpga_gates/lut-proposed"]["parts"][0]
 
 
 @pytest.mark.parametrize("design", experiment.REWRITTEN)

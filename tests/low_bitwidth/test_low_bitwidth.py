@@ -16,7 +16,7 @@ from torch import nn
 from fewbits import evidence
 from fewbits.core.packing import unpack
 from fewbits.core.quantizer import encode_weights, quantize_weights, stored_bits, weight_layers, weight_quantizers
-from fewbits.data import load, load_text
+from fewbits.data import load
 from fewbits.experiments.common import checkpoint_path
 from fewbits.experiments.low_bitwidth import run as experiment
 from fewbits.low_bitwidth import (
@@ -360,17 +360,18 @@ def test_the_float_start_copies_everything():
 
 def test_claims_follow_from_the_recorded_tables():
     tables = [evidence.rows(f"low_bitwidth_{name}") for name in ("cnn", "lstm")]
-    word_length = experiment.characters_per_word(load_text())
-    made = {claim["id"]: claim for claim in experiment.make_claims(*tables, word_length)}
+    made = {claim["id"]: claim for claim in experiment.make_claims(*tables)}
     stored = {claim["id"]: claim for claim in evidence.load("low_bitwidth")}
     assert made.keys() == stored.keys()
     for name, claim in made.items():
-        assert claim["ours"]["values"] == pytest.approx(stored[name]["ours"]["values"])
-        assert len(claim["ours"]["values"]) >= 5
+        (part,), (other,) = claim["parts"], stored[name]["parts"]
+        assert part["values"] == pytest.approx(other["values"])
+        assert len(part["values"]) >= 5
+        assert evidence.word(claim) == stored[name]["word"]
     doctored = tables[0].copy()
     doctored.loc[(doctored.gradient_bits == 4) & (doctored.rounding == "nearest"), "accuracy"] += 1
-    changed = {claim["id"]: claim for claim in experiment.make_claims(doctored, tables[1], word_length)}
-    differs = {name for name in made if changed[name]["ours"] != made[name]["ours"]}
+    changed = {claim["id"]: claim for claim in experiment.make_claims(doctored, tables[1])}
+    differs = {name for name in made if changed[name]["parts"] != made[name]["parts"]}
     assert differs == {"low_bitwidth/dorefa-noise"}
 
 

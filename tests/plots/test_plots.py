@@ -106,9 +106,9 @@ def test_every_method_has_its_own_colour_which_shows_on_white():
         assert plots.contrast(plots.text_color(colour), "white") >= 4.5, method  # WCAG 1.4.3, text
 
 
-def test_verdicts_have_readable_colours_and_the_table_s_symbols():
-    assert list(plots.VERDICT_COLORS) == list(evidence.SYMBOLS)
-    for colour in plots.VERDICT_COLORS.values():
+def test_words_have_readable_colours_and_the_table_s_symbols():
+    assert list(plots.WORD_COLORS) == list(dict.fromkeys([*evidence.WORDS, *evidence.OWN_WORDS]))
+    for colour in plots.WORD_COLORS.values():
         assert plots.contrast("white", colour) >= 4.5
 
 
@@ -149,12 +149,16 @@ PAPER = pd.DataFrame({"method": ["dorefa", "dorefa"], "bits": [2, 8], "accuracy"
 MATRIX = torch.tensor([[0.9, -0.8, 0.3], [0.2, -0.1, 0.0]])
 
 
+TITLES = {"inq": "INQ", "binary": "Binary", "uniform": "Uniform grids", "ternary": "Ternary"}
+
+
 def claims() -> list[dict]:
-    """One claim of each verdict, over three chapters."""
-    chapters = ("binary", "binary", "inq", "ternary")
+    """One claim of each word, over three chapters."""
+    kinds = [("paper", word) for word in evidence.WORDS] + [("own", word) for word in evidence.OWN_WORDS]
+    chapters = ["binary", "binary", "inq", "ternary"] * 3
     return [
-        {"id": f"{chapter}/c{index}", "statement": f"Statement {index}, which is long enough " * 3, "verdict": verdict}
-        for index, (chapter, verdict) in enumerate(zip(chapters, evidence.SYMBOLS, strict=True))
+        {"id": f"{chapter}/c{index}", "kind": kind, "word": word}
+        for index, (chapter, (kind, word)) in enumerate(zip(chapters, kinds, strict=False))
     ]
 
 
@@ -166,7 +170,7 @@ FIGURES = {
     "vector": lambda: plots.before_after(MATRIX[0], three_levels(MATRIX[0])),
     "matrix with codes": lambda: plots.before_after(MATRIX, three_levels(MATRIX), (2 * MATRIX).round().int()),
     "accuracy": lambda: plots.accuracy_by_bits(FRAME, PAPER).figure,
-    "claims": lambda: plots.claims_at_a_glance(claims()),
+    "claims": lambda: plots.claims_at_a_glance(claims(), TITLES),
 }
 
 
@@ -338,13 +342,19 @@ def test_accuracy_by_bits_refuses_a_method_without_a_colour():
 
 
 def test_claims_at_a_glance_has_a_row_for_each_chapter_and_a_symbol_for_each_claim():
-    mixed = claims()
-    mixed[0], mixed[1] = mixed[1] | {"id": "binary/c0"}, mixed[0] | {"id": "binary/c1"}
-    figure = plots.claims_at_a_glance(mixed)
-    (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["binary", "inq", "ternary"]
-    # Reproduced comes first, whatever the order of the claims.
-    assert written(axes) == [evidence.SYMBOLS[verdict] for verdict in evidence.SYMBOLS]
-    assert [text.get_position() for text in axes.texts] == [(1, 0), (2, 0), (1, 1), (1, 2)]
-    (legend,) = figure.legends
-    assert [text.get_text()[-2:] for text in legend.get_texts()] == [" 1"] * 4
+    mixed = claims()[::-1]
+    figure = plots.claims_at_a_glance(mixed, TITLES)
+    papers, own = figure.axes
+    assert [label.get_text() for label in papers.get_yticklabels()] == list(TITLES.values())
+    # In the order of the words, whatever the order of the claims: ✓ ≈ and ≉ ✗ in binary, ? in inq, ≉ in ternary.
+    drawn = {(text.get_position(), text.get_text()) for text in papers.texts}
+    expected = {((1, 0), "?"), ((1, 1), "✓"), ((2, 1), "≈"), ((3, 1), "✗"), ((4, 1), "○"), ((1, 3), "≉")}
+    assert drawn == expected
+    assert {(text.get_position(), text.get_text()) for text in own.texts} == {
+        ((1, 0), "●"),
+        ((1, 1), "−"),
+        ((1, 3), "?"),
+    }
+    assert [len(axes.get_legend().get_texts()) for axes in figure.axes] == [6, 3]
+    with pytest.raises(ValueError, match=r"no title for \['ternary'\]"):
+        plots.claims_at_a_glance(mixed, {"inq": "INQ", "binary": "Binary"})

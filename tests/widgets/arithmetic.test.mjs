@@ -72,20 +72,22 @@ test("half of the weights and half of the MACs lie in different layers", () => {
   assert.deepEqual(latency.heaviest(layers, "size"), [false, true]);
 });
 
-test("claims are filtered by verdict, chapter and words", () => {
+test("claims are filtered by word, chapter, kind, scale and terms", () => {
   const list = [
-    { id: "inq/a", text: "MobileNet-V1 in float", verdict: "reproduced" },
-    { id: "inq/b", text: "MobileOne in float", verdict: "cited" },
-    { id: "vector/file", text: "the file in bits", verdict: "reproduced" },
+    { id: "inq/a", text: "MobileNet-V1 in float", word: "reproduced", kind: "paper", scale: "full" },
+    { id: "inq/b", text: "MobileOne in float", word: "cited", kind: "paper", scale: "" },
+    { id: "vector/file", text: "the file in bits", word: "reproduced", kind: "own", scale: "notebook" },
   ];
-  const all = { verdicts: new Set(["reproduced", "cited"]), chapter: "", words: "" };
+  const all = { words: new Set(["reproduced", "cited"]), chapter: "", kind: "", scale: "", terms: "" };
   const ids = (wanted) => list.filter((each) => claims.matches(each, { ...all, ...wanted })).map(({ id }) => id);
   assert.deepEqual(ids({}), ["inq/a", "inq/b", "vector/file"]);
-  assert.deepEqual(ids({ verdicts: new Set(["cited"]) }), ["inq/b"]);
-  assert.deepEqual(ids({ verdicts: new Set() }), []);
+  assert.deepEqual(ids({ words: new Set(["cited"]) }), ["inq/b"]);
+  assert.deepEqual(ids({ words: new Set() }), []);
   assert.deepEqual(ids({ chapter: "inq" }), ["inq/a", "inq/b"]);
-  assert.deepEqual(ids({ words: "  FLOAT mobile " }), ["inq/a", "inq/b"]);
-  assert.deepEqual(ids({ words: "vector/" }), ["vector/file"]);
-  assert.deepEqual(ids({ words: "float", chapter: "vector" }), []);
-  assert.deepEqual(claims.counts(list, (each) => each.verdict), [["reproduced", 2], ["cited", 1]]);
+  assert.deepEqual(ids({ kind: "own" }), ["vector/file"]);
+  assert.deepEqual(ids({ scale: "full" }), ["inq/a"]);
+  assert.deepEqual(ids({ terms: "  FLOAT mobile " }), ["inq/a", "inq/b"]);
+  assert.deepEqual(ids({ terms: "vector/" }), ["vector/file"]);
+  assert.deepEqual(ids({ terms: "float", chapter: "vector" }), []);
+  assert.deepEqual(claims.counts(list, (each) => each.word), [["reproduced", 2], ["cited", 1]]);
 });

@@ -1,16 +1,18 @@
-// Which claims a reader wants to see. A claim is {id, text, verdict}; an id is "chapter/name".
+// Which claims a reader wants to see. A claim is {id, text, word, kind, scale}; an id is "chapter/name".
 (function () {
   "use strict";
 
   const chapterOf = (id) => id.split("/")[0];
 
-  /** True if the claim has one of the verdicts, is of the chapter ("" is any), and holds every word in any case. */
-  function matches(claim, { verdicts, chapter, words }) {
+  /** True if the claim has one of the words, the chapter, kind and scale ("" is any), and holds every term in any case. */
+  function matches(claim, { words, chapter, kind, scale, terms }) {
     const text = `${claim.id} ${claim.text}`.toLowerCase();
     return (
-      verdicts.has(claim.verdict) &&
+      words.has(claim.word) &&
       (chapter === "" || chapterOf(claim.id) === chapter) &&
-      words.toLowerCase().split(/\s+/).every((word) => text.includes(word))
+      (kind === "" || claim.kind === kind) &&
+      (scale === "" || claim.scale === scale) &&
+      terms.toLowerCase().split(/\s+/).every((term) => text.includes(term))
     );
   }
 

@@ -1,4 +1,4 @@
-// A table of claims with ids gets controls above it: verdicts, chapter, words. Rows that do not match are hidden.
+// A table of claims with ids gets controls above it: words, chapter, kind, scale, terms. Rows that do not match are hidden.
 (function () {
   "use strict";
 
@@ -9,26 +9,32 @@
       row,
       id: row.querySelector(".claim-id").textContent,
       text: row.textContent,
-      verdict: row.querySelector(".verdict").textContent.replace(/^\W+/, "").trim(),
+      word: row.querySelector(".verdict").textContent.replace(/^[^a-z]+/, "").trim(),
+      kind: row.dataset.kind,
+      scale: row.dataset.scale,
     }));
-    const boxes = claims.counts(rows, (each) => each.verdict).sort().map(([verdict, count]) => {
-      const input = ui.el("input", { type: "checkbox", value: verdict, checked: "", onchange: show });
-      return { input, node: ui.el("label", {}, input, ` ${verdict} (${count})`) };
+    const boxes = claims.counts(rows, (each) => each.word).sort().map(([word, count]) => {
+      const input = ui.el("input", { type: "checkbox", value: word, checked: "", onchange: show });
+      return { input, node: ui.el("label", {}, input, ` ${word} (${count})`) };
     });
-    const chapters = claims.counts(rows, (each) => claims.chapterOf(each.id));
-    const chapter = ui.select(
-      "chapter",
-      [["", "all"], ...chapters.map(([name, count]) => [name, `${name} (${count})`])],
-      show,
-    );
-    const words = ui.el("input", { type: "search", "aria-label": "words", placeholder: "words", oninput: show });
+    /** A choice of one value of a key, or of all. */
+    function choice(name, key, said = (value) => value) {
+      const found = claims.counts(rows, key).filter(([value]) => value !== "");
+      return ui.select(name, [["", "all"], ...found.map(([value, count]) => [value, `${said(value)} (${count})`])], show);
+    }
+    const chapter = choice("chapter", (each) => claims.chapterOf(each.id));
+    const kind = choice("kind", (each) => each.kind, (value) => (value === "own" ? "our own" : "of a paper"));
+    const scale = choice("scale", (each) => each.scale);
+    const terms = ui.el("input", { type: "search", "aria-label": "search", placeholder: "search", oninput: show });
     const output = ui.output();
 
     function show() {
       const wanted = {
-        verdicts: new Set(boxes.filter(({ input }) => input.checked).map(({ input }) => input.value)),
+        words: new Set(boxes.filter(({ input }) => input.checked).map(({ input }) => input.value)),
         chapter: chapter.input.value,
-        words: words.value,
+        kind: kind.input.value,
+        scale: scale.input.value,
+        terms: terms.value,
       };
       let count = 0;
       for (const each of rows) {
@@ -38,10 +44,10 @@
       output.textContent = `${count} of ${rows.length} claims are shown.`;
     }
 
-    const verdicts = ui.el("fieldset", { class: "fb-control fb-radios" }, ui.el("legend", {}, "verdict"));
-    verdicts.append(...boxes.map(({ node }) => node));
+    const words = ui.el("fieldset", { class: "fb-control fb-radios" }, ui.el("legend", {}, "word"));
+    words.append(...boxes.map(({ node }) => node));
     const root = ui.el("div", { class: "fb-live fb-filter", role: "group", "aria-label": "Filter the claims" });
-    root.append(ui.el("div", { class: "fb-controls" }, verdicts, chapter.node, words), output);
+    root.append(ui.el("div", { class: "fb-controls" }, words, chapter.node, kind.node, scale.node, terms), output);
     show();
     table.parentElement.before(root);
   }

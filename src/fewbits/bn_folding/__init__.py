@@ -10,12 +10,14 @@ from fewbits.bn_folding.folding import (
     fold_model,
     parameters_after_folding,
 )
+from fewbits.bn_folding.statistics import correct_statistics, other_axes, output_statistics
 
 __all__ = [
     "BATCH_NORMS",
     "FoldedLayer",
     "bn_scale_shift",
     "channel_ranges",
+    "correct_statistics",
     "equalizable_pairs",
     "equalize",
     "fold_batch_norm",
@@ -24,5 +26,7 @@ __all__ = [
     "input_ranges",
     "is_depthwise",
     "merge_folded",
+    "other_axes",
+    "output_statistics",
     "parameters_after_folding",
 ]

@@ -4,35 +4,62 @@ import html
 import math
 
 from fewbits.core.extras import extra
-from fewbits.evidence.claims import SYMBOLS, Claim, interval, runs
+from fewbits.evidence.claims import Claim, Part
+from fewbits.evidence.intervals import EXACT, centre, ends
 from fewbits.evidence.records import load
+from fewbits.evidence.verdicts import OWN_WORDS, SYMBOLS, WORDS, agrees, holds
 
 _CELL = "padding: 0.3em 0.6em; text-align: left; vertical-align: top"
-_HEADINGS = ("claim", "paper", "here", "seeds", "scale", "verdict")
-# Background and text of the verdict badge. Both are given, so that a badge reads the same on light and dark pages.
+_HEADINGS = ("claim", "paper", "here, 95 %", "runs", "scale", "word")
+_SCALES = ("full", "reduced", "notebook", None)  # as pages sort them
+# Background and text of the badge of a word. Both are given, so that a badge reads the same on light and dark pages.
+_GREEN, _SAND, _GREY = ("#d7f0dd", "#0b4a21"), ("#fdeccb", "#5c3a00"), ("#e4e6ea", "#333a44")
+_ORANGE, _RED, _BLUE = ("#fbdcc4", "#6b2a00"), ("#f9d9dc", "#7a0c1b"), ("#dbe7f8", "#123a6b")
 _BADGES = {
-    "reproduced": ("#d7f0dd", "#0b4a21"),
-    "trend only": ("#fdeccb", "#5c3a00"),
-    "not reproduced": ("#f9d9dc", "#7a0c1b"),
-    "cited": ("#e4e6ea", "#333a44"),
+    "reproduced": _GREEN,
+    "carries over": _SAND,
+    "undecided": _GREY,
+    "does not carry over": _ORANGE,
+    "not reproduced": _RED,
+    "cited": _GREY,
+    "holds": _BLUE,
+    "does not hold": _BLUE,
 }
 
 
-def table(claims: str | list[Claim], *, ids: bool = False) -> "ClaimsTable":
+def table(claims: str | list[Claim], *, details: bool = False) -> "ClaimsTable":
     """The table "Paper and here": one row a claim, as HTML in Jupyter and as aligned text elsewhere.
 
     Args:
         claims: the name of a chapter, or claims as `load` returns them, in the order to show.
-        ids: show the id of each claim below it, "chapter/name". In the built book such a table has a filter.
+        details: show below each claim its id, what its runs are, the band and the two answers of each part, the
+            difference from the paper's number, and every departure from the paper's protocol. In the built book such
+            a table has a filter.
     """
-    return ClaimsTable(load(claims) if isinstance(claims, str) else claims, ids)
+    return ClaimsTable(load(claims) if isinstance(claims, str) else claims, details)
+
+
+def overview(claims: list[Claim]) -> "ClaimsTable":
+    """What became of the claims that the papers are known for: those of ``claims`` that are headlines, by paper."""
+    return ClaimsTable(sorted((c for c in claims if c.get("headline")), key=lambda c: (c["paper"]["key"], c["id"])))
+
+
+def by_weight(claims: list[Claim]) -> list[Claim]:
+    """``claims`` as an outsider reads them: headlines first, then what papers claim, the larger scale first."""
+    words = [*WORDS, *OWN_WORDS]
+
+    def weight(claim: Claim) -> tuple:
+        scale = _SCALES.index(claim.get("scale"))
+        return not claim.get("headline"), claim["kind"] == "own", scale, words.index(claim["word"]), claim["id"]
+
+    return sorted(claims, key=weight)
 
 
 class ClaimsTable:
     """Claims that display themselves; the same claims always give the same HTML and the same text."""
 
-    def __init__(self, claims: list[Claim], ids: bool = False):
-        self.claims, self.ids = claims, ids
+    def __init__(self, claims: list[Claim], details: bool = False):
+        self.claims, self.details = claims, details
 
     def __repr__(self) -> str:
         lines = [_HEADINGS, *(_cells(claim) for claim in self.claims)]
@@ -42,9 +69,10 @@ class ClaimsTable:
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col" style="{_CELL}">{heading}</th>' for heading in _HEADINGS)
-        body = "".join(f"<tr>{_html_cells(claim, self.ids)}</tr>\n" for claim in self.claims)
+        rows = [f"<tr {_attributes(claim)}>{_html_cells(claim, self.details)}</tr>" for claim in self.claims]
         # The class "dataframe" is what the book's theme styles, in light and in dark.
-        return f'<table class="dataframe claims">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>'
+        body = "\n".join(rows)
+        return f'<table class="dataframe claims">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>'
 
 
 def glue_claims(chapter: str) -> None:
@@ -52,15 +80,16 @@ def glue_claims(chapter: str) -> None:
 
     Keys, for a claim with id ``<id>`` (a key whose number the claim lacks is left out, so using it breaks the build):
 
-    - ``<id>``: our value; with two seeds or more their mean, rounded to the digits that its spread leaves
-    - ``<id>.spread``: half-width of the 95 % interval over seeds
-    - ``<id>.text``: value, spread and unit, "0.90 ± 0.25 pt"
-    - ``<id>.seeds``: number of seeds
+    - ``<id>``: the number of its first part; with two runs or more rounded to the digits that its spread leaves
+    - ``<id>.spread``: half-width of the 95 % interval
+    - ``<id>.text``: number, spread and unit, "0.90 ± 0.25 pt"
+    - ``<id>.runs``: number of independent runs
     - ``<id>.paper``: the paper's value
-    - ``<id>.verdict``: the verdict in words
+    - ``<id>.word``: the word
 
-    The separator is a dot because myst-nb takes what follows a colon for a format. From another page the format is
-    needed: ``{glue:text}`mobileone.ipynb::mobileone/drop:s```.
+    The first three are there for every named part as well, as ``<id>.<name>``, ``<id>.<name>.spread``, …, with hyphens
+    for the spaces of the name. The separator is a dot because myst-nb takes what follows a colon for a format. From
+    another page the format is needed: ``{glue:text}`mobileone.ipynb::mobileone/drop:s```.
     """
     # Imported here: it takes a second, and only a notebook needs it.
     with extra("book"):
@@ -72,36 +101,84 @@ def glue_claims(chapter: str) -> None:
 
 
 def _prose(claim: Claim) -> dict[str, str]:
-    texts = {".verdict": claim["verdict"]}
+    texts = {".word": claim["word"]}
     if "paper" in claim:
         texts[".paper"] = _number(claim["paper"]["value"])
-    if "ours" in claim:
-        value, spread = _value_and_spread(claim)
-        texts |= {"": value, ".text": _here(claim)}
-        if spread:
-            texts[".spread"] = spread
-        if _seeds(claim):
-            texts[".seeds"] = _seeds(claim)
+    measured = [part for part in claim["parts"] if part["values"]]
+    for index, part in enumerate(measured):
+        prefixes = [""] if index == 0 else []
+        prefixes += [f".{part['name'].replace(' ', '-')}"] if "name" in part else []
+        value, spread = _value_and_spread(part)
+        for prefix in prefixes:
+            texts |= {prefix: value, f"{prefix}.text": _measured(part)}
+            texts |= {f"{prefix}.spread": spread} if spread else {}
+    if _runs(claim):
+        texts[".runs"] = _runs(claim)
     return texts
 
 
 def _cells(claim: Claim) -> tuple[str, ...]:
-    scale = claim["ours"]["scale"] if "ours" in claim else ""
-    badge = f"{SYMBOLS[claim['verdict']]} {claim['verdict']}"
-    return claim["statement"], " · ".join(filter(None, _paper(claim))), _here(claim), _seeds(claim), scale, badge
+    badge = f"{SYMBOLS[claim['word']]} {claim['word']}"
+    here = "; ".join(_here(claim))
+    return (
+        claim["statement"],
+        " · ".join(filter(None, _paper(claim))),
+        here,
+        _runs(claim),
+        claim.get("scale", ""),
+        badge,
+    )
 
 
-def _html_cells(claim: Claim, with_id: bool) -> str:
-    statement, _, here, seeds, scale, badge = map(html.escape, _cells(claim))
+def _html_cells(claim: Claim, details: bool) -> str:
+    statement, _, _, runs, scale, badge = map(html.escape, _cells(claim))
     value, source = map(html.escape, _paper(claim))
-    background, colour = _BADGES[claim["verdict"]]
+    here = "<br>".join(map(html.escape, _here(claim)))
+    background, colour = _BADGES[claim["word"]]
     style = f"background: {background}; color: {colour}; padding: 0.1em 0.4em; white-space: nowrap"
-    name = claim["verdict"].replace(" ", "-")
+    name = claim["word"].replace(" ", "-")
     badge = f'<span class="verdict verdict-{name}" style="{style}">{badge}</span>'
     paper = f"{value}<br><small>{source}</small>" if source else value
-    if with_id:
-        statement += f'<br><small class="claim-id">{html.escape(claim["id"])}</small>'
-    return "".join(f'<td style="{_CELL}">{cell}</td>' for cell in (statement, paper, here, seeds, scale, badge))
+    if details:
+        lines = "".join(f"<br>{html.escape(line)}" for line in _details(claim))
+        statement += f'<br><small><span class="claim-id">{html.escape(claim["id"])}</span>{lines}</small>'
+    return "".join(f'<td style="{_CELL}">{cell}</td>' for cell in (statement, paper, here, runs, scale, badge))
+
+
+def _attributes(claim: Claim) -> str:
+    """What the filter of the built page reads."""
+    return f'data-kind="{claim["kind"]}" data-scale="{claim.get("scale", "")}"'
+
+
+def _details(claim: Claim) -> list[str]:
+    lines = [f"independent: {claim['independent']}"] if "independent" in claim else []
+    for part in claim["parts"]:
+        name = f"{part['name']}: " if "name" in part else ""
+        lines.append(f"{name}holds if {_band(part)}: {holds(part)}")
+        if "agrees" in part and part["values"]:
+            value, margin = part["agrees"]["value"], part["agrees"]["margin"]
+            away = _with_unit(f"{'+' if centre(part) >= value else ''}{_number(centre(part) - value)}", part)
+            lines.append(f"{name}from the paper's {_number(value)}: {away}; within {_number(margin)}: {agrees(part)}")
+        if "path" in part:
+            lines.append(f"{name}{part['path']}, {part['processor']}")
+        if "method" in part:
+            lines.append(f"{name}interval: {part['method']}")
+    if "band" in claim:
+        when = "before" if claim["band"]["before_run"] else "after"
+        lines.append(f"band set {when} the runs, {claim['band']['commit'][:7]}")
+    lines += [
+        f"departs: {item['what']}" + ("" if item["could_explain"] else " (harmless)") for item in claim["departs"]
+    ]
+    return lines + ([f"reason: {claim['reason']}"] if "reason" in claim and claim["parts"] else [])
+
+
+def _band(part: Part) -> str:
+    low, high = part["holds"].get("min"), part["holds"].get("max")
+    if low == high:
+        return f"= {_number(low)}"
+    if low is None or high is None:
+        return f"≥ {_number(low)}" if high is None else f"≤ {_number(high)}"
+    return f"{_number(low)} to {_number(high)}"
 
 
 def _paper(claim: Claim) -> tuple[str, str]:
@@ -112,39 +189,51 @@ def _paper(claim: Claim) -> tuple[str, str]:
     return _with_unit(_number(paper["value"]), paper), f"{paper['key']}, {paper['where']}"
 
 
-def _here(claim: Claim) -> str:
-    if "ours" not in claim:
-        return f"not run: {claim['reason']}"
-    value, spread = _value_and_spread(claim)
-    return _with_unit(f"{value} ± {spread}" if spread else value, claim["ours"])
+def _here(claim: Claim) -> list[str]:
+    """One line a part: what came out here."""
+    if not claim["parts"]:
+        return [f"not run: {claim['reason']}"]
+    return [(f"{part['name']}: " if "name" in part else "") + _measured(part) for part in claim["parts"]]
 
 
-def _seeds(claim: Claim) -> str:
-    ours = claim.get("ours", {})
-    count = len(ours.get("values", ours.get("seeds", [])))
-    return str(count) if count else ""
+def _measured(part: Part) -> str:
+    if not part["values"]:
+        return "not run yet"
+    value, spread = _value_and_spread(part)
+    if not spread:
+        return _with_unit(value, part)
+    return _with_unit(f"{value} ({spread})" if "to" in spread else f"{value} ± {spread}", part)
+
+
+def _runs(claim: Claim) -> str:
+    counts = {len(part["values"]) for part in claim["parts"] if part["type"] not in EXACT}
+    return "–".join(map(str, sorted({min(counts), max(counts)}))) if counts else ""
 
 
 def _with_unit(text: str, holder: dict) -> str:
     return f"{text} {holder['unit']}" if holder.get("unit") else text
 
 
-def _value_and_spread(claim: Claim) -> tuple[str, str]:
-    ours = claim["ours"]
-    mean, half = interval(runs(ours))
-    if math.isnan(half):
-        return _number(runs(ours)[0]), ""
-    if half < 1e-9 * max(1.0, abs(mean)):
-        return _number(mean), "0"
-    # Two digits of the half-width, and the mean to the same place.
+def _value_and_spread(part: Part) -> tuple[str, str]:
+    """The number of a part, and the half-width of its interval, or "low to high" where that is not symmetric."""
+    middle, (low, high) = centre(part), ends(part)
+    if part["type"] in EXACT or math.isnan(low):
+        return _number(part["values"][0] if len(set(part["values"])) == 1 else middle), ""
+    half = (high - low) / 2
+    if half < 1e-9 * max(1.0, abs(middle)):
+        return _number(middle), "0"
+    # Two digits of the half-width, and the centre to the same place.
     decimals = max(0, 1 - math.floor(math.log10(half)))
-    return _minus(f"{mean:,.{decimals}f}"), f"{half:,.{decimals}f}"
+    shown = _minus(f"{middle:,.{decimals}f}")
+    if abs(middle - low - half) < 1e-6 * half:
+        return shown, f"{half:,.{decimals}f}"
+    return shown, f"{_minus(f'{low:,.{decimals}f}')} to {_minus(f'{high:,.{decimals}f}')}"
 
 
-def _number(value: float | str) -> str:
+def _number(value: float | str | None) -> str:
     """Four significant digits; whole numbers and numbers from 1000 up in full, with thousands separated."""
-    if isinstance(value, str):
-        return value
+    if value is None or isinstance(value, str):
+        return value or ""
     return _minus(f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.4g}")
 
 

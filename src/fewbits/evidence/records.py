@@ -7,17 +7,18 @@ import os
 import platform
 import re
 import subprocess
+import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean
 
 import pandas as pd
 import torch
 
 from fewbits.core.files import checkout, write_whole
 from fewbits.core.processors import usable_cores
-from fewbits.evidence.claims import Claim, runs, validate, verdict
+from fewbits.evidence.claims import Claim, validate
+from fewbits.evidence.verdicts import answers, word
 
 
 def results_dir() -> Path:
@@ -38,7 +39,7 @@ def load(chapter: str) -> list[Claim]:
 
     Raises:
         FileNotFoundError: nothing is recorded for this chapter.
-        ValueError: a claim is malformed, lacks its provenance, or carries a verdict that its numbers do not support.
+        ValueError: a claim is malformed, lacks its provenance, or carries a word that its numbers do not give.
     """
     path = _path(chapter, "json")
     if not path.exists():
@@ -46,11 +47,17 @@ def load(chapter: str) -> list[Claim]:
     claims = _parse(path)
     _check_list(chapter, claims)
     for claim in claims:
-        for field in ("verdict", "provenance"):
-            if field not in claim:
-                raise ValueError(f"claim {claim['id']!r}: {field} is missing: store claims with evidence.record")
-        if claim["verdict"] != verdict(claim):
-            raise ValueError(f"claim {claim['id']!r}: verdict is {claim['verdict']!r}, computed {verdict(claim)!r}")
+        measured = {"word", "answers", "provenance", "band"} if claim["parts"] else {"word"}
+        for field in sorted(measured - set(claim)):
+            raise ValueError(f"claim {claim['id']!r}: {field} is missing: store claims with evidence.record")
+        if "before_run" not in claim.get("band", {"before_run": True}):
+            raise ValueError(f"claim {claim['id']!r}: band.before_run is missing: store claims with evidence.record")
+        if any("origins" not in part for part in claim["parts"]):
+            raise ValueError(f"claim {claim['id']!r}: parts lack origins: store claims with evidence.record")
+        computed = word(claim), answers(claim)
+        if (claim["word"], claim.get("answers", {})) != computed:
+            stored = claim["word"], claim.get("answers")
+            raise ValueError(f"claim {claim['id']!r}: word and answers are {stored!r}, computed {computed!r}")
     return claims
 
 
@@ -62,37 +69,116 @@ def load_all() -> list[Claim]:
 def record(
     chapter: str, claims: Iterable[Claim], *, command: str, wall_s: float, device: str | torch.device = "cpu"
 ) -> list[Claim]:
-    """Store claims: add provenance and verdicts, and replace those of the same id in ``<chapter>.json``.
+    """Store claims: add words and provenance, and replace those of the same id in ``<chapter>.json``.
+
+    Every value keeps the provenance of the run that it comes from. A part may give it (``origins``, a dictionary a
+    value, see `origins`); a value that the stored claim has already, under the same name of a run, keeps the stored
+    one; any other value comes from this ``command``.
+
+    The commit that set band, margin and the paper's entry is kept as long as they stay the same. If they change, it is
+    the ``band_commit`` of the claim or this commit, and the record says whether the band was there before the runs; a
+    changed paper entry is warned of.
 
     Args:
         chapter: name of the chapter, and the first half of every id.
-        claims: without ``verdict`` and ``provenance`` (recomputed where present). ``ours.value`` may be left out where
-            ``ours.values`` is given: it becomes their mean. The dictionaries passed in stay as they are.
+        claims: from `paper_claim`, `own_claim` and `cited_claim`. The dictionaries passed in stay as they are.
         command, wall_s, device: see `provenance`.
     Returns:
         All claims of the chapter as stored, sorted by id.
     Raises:
-        ValueError: a claim is malformed, its id is given twice or names another chapter. Nothing is written then.
+        ValueError: the checkout has changes that are not committed, a claim is malformed, or its id is given twice or
+            names another chapter. Nothing is written then.
     """
-    origin = provenance(command, wall_s, device)
-    new = copy.deepcopy(list(claims))
-    for claim in new:
-        claim["provenance"] = dict(origin)
-        claim.pop("verdict", None)
+    here = provenance(command, wall_s, device)
+    if here["commit"].endswith("-dirty"):
+        raise ValueError(
+            "the checkout has changes that are not committed, so that nobody could repeat this: commit first"
+        )
+    path = _path(chapter, "json")
+    stored = _parse(path) if path.exists() else []
+    old = {claim.get("id"): claim for claim in stored}
+    new = [_with_origins(claim, old.get(claim.get("id"), {}), here) for claim in claims]
     _check_list(chapter, new)
     # What is replaced need not be valid any more; what stays must be.
     replaced = {claim["id"] for claim in new}
-    path = _path(chapter, "json")
-    kept = [claim for claim in _parse(path) if claim.get("id") not in replaced] if path.exists() else []
+    kept = [claim for claim in stored if claim.get("id") not in replaced]
     _check_list(chapter, kept)
     # Sorted by id, so that the file does not depend on which run came first.
     merged = sorted(kept + new, key=lambda claim: claim["id"])
     for claim in merged:
-        if "ours" in claim:
-            claim["ours"].setdefault("value", fmean(runs(claim["ours"])))
-        claim["verdict"] = verdict(claim)
+        claim["word"] = word(claim)
+        if claim["word"] == "not reproduced" and "reason" not in claim:
+            missing = "reason is missing: nothing that departs could explain the failure, so say what does"
+            raise ValueError(f"claim {claim['id']!r}: {missing}")
+        if claim["parts"]:
+            claim["answers"] = answers(claim)
     write_whole(path, (json.dumps(merged, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
     return merged
+
+
+def _with_origins(claim: Claim, old: Claim, here: dict) -> Claim:
+    """A copy of ``claim`` with the provenance of each of its values and with the commit that set its band."""
+    set_earlier = claim.get("band", {}).get("commit") if "before_run" not in claim.get("band", {}) else None
+    claim = {field: value for field, value in copy.deepcopy(claim).items() if field not in _COMPUTED}
+    validate({**claim, "parts": [{k: v for k, v in part.items() if k != "origins"} for part in claim.get("parts", [])]})
+    if old.get("paper", claim.get("paper")) != claim.get("paper"):
+        changed = f"claim {claim['id']!r}: the paper's entry was {old.get('paper')} and is {claim.get('paper')}"
+        warnings.warn(changed, stacklevel=3)
+    known = {
+        (part.get("name"), run, value): old["provenance"][origin]
+        for part in old.get("parts", [])
+        for run, value, origin in zip(part["runs"], part["values"], part.get("origins", []), strict=True)
+    }
+    listed: list[dict] = []
+    for part in claim["parts"]:
+        given = part.pop("origins", [None] * len(part["values"]))
+        keys = [(part.get("name"), run, value) for run, value in zip(part["runs"], part["values"], strict=True)]
+        found = [origin or known.get(key, here) for key, origin in zip(keys, given, strict=True)]
+        listed += [origin for index, origin in enumerate(found) if origin not in listed and origin not in found[:index]]
+        part["origins"] = [listed.index(origin) for origin in found]
+    if claim["parts"]:
+        claim["provenance"] = listed
+        unchanged = _bands(old) == _bands(claim) and "band" in old
+        set_by = set_earlier or (old["band"]["commit"] if unchanged else here["commit"])
+        before = all(_is_ancestor(set_by, origin["commit"]) for origin in listed)
+        claim["band"] = {"commit": set_by, "before_run": before}
+    return claim
+
+
+_COMPUTED = ("word", "answers", "provenance", "band")
+
+
+def _bands(claim: Claim) -> tuple:
+    parts = [(part.get("name"), part["type"], part["holds"], part.get("agrees")) for part in claim.get("parts", [])]
+    return parts, claim.get("paper")
+
+
+def origins(rows: pd.DataFrame) -> list[dict | None]:
+    """The provenance of each row of a table whose rows were `stamped`, for a part's ``origins``; else None."""
+    if not set(_STAMP) <= set(rows.columns):
+        return [None] * len(rows)
+    filled = rows[list(_STAMP)].to_dict("records")
+    return [None if pd.isna(row["commit"]) else row for row in filled]
+
+
+def stamped(rows: pd.DataFrame, command: str, wall_s: float, device: str | torch.device = "cpu") -> pd.DataFrame:
+    """``rows`` with the columns of their provenance, so that a claim can say of each value which run it comes from.
+
+    Args:
+        rows: new rows of a table of results, without those columns.
+        command, wall_s, device: see `provenance`.
+    Raises:
+        ValueError: the checkout has changes that are not committed.
+    """
+    here = provenance(command, wall_s, device)
+    if here["commit"].endswith("-dirty"):
+        raise ValueError(
+            "the checkout has changes that are not committed, so that nobody could repeat this: commit first"
+        )
+    return rows.assign(**here)
+
+
+_STAMP = ("commit", "command", "date", "device", "torch", "wall_s")
 
 
 def provenance(command: str, wall_s: float, device: str | torch.device = "cpu") -> dict:
@@ -132,6 +218,14 @@ def code_version() -> str:
         return commit + ("-dirty" if git("status", "--porcelain", "--", ".", ":(exclude)data") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _is_ancestor(earlier: str, later: str) -> bool:
+    """Whether the code of ``later`` contains the commit ``earlier``; no if either is unknown here or had changes."""
+    if earlier == later and not later.endswith("-dirty"):
+        return later != "unknown"
+    command = ["git", "-C", str(checkout()), "merge-base", "--is-ancestor", earlier, later]
+    return subprocess.run(command, capture_output=True).returncode == 0
 
 
 def _cpu_model() -> str:

@@ -3,7 +3,9 @@
 import argparse
 import importlib
 import pkgutil
+import shlex
 import sys
+from types import ModuleType
 
 import fewbits.experiments
 from fewbits import evidence
@@ -14,9 +16,8 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(fewbits.experiments.__path__) if module.ispkg)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the experiment that the command line names."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+def parsed(arguments: list[str]) -> tuple[ModuleType, argparse.Namespace]:
+    """The experiment that a command line names, and its options; exits as argparse does where there is a mistake."""
     chooser = argparse.ArgumentParser(prog="python -m fewbits.experiments", add_help=False)
     chooser.add_argument("name", choices=names(), metavar="name", help=", ".join(names()))
     if not arguments or arguments[0].startswith("-"):
@@ -26,12 +27,18 @@ def main(arguments: list[str] | None = None) -> None:
     module = importlib.import_module(f"fewbits.experiments.{name}.run")
     parser = argparse.ArgumentParser(prog=f"python -m fewbits.experiments {name}", description=module.__doc__)
     module.add_arguments(parser)
-    options = parser.parse_args(arguments[1:])
+    return module, parser.parse_args(arguments[1:])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the experiment that the command line names."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    module, options = parsed(arguments)
     try:
         evidence.results_dir()
     except FileNotFoundError as error:  # known before hours of work are lost
         sys.exit(str(error))
-    module.run(options, " ".join(["python -m fewbits.experiments", *arguments]))
+    module.run(options, shlex.join(["python", "-m", "fewbits.experiments", *arguments]))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ from fewbits.training import (
 )
 from fewbits.training.checkpoint import load_state, restore
 
-COLUMNS = ("data", "method", "seed", "epochs", "accuracy", "accuracy_quantized", "accuracy_batch", "seconds", "commit")
+COLUMNS = ("data", "method", "seed", "epochs", "accuracy", "accuracy_quantized", "accuracy_batch", "seconds")
 MLP_SIZES = (784, 128, 128, 128, 10)
 VGG_WIDTHS = (32, 32, 64, 64, 128, 128)
 
@@ -241,6 +241,7 @@ def run_missing(
     methods: Mapping[str, Method],
     data_name: str,
     seed_list: Sequence[int],
+    command: str,
     keep: Callable[[str, int, nn.Module], object] | None = None,
     *,
     epochs: int | None = None,
@@ -252,16 +253,21 @@ def run_missing(
     So an interrupted experiment goes on where it stopped, and seeds or methods can be added later.
 
     Args:
-        table: name of the table, with the columns `COLUMNS`; accuracies are percent.
+        table: name of the table; its columns are `COLUMNS`, accuracies in percent, and those of
+            `fewbits.evidence.stamped`, empty in rows that are older than these columns.
         methods: by the name that the table uses.
         data_name: a key of `TASKS`.
         seed_list: seeds to have.
+        command: what to type to get the new rows again; stored with each.
         keep: called with the method's name, the seed and the trained network, e.g. to save it.
         epochs: of each run, in place of the task's.
         minutes: stop after the epoch in which this call has run for so long; a long task goes on there next time.
         pilot: on held-out training images; written to ``<table>`` all the same, so give it a name of its own.
     Returns:
         The whole table, other data sets included.
+    Raises:
+        ValueError: the checkout has changes that are not committed, so that no row can say where it comes from; or a
+            method starts from a float network that has not been trained.
     """
     begun = time.perf_counter()
     task, data = TASKS[data_name], prepared(data_name, pilot)
@@ -296,11 +302,11 @@ def run_missing(
                 path.replace(float_path)
             row: dict[str, Any] = {"data": data_name, "method": name, "seed": seed, "epochs": epochs}
             row |= {key: round(value, 4) for key, value in measure(method, model, data).items()}
-            row["seconds"] = round(sum(record["seconds"] for record in history), 1)
-            row["commit"] = evidence.code_version()[:12]
+            seconds = round(sum(record["seconds"] for record in history), 1)
+            row["seconds"] = seconds
             print(row, flush=True)
-            frame = pd.concat([recorded(table, COLUMNS), pd.DataFrame([row])], ignore_index=True)
-            evidence.write_rows(table, frame)
+            new = evidence.stamped(pd.DataFrame([row]), command, seconds, next(model.parameters()).device)
+            evidence.write_rows(table, pd.concat([recorded(table, COLUMNS), new], ignore_index=True))
             path.unlink(missing_ok=True)
             if keep is not None:
                 keep(name, seed, model)
@@ -339,19 +345,34 @@ def per_seed(frame: pd.DataFrame, data_name: str, method: str, column: str = "ac
     return frame[(frame.data == data_name) & (frame.method == method)].set_index("seed")[column]
 
 
-def difference(frame: pd.DataFrame, data_name: str, first: str, second: str) -> dict | None:
-    """``ours`` of a claim: accuracy of ``first`` minus that of ``second``, seed by seed; None if either was not run."""
-    return by_seed(per_seed(frame, data_name, first) - per_seed(frame, data_name, second), data_name)
+def difference(frame: pd.DataFrame, data_name: str, first: str, second: str, **band: float) -> evidence.Part | None:
+    """The part of a claim: accuracy of ``first`` minus that of ``second`` in points, seed by seed.
+
+    Args:
+        frame: a table of runs, see `run_missing`.
+        data_name, first, second: a data set and two methods of the table.
+        band: ``low`` and ``high`` of `fewbits.evidence.part`.
+    Returns:
+        None if no seed has both.
+    """
+    values = per_seed(frame, data_name, first) - per_seed(frame, data_name, second)
+    return by_seed(values, frame[(frame.data == data_name) & frame.method.isin([first, second])], unit="pt", **band)
 
 
-def by_seed(values: pd.Series, data_name: str, unit: str = "pt") -> dict | None:
-    """``ours`` of a claim from values indexed by seed, NaN where a seed has none; None if there are no values."""
+def by_seed(values: pd.Series, sources: pd.DataFrame, **more: Any) -> evidence.Part | None:
+    """The part of a claim from values indexed by seed, NaN where a seed has none; None if there are no values.
+
+    Args:
+        values: one number a seed.
+        sources: those rows of a table of runs that the values come from. The last row of each seed completed its value
+            and gives its provenance.
+        more: of `fewbits.evidence.part`.
+    """
     values = values.dropna().sort_index()
     if values.empty:
         return None
-    return {
-        "unit": unit,
-        "values": [round(float(value), 4) for value in values],
-        "seeds": [int(seed) for seed in values.index],
-        "scale": TASKS[data_name].scale,
-    }
+    origins = [evidence.origins(sources[sources.seed == seed])[-1] for seed in values.index]
+    if any(origins):
+        more["origins"] = origins
+    numbers = [round(float(value), 4) for value in values]
+    return evidence.part(numbers, runs=[int(seed) for seed in values.index], **more)

@@ -101,12 +101,13 @@ class Inq:
         bits: bits per code, 2 to 7.
         biases: quantize the biases too, each with a codebook of its own. They must follow from folding, as a batch
             normalization after a quantized layer multiplies its weights off the grid.
+        weights: False for the biases alone: a second object may freeze them at a time of its own.
         partition: "magnitude", or "random" for comparison.
         seed: of the random partition.
         choose_n1: (tensor, bits) -> n1.
     Raises:
-        ValueError: ``model`` has no such layer, a parameter is parametrized already or shared by layers, ``partition``
-            is unknown, ``bits`` is out of range, or a parameter holds NaN or Inf.
+        ValueError: ``model`` has nothing to quantize, a parameter is parametrized already or shared by layers,
+            ``partition`` is unknown, ``bits`` is out of range, or a parameter holds NaN or Inf.
         TypeError: a parameter is of half precision: train such networks with autocast.
     Source: zhou2017 Alg. 1; own (n1 stays that of the start, where the paper's step 5 may move it)
     """
@@ -117,6 +118,7 @@ class Inq:
         bits: int = 5,
         *,
         biases: bool = False,
+        weights: bool = True,
         partition: str = "magnitude",
         seed: int = 0,
         choose_n1: Callable[[Tensor, int], int] = largest_exponent,
@@ -124,15 +126,18 @@ class Inq:
         if partition not in ("magnitude", "random"):
             raise ValueError(f"partition must be 'magnitude' or 'random', got {partition!r}")
         self.model, self.bits, self.partition, self.seed = model, check_inq_bits(bits), partition, seed
+        kinds = ("weight",) * weights + ("bias",) * biases
+        if not kinds:
+            raise ValueError("weights and biases are both False: there is nothing to quantize")
         places = {}  # name of the parameter -> its layer and its name there
         for name, layer in weight_layers(model).items():
-            if parametrize.is_parametrized(layer):
-                raise ValueError(f"the parameters of {name!r} are parametrized already")
-            for kind in ("weight", "bias") if biases else ("weight",):
+            for kind in kinds:
+                if parametrize.is_parametrized(layer, kind):
+                    raise ValueError(f"the {kind} of {name!r} is parametrized already")
                 if getattr(layer, kind) is not None:
                     places[f"{name}.{kind}" if name else kind] = layer, kind
         if not places:
-            raise ValueError("model has no linear or convolution layer to quantize")
+            raise ValueError(f"model has no linear or convolution layer with a {' or a '.join(kinds)} to quantize")
         tensors = {name: getattr(layer, kind) for name, (layer, kind) in places.items()}
         owners = dict[int, str]()
         for name, tensor in tensors.items():

@@ -12,12 +12,12 @@ with extra("book"):
     from fewbits.plots.results import accuracy_by_bits, claims_at_a_glance
     from fewbits.plots.source import show_source
     from fewbits.plots.tensors import before_after, staircase, weight_histogram
-    from fewbits.plots.theme import COLORS, MARKERS, VERDICT_COLORS, contrast, text_color, use_theme
+    from fewbits.plots.theme import COLORS, MARKERS, WORD_COLORS, contrast, text_color, use_theme
 
 __all__ = [
     "COLORS",
     "MARKERS",
-    "VERDICT_COLORS",
+    "WORD_COLORS",
     "accuracy_by_bits",
     "accuracy_of_methods",
     "before_after",

@@ -1,5 +1,6 @@
-"""Figures of results: accuracy against bits, and all claims with their verdicts (see `fewbits.plots`)."""
+"""Figures of results: accuracy against bits, and all claims with their words (see `fewbits.plots`)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from fewbits.evidence import SYMBOLS, Claim, interval
-from fewbits.plots.theme import COLORS, MARKERS, SMALL, VERDICT_COLORS, WIDTH, text_color
+from fewbits.evidence import OWN_WORDS, SYMBOLS, WORDS, Claim, interval
+from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH, WORD_COLORS, text_color
 
 _PAPER_DASHES = (0, (3, 2))
 _PAPER_LINE: dict[str, Any] = {
@@ -152,48 +153,55 @@ def _points_along(corners: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(steps, range(len(corners)), corners[:, k]) for k in (0, 1)], axis=1)
 
 
-def claims_at_a_glance(claims: list[Claim], *, title: str = "The claims at a glance") -> Figure:
-    """One row a chapter, one symbol a claim: its verdict, those that were reproduced first.
+def claims_at_a_glance(
+    claims: list[Claim], chapters: Mapping[str, str], *, title: str = "The claims at a glance"
+) -> Figure:
+    """One row a chapter, one symbol a claim, by its word: what papers claim on the left, our own findings on the right.
 
     Args:
-        claims: at least one, with verdicts. Chapters stand in the order in which they come.
+        claims: at least one, with words.
+        chapters: the title of each chapter by the first half of its claims' ids, in the order of the rows.
+    Raises:
+        ValueError: a claim's chapter has no title.
     """
-    chapters: dict[str, list[str]] = {}
-    for claim in claims:
-        chapters.setdefault(claim["id"].split("/")[0], []).append(claim["verdict"])
-    verdicts = list(SYMBOLS)
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.3 * len(chapters)))
-    for row, found in enumerate(chapters.values()):
-        for place, verdict in enumerate(sorted(found, key=verdicts.index), start=1):
-            axes.text(
-                place,
-                row,
-                SYMBOLS[verdict],
-                color="white",
-                fontweight="bold",
-                ha="center",
-                va="center",
-                bbox={"boxstyle": "circle,pad=0.15", "facecolor": VERDICT_COLORS[verdict], "linewidth": 0},
-            )
-    handles = [
-        Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker="o",
-            markersize=8,
-            color=VERDICT_COLORS[verdict],
-            label=f"{SYMBOLS[verdict]} {verdict}: {sum(claim['verdict'] == verdict for claim in claims)}",
-        )
-        for verdict in verdicts
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    longest = max(map(len, chapters.values()))
-    axes.set(xlim=(0, max(longest, 12) + 1), ylim=(len(chapters) - 0.5, -0.5), xlabel="claims, by verdict")
-    axes.set_yticks(range(len(chapters)), list(chapters))
-    axes.set_ylabel("chapter")
-    axes.set_xticks([])
-    axes.tick_params(length=0)
-    axes.spines[["left", "bottom"]].set_visible(False)
+    missing = sorted({claim["id"].split("/")[0] for claim in claims} - set(chapters))
+    if missing:
+        raise ValueError(f"chapters: no title for {missing}")
+    panels = {"paper": ("claims of papers", list(WORDS)), "own": ("our own findings", list(OWN_WORDS))}
+    found = {
+        kind: [
+            sorted((c["word"] for c in claims if c["kind"] == kind and c["id"].split("/")[0] == name), key=words.index)
+            for name in chapters
+        ]
+        for kind, (_, words) in panels.items()
+    }
+    widths = [max(4, *map(len, rows)) for rows in found.values()]
+    figure, both = plt.subplots(
+        1, 2, sharey=True, figsize=(WIDTH, 1.4 + 0.25 * len(chapters)), width_ratios=[width + 1 for width in widths]
+    )
+    for axes, (kind, (heading, words)), width in zip(both, panels.items(), widths, strict=True):
+        for row, said in enumerate(found[kind]):
+            for place, word in enumerate(said, start=1):
+                axes.text(place, row, SYMBOLS[word], **_symbol(word))
+        handles = [
+            Line2D([], [], linestyle="none", marker="o", markersize=7, color=WORD_COLORS[word], label=label)
+            for word in words
+            if (count := sum(said.count(word) for said in found[kind]))
+            for label in [f"{SYMBOLS[word]} {word}: {count}"]
+        ]
+        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.06), ncols=2 if kind == "paper" else 1)
+        axes.set(xlim=(0, width + 1), ylim=(len(chapters) - 0.5, -0.5), xticks=[])
+        axes.set_xlabel(heading, loc="left")
+        axes.xaxis.set_label_position("top")
+        axes.tick_params(length=0)
+        axes.spines[["left", "bottom"]].set_visible(False)
+    both[0].set_yticks(range(len(chapters)), list(chapters.values()))
+    both[0].set_ylabel("chapter")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
+
+
+def _symbol(word: str) -> dict[str, Any]:
+    """How the symbol of a word is drawn: white, in a disc of its colour."""
+    disc = {"boxstyle": "circle,pad=0.12", "facecolor": WORD_COLORS[word], "linewidth": 0}
+    return {"color": "white", "fontweight": "bold", "fontsize": 7, "ha": "center", "va": "center", "bbox": disc}

@@ -39,7 +39,17 @@ STYLES = {
 }
 COLORS = {method: colour for method, (colour, _) in STYLES.items()}
 MARKERS = {method: marker for method, (_, marker) in STYLES.items()}
-VERDICT_COLORS = {"reproduced": "#1a7a3c", "trend only": "#8a5a00", "not reproduced": "#b3202c", "cited": "#5a6372"}
+# Of the words of `fewbits.evidence`, in their order.
+WORD_COLORS = {
+    "reproduced": "#1a7a3c",
+    "carries over": "#4a7a1a",
+    "undecided": "#5a6372",
+    "does not carry over": "#b05a00",
+    "not reproduced": "#b3202c",
+    "cited": "#70757f",
+    "holds": "#2a5ca8",
+    "does not hold": "#6b3fa0",
+}
 
 WIDTH = 7.0
 SMALL = 8

@@ -30,7 +30,10 @@ from fewbits.binary import (
 )
 from fewbits.core.packing import pack_signs
 from fewbits.core.quantizer import Quantizer, encode_weights, quantize_weights
+from fewbits.evidence import results_dir
 from fewbits.experiments import comparison
+from fewbits.experiments.binary.claims import cited_claims, exact_claims, make_claims
+from fewbits.experiments.binary.scales import record_scales
 from fewbits.experiments.common import checkpoint_path, seeds
 from fewbits.experiments.comparison import (
     FLOAT,
@@ -38,7 +41,6 @@ from fewbits.experiments.comparison import (
     Method,
     Network,
     chosen,
-    difference,
     float_network,
     prepared,
     run_missing,
@@ -301,7 +303,9 @@ def run(options, command: str) -> None:
         table = "binary_pilots" if options.pilot else "binary_runs"
         saving = keep if name == "mnist5k" and not options.pilot else None
         limits = {"epochs": options.epochs, "minutes": options.minutes, "pilot": options.pilot}
-        frame = run_missing(table, methods, name, list(seeds(options.seeds)), saving, **limits)
+        frame = run_missing(table, methods, name, list(seeds(options.seeds)), command, saving, **limits)
+        if name == "mnist5k" and not options.pilot and not (results_dir() / "binary_scales.csv").exists():
+            record_scales()
         if not options.pilot:
             record_claims(frame, name, command)
 
@@ -316,17 +320,24 @@ def record_claims(frame: pd.DataFrame, data_name: str, command: str) -> None:
     """Store the claims that ``frame`` allows for one data set, and on ``mnist5k`` what the kept network shows."""
     wall = float(frame[frame.data == data_name].seconds.sum())
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    claims = make_claims(frame, data_name) + (exact_claims() if data_name == "mnist5k" else [])
+    claims = make_claims(frame, data_name)
+    if data_name == "mnist5k":
+        claims += exact_claims(*exact_numbers()) + cited_claims(frame)
     evidence.record("binary", claims, command=command, wall_s=wall, device=device)
 
 
 @torch.no_grad()
-def exact_claims() -> list[dict]:
-    """Claims about arithmetic and storage, checked on the kept BinaryNet and all test images."""
+def exact_numbers() -> tuple[int, float]:
+    """What the kept BinaryNet shows of arithmetic and storage on all test images.
+
+    Returns:
+        How many inner products by popcount differ from the float ones, and how many times smaller the packed weights
+        are than 32-bit floats.
+    """
     model = load_model(binary_net(TASKS["mnist5k"].network), checkpoint_path("binary-binarynet")).double()
     assert isinstance(model, nn.Sequential)
     model = nn.Sequential(*model)  # which can be sliced
-    hidden = model[:4](prepared("mnist5k").test_images.double())  # behind the first sign
+    hidden = model[:4](prepared("mnist5k").test_images.double())  # after the first sign
     different = 0
     to_signs: nn.Module | None
     for layer, to_signs in ((model[4], model[5:7]), (model[7], model[8:10]), (model[10], None)):
@@ -337,98 +348,4 @@ def exact_claims() -> list[dict]:
         hidden = to_signs(sums) if to_signs else sums
     codes = encode_weights(model).values()
     ratio = sum(4 * code.values.numel() for code in codes) / sum(len(code.packed()) for code in codes)
-    return [
-        {
-            "id": "binary/popcount-equals-float",
-            "statement": "XNOR and popcount give the inner products of a trained BinaryNet: none differs",
-            "paper": {"key": "hubara2016bnn", "where": "XNOR and popcount", "value": 0, "unit": "sums"},
-            "ours": {"unit": "sums", "value": different, "scale": "notebook"},
-            "expect": {"max": 0, "scale": "notebook"},
-        },
-        {
-            "id": "binary/memory-ratio",
-            "statement": "Binary weights take a 32nd of the memory of 32-bit floats",
-            "paper": {"key": "hubara2016bnn", "where": "memory", "value": 32, "unit": "× smaller"},
-            "ours": {"unit": "× smaller", "value": ratio, "scale": "notebook"},
-            "expect": {"min": 32, "max": 32, "scale": "notebook"},
-        },
-    ]
-
-
-def make_claims(frame: pd.DataFrame, data_name: str) -> list[dict]:
-    """The chapter's claims about one data set, without verdicts; those whose methods were not run are left out."""
-    where = "" if data_name == "mnist5k" else f"-{data_name}"
-    here = {"mnist5k": "mnist5k", "mnist": "MNIST", "cifar100": "CIFAR-100"}[data_name]
-
-    def claim(slug, statement, first, second, paper, **expect):
-        ours = difference(frame, data_name, first, second)
-        paper = dict(zip(("key", "where", "value", "unit"), paper, strict=False))
-        claim = {"id": f"binary/{slug}{where}", "statement": f"{here}: {statement}", "paper": paper, "expect": expect}
-        return [] if ours is None else [claim | {"ours": ours}]
-
-    return [
-        *claim(
-            "stochastic-beats-float",
-            "stochastic BinaryConnect is at least as accurate as the float network",
-            "binaryconnect stochastic",
-            "float",
-            ("courbariaux2015", "MNIST", 0.12, "pt"),
-            min=0.0,
-        ),
-        *claim(
-            "stochastic-beats-deterministic",
-            "stochastic BinaryConnect is more accurate than deterministic",
-            "binaryconnect stochastic",
-            "binaryconnect",
-            ("courbariaux2015", "MNIST", 0.11, "pt"),
-            min=0.0,
-        ),
-        *claim(
-            "binarynet-gap",
-            "binary weights and activations cost at most 1 point",
-            "float",
-            "binarynet",
-            ("hubara2016bnn", "MNIST", "near the state of the art"),
-            max=1.0,
-        ),
-        *claim(
-            "shifts-are-free",
-            "batch normalization and AdaMax by shifts cost at most half a point",
-            "binarynet",
-            "binarynet, shifts",
-            ("hubara2016bnn", "shift-based BN and AdaMax", "no loss"),
-            max=0.5,
-        ),
-        *claim(
-            "scaled-weights-near-float",
-            "binary weights with a scale per filter cost at most 1 point",
-            "float",
-            "bwn",
-            ("rastegari2016", "AlexNet, top-5", 0.8, "pt"),
-            max=1.0,
-        ),
-        *claim(
-            "scale-of-weights",
-            "with binary weights, the scale per filter gains accuracy",
-            "bwn",
-            "binaryconnect",
-            ("rastegari2016", "AlexNet, top-5", 18.4, "pt"),
-            min=0.0,
-        ),
-        *claim(
-            "xnor-beats-binarynet",
-            "XNOR-Net is more accurate than BinaryNet",
-            "xnor-net",
-            "binarynet",
-            ("rastegari2016", "AlexNet, top-5", 18.78, "pt"),
-            min=0.0,
-        ),
-        *claim(
-            "scales-of-xnor",
-            "with the same layers binary, XNOR-Net's two scales gain accuracy",
-            "xnor-net",
-            "binarynet, real ends",
-            ("rastegari2016", "AlexNet", "the scales make the difference"),
-            min=0.0,
-        ),
-    ]
+    return different, ratio

@@ -21,6 +21,7 @@ from fewbits.core.channels import per_channel
 from fewbits.core.hooks import watching
 from fewbits.core.quantizer import LAYERS, quantize_weights, weight_layers
 from fewbits.data import load
+from fewbits.experiments.bn_folding.claims import make_claims
 from fewbits.experiments.common import checkpoint_path, seeds
 from fewbits.nets import VGGSmall, count_parameters
 from fewbits.training import one_cycle, percent, save_model, seed_everything, sgd
@@ -102,9 +103,11 @@ def run(options, command: str) -> None:
     evidence.write_rows("bn_folding_exactness", exactness)
     evidence.write_rows("bn_folding_bits", curve)
     evidence.write_rows("bn_folding_ranges", ranges)
+    wall_s = time.perf_counter() - started
+    costs = evidence.stamped(costs, command, wall_s)  # times say on which processor
     evidence.write_rows("bn_folding_cost", costs)
     claims = make_claims(exactness, curve, ranges, costs)
-    evidence.record("bn_folding", claims, command=command, wall_s=time.perf_counter() - started)
+    evidence.record("bn_folding", claims, command=command, wall_s=wall_s)
 
 
 @torch.no_grad()
@@ -218,89 +221,3 @@ def operations(model: nn.Module, image: Tensor) -> dict[str, int]:
 def stored_numbers(model: nn.Module) -> int:
     """Parameters and running statistics: what a file of the network holds."""
     return count_parameters(model) + sum(buffer.numel() for buffer in model.buffers() if buffer.is_floating_point())
-
-
-def make_claims(exactness, curve, ranges, costs) -> list[dict]:
-    """The chapter's claims, without verdicts: those are computed from ``expect`` when they are recorded."""
-    seed_list = sorted(curve.seed.unique().tolist())
-    by = curve.set_index(["network", "form", "scales", "bits", "seed"]).accuracy
-
-    def single(value, unit):
-        return {"value": value, "unit": unit, "seeds": seed_list, "scale": "notebook"}
-
-    def per_seed(function, unit):
-        values = [round(float(function(seed)), 4) for seed in seed_list]
-        return {"unit": unit, "values": values, "seeds": seed_list, "scale": "notebook"}
-
-    def per_tensor_loss(network, bits):
-        return per_seed(
-            lambda s: by[network, "unfolded", "per tensor", bits, s] - by[network, "folded", "per tensor", bits, s],
-            "pt",
-        )
-
-    def range_ratio(network):
-        worst = ranges.query("form == 'folded' and network == @network").groupby("seed").max_over_min.max()
-        return per_seed(lambda s: worst[s], "×")
-
-    def speed(network):
-        rows = costs.query("network == @network").set_index("seed")
-        return per_seed(lambda s: rows.speedup[s], "×")
-
-    per_channel = curve.query("scales == 'per channel'").pivot(
-        index=["network", "bits", "seed"], columns="form", values="accuracy"
-    )
-    strong = "separable, strong decay"
-    wu = {"key": "wu2020", "where": "Sec. 4.1"}
-    return [
-        {
-            "id": "bn_folding/exact-float64",
-            "statement": f"Folding moves no float64 logit of {len(exactness)} networks by more than 10⁻¹² "
-            "of the largest",
-            "paper": {"key": "jacob2018", "where": "Sec. 3.2", "value": "the same function"},
-            "ours": single(float(f"{1e15 * exactness.float64.max():.3g}"), "× 10⁻¹⁵"),
-            "expect": {"max": 1000, "scale": "notebook"},
-        },
-        {
-            "id": "bn_folding/same-predictions",
-            "statement": f"In float32, folding changes no prediction on 1,000 test images of {len(exactness)} networks",
-            "paper": {"key": "jacob2018", "where": "Sec. 3.2", "value": "the same function"},
-            "ours": single(int(exactness.predictions.sum()), "predictions"),
-            "expect": {"max": 0, "scale": "notebook"},
-        },
-        {
-            "id": "bn_folding/per-channel-unharmed",
-            "statement": "With one scale per channel, folding costs at most 0.1 points at any bit width",
-            "paper": wu | {"value": "unaffected (int8, ImageNet)"},
-            "ours": single(round(float((per_channel.unfolded - per_channel.folded).max()), 4), "pt"),
-            "expect": {"max": 0.1, "scale": "notebook"},
-        },
-        *(
-            {
-                "id": f"bn_folding/per-tensor-harmed-{slug}",
-                "statement": f"With one scale per tensor, folding costs at least 0.5 points at {bits} bits ({network})",
-                "paper": wu | {"value": "loses (int8, ImageNet)"},
-                "ours": per_tensor_loss(network, bits),
-                # Less than half a point is within what 1,000 images can tell.
-                "expect": {"min": 0.5, "scale": "notebook"},
-            }
-            for slug, network, bits in (("dense", "dense", 4), ("strong", strong, 4), ("int8", strong, 8))
-        ),
-        {
-            "id": "bn_folding/ranges-strong",
-            "statement": "Folded, the widest channel of some layer has over 100 times the narrowest's range "
-            "(separable, strong decay)",
-            "paper": {"key": "jacob2018", "where": "Sec. 3", "value": "> 100", "unit": "×"},
-            "ours": range_ratio(strong),
-            "expect": {"min": 100, "scale": "notebook"},
-        },
-        *(
-            {
-                "id": f"bn_folding/faster-{network}",
-                "statement": f"The folded network is faster on one CPU thread ({network}, batches of 128)",
-                "paper": {"key": "jacob2018", "where": "Sec. 3.2", "value": "one layer instead of two"},
-                "ours": speed(network),
-                "expect": {"min": 1.0, "scale": "notebook"},
-            }
-            for network in ("dense", "separable")
-        ),
-    ]

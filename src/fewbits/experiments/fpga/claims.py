@@ -2,22 +2,24 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
+from fewbits import evidence
 from fewbits.core.macs import layer_work
+from fewbits.evidence import Claim, own_claim, paper_claim, part
 from fewbits.experiments.mixed_precision.latency_claims import STRONG, WEAK
+from fewbits.experiments.mixed_precision.latency_statistics import RESAMPLES
 from fewbits.fpga.latency import ShiftAdderArray, pipeline
 from fewbits.mobileone import MobileNetV1, reparameterize
 
 NAMES = {"mobilenet": "MobileNet-V1", "mobileone": "MobileOne"}
 LAYER = 32 * 9 + 32 * 32  # shift-adders of the article's circuit
-ENOUGH = 0.5  # points of accuracy that a format may cost and still be enough
-FORMAT = "Sec. 2.2"
+FORMAT = ("yokota2024", "Sec. 2.2", "Q16.16")
+FACTOR = ("yokota2024", "Sec. 3.2", "ten-odd")
 
 
-def make_claims(tables: Mapping[str, pd.DataFrame]) -> list[dict]:
-    """What follows from the tables ``fpga_<name>``, those without rows left out; without verdicts."""
+def make_claims(tables: Mapping[str, pd.DataFrame]) -> list[Claim]:
+    """What follows from the tables ``fpga_<name>``, those without rows left out; without words."""
     claims = factor_claims() + correlation_claims(tables["correlations"])
     accuracy = tables["accuracy"]
     for name in accuracy.network.unique() if len(accuracy) else ():
@@ -26,174 +28,171 @@ def make_claims(tables: Mapping[str, pd.DataFrame]) -> list[dict]:
     return claims + speed_claims(tables["speed"])
 
 
-def _claim(slug: str, statement: str, where: str | None, paper: object, value: float, unit: str, reason: str, **expect):
-    claim = {"id": f"fpga/{slug}", "statement": statement, "expect": expect, "reason": reason}
-    claim["ours"] = {"value": value, "unit": unit, "scale": "full"}
-    if where:
-        claim["paper"] = {"key": "yokota2024", "where": where, "value": paper, "unit": unit}
-    return claim
+def _origins(rows: pd.DataFrame) -> dict:
+    """``origins`` for a part of one value that comes from ``rows`` of one run, if they say which."""
+    origin = evidence.origins(rows)[0]
+    return {} if origin is None else {"origins": [origin]}
 
 
 # --- From the model ---------------------------------------------------------------------------------------------------
 
 
-def factor_claims() -> list[dict]:
+def factor_claims() -> list[Claim]:
     """How many times the article's layer the whole network takes, by two ways of counting."""
     works = layer_work(reparameterize(MobileNetV1().eval()), (3, 32, 32))
     elements, cycles = pipeline(ShiftAdderArray(), works)
     weights = sum(work.weights for work in works)
-    statement = "The whole network takes ten-odd times the shift-adders of the layer from 32 to 32 channels, "
-    how = "The article does not say how it counts. "
-    where, paper = "Sec. 3.2", "ten-odd"
+    statement = "The whole network takes ten-odd times the shift-adders of the layer from 32 to 32 channels, with "
     return [
-        _claim(
-            "whole-network-factor",
-            statement + "with one array of 32 × 32 for each layer",
-            where,
-            paper,
-            round(elements / LAYER, 2),
-            "",
-            f"{how}Every layer then takes at most {cycles:,} cycles an image.",
-            min=10,
-            max=20,
+        paper_claim(
+            "fpga/whole-network-factor",
+            statement + "an array of at most 32 × 32 of them for each layer",
+            FACTOR,
+            _ten_odd(elements / LAYER),
+            scale="full",
+            departs=[
+                "The article does not say how it counts. This is one way; one shift-adder for each weight is another.",
+                "The article means all resources, this counts shift-adders.",
+                "The layers of the network are inferred from its number of parameters.",
+            ],
+            reason=f"Every layer then takes at most {cycles:,} cycles an image.",
         ),
-        _claim(
-            "whole-network-factor-unrolled",
-            statement + "with one shift-adder for each weight",
-            where,
-            paper,
-            round(weights / LAYER, 2),
-            "",
-            f"{how}{weights:,} weights; the article's layer has one shift-adder for each of its {LAYER:,}.",
-            min=10,
-            max=20,
+        own_claim(
+            "fpga/whole-network-factor-unrolled",
+            statement + "one for each weight",
+            _ten_odd(weights / LAYER),
+            scale="full",
+            paper=FACTOR,
+            reason=f"{weights:,} weights; the article's layer has one shift-adder for each of its {LAYER:,}.",
         ),
     ]
 
 
-def correlation_claims(table: pd.DataFrame) -> list[dict]:
-    """What nakata2021 says of its processor, asked of the shift-adder: layers of ResNet-18 at 3 and 5 bits."""
+def _ten_odd(factor: float) -> evidence.Part:
+    return part([round(factor, 2)], type="count", unit="×", runs=["model"], low=10, high=20)
+
+
+def correlation_claims(table: pd.DataFrame) -> list[Claim]:
+    """What nakata2021 says of a GPU, asked of the shift-adder: layers of ResNet-18 at 3 and 5 bits."""
     rows = table[(table.network == "ResNet-18") & (table.processor == "shift-adder")].set_index("metric")
-    claims = []
-    for slug, metric, subject, how, expect in (
-        ("size", "weight_bits_total", "The weight data size", "weakly", WEAK),
-        ("work", "macs_bits", "MACs × bits", "strongly", STRONG),
-    ):
+
+    def correlation(name: str, metric: str, expect: dict[str, float]) -> evidence.Part:
         row = rows.loc[metric]
-        claims.append(
-            {
-                "id": f"fpga/latency-correlation-{slug}",
-                "statement": f"{subject} of a layer correlates {how} with its time on the shift-adder array (model, "
-                "Pearson r, ResNet-18)",
-                "paper": {"key": "nakata2021", "where": "Fig. 2, Tesla T4", "value": how.removesuffix("ly")},
-                "ours": {"value": row.pearson, "scale": "full"},
-                "expect": expect,
-                "reason": f"n = {row.n} points, each layer at 3 and 5 bits; 95 % bootstrap interval "
-                f"{row.pearson_low:.2f} to {row.pearson_high:.2f}. MACs without the bits: "
-                f"r = {rows.loc['macs'].pearson:.2f}. The article speaks of another processor.",
-            }
+        return part(
+            [row.pearson],
+            name=name,
+            type="estimate",
+            runs=[f"{row.n // 2} layers"],
+            interval=[float(row.pearson_low), float(row.pearson_high)],
+            method=f"percentile bootstrap over the layers, {RESAMPLES:,} resamples",
+            low=expect.get("low"),
+            high=expect.get("high"),
         )
-    return claims
+
+    return [
+        own_claim(
+            "fpga/latency-correlation",
+            "On the shift-adder array, as on a GPU, the time of a layer correlates weakly with the size of its weights "
+            "and strongly with its MACs × bits (model, Pearson r, ResNet-18)",
+            correlation("size", "weight_bits_total", WEAK),
+            correlation("work", "macs_bits", STRONG),
+            scale="full",
+            independent="layers of ResNet-18; a layer's two widths, 3 and 5 bits, are drawn together",
+            paper=("nakata2021", "press text, Fig. 2: Tesla T4", "size weak, MACs × bits strong"),
+            reason=f"MACs without the bits: r = {rows.loc['macs'].pearson:.2f}.",
+        )
+    ]
 
 
 # --- From the test images ---------------------------------------------------------------------------------------------
 
 
-def network_claims(name: str, rows: Mapping[str, pd.DataFrame]) -> list[dict]:
-    """Accuracy, overflows and formats of one network."""
-    forms = rows["accuracy"].set_index("form")
-    fixed, census, formats = forms.loc["Q16.16"], rows["census"], rows["formats"]
-    network, images = NAMES[name], f"{fixed.images:,} test images"
+def network_claims(name: str, rows: Mapping[str, pd.DataFrame]) -> list[Claim]:
+    """Accuracy and overflows of one network."""
+    fixed, census = rows["accuracy"][rows["accuracy"].form == "Q16.16"], rows["census"]
+    row, network = fixed.iloc[0], NAMES[name]
+    gained, lost, of = int(row.gained), int(row.lost), int(row.images)
     outside = int(census[["products", "partial_sums"]].to_numpy().sum())
-    claims = [
-        _claim(
-            f"accuracy-fixed-vs-float-{name}",
-            f"{network} with INQ on CIFAR-100: Q16.16 and shifts change the accuracy by 0.1 points at most",
-            None,
-            None,
-            round(fixed.accuracy - forms.loc["inq"].accuracy, 4),
-            "pt",
-            f"{fixed.differing} of {images} get another class than in float32.",
-            min=-0.1,
-            max=0.1,
+    accuracy = own_claim(
+        f"fpga/accuracy-fixed-vs-float-{name}",
+        f"{network} with INQ on CIFAR-100: Q16.16 and shifts change the accuracy by 0.1 points at most",
+        part(
+            [100 * (gained - lost) / of],
+            type="paired images",
+            unit="pt",
+            low=-0.1,
+            high=0.1,
+            images={"gained": gained, "lost": lost, "of": of},
+            **_origins(fixed),
         ),
-        _claim(
-            f"overflow-{name}",
-            f"{network} with INQ on CIFAR-100: no product and no sum leaves Q16.16",
-            FORMAT,
-            "none",
-            outside,
-            "",
-            f"{images}, {census.additions.sum():,} additions.",
-            max=0,
+        scale="full",
+        independent="test images, all classified by one trained network",
+        reason=f"{row.differing} of {of:,} test images get another class than in float32.",
+    )
+    statement = f"{network} with INQ on CIFAR-100: with 16 integer bits no product and no sum leaves the range"
+    parts = (
+        part([outside], name="out of range", type="count", high=0, **_origins(census)),
+        part(
+            [int(census.integer_bits.max())],
+            name="integer bits",
+            type="count",
+            unit="bits",
+            high=16,
+            method="the m of the shortest Qm.16 that holds every sum",
+            **_origins(census),
         ),
-        _claim(
-            f"integer-bits-{name}",
-            f"{network} with INQ on CIFAR-100: 16 integer bits hold every sum",
-            FORMAT,
-            16,
-            int(census.integer_bits.max()),
-            "bits",
-            f"{images}; the m of the shortest Qm.16 that holds every sum.",
-            max=16,
-        ),
+    )
+    reason = f"{of:,} test images, {census.additions.sum():,} additions."
+    id = f"fpga/overflow-{name}"
+    if name != "mobileone":  # the article chose the format for MobileOne
+        return [accuracy, own_claim(id, statement, *parts, scale="full", paper=FORMAT, reason=reason)]
+    departs = [
+        "One network, trained with settings of our own.",
+        "The article leaves open how products are rounded and in which order they are added.",
     ]
-    if len(formats):
-        claims.append(
-            _claim(
-                f"fraction-bits-{name}",
-                f"{network} with INQ on CIFAR-100: 16 bits after the point are enough",
-                FORMAT,
-                16,
-                fewest_fraction_bits(formats),
-                "bits",
-                f"{images}; the fewest that cost at most {ENOUGH} points, with 16 integer bits.",
-                max=16,
-            )
-        )
-    return claims
-
-
-def fewest_fraction_bits(formats: pd.DataFrame) -> int:
-    """Fewest bits after the point that cost at most `ENOUGH` points, and so does every longer format."""
-    rows = formats[(formats.integer_bits == 16) & (formats.overflow == "wrap")].sort_values("fraction_bits")
-    accuracy = rows.accuracy.to_numpy()
-    too_few = np.flatnonzero(accuracy < accuracy[-1] - ENOUGH)
-    return int(rows.fraction_bits.iloc[too_few[-1] + 1 if len(too_few) else 0])
+    return [accuracy, paper_claim(id, statement, FORMAT, *parts, scale="full", departs=departs, reason=reason)]
 
 
 # --- From the benchmark -----------------------------------------------------------------------------------------------
 
 
-def speed_claims(speed: pd.DataFrame) -> list[dict]:
+def speed_claims(speed: pd.DataFrame) -> list[Claim]:
     """Images a second of the simulator, where ``fpga_speed`` has been measured."""
     if not len(speed):
         return []
-    rows = speed[speed.form == "shift-adder"].set_index("threads")
-    most = rows.loc[rows.index.max()]
+    table = speed[speed.form == "shift-adder"].sort_values("threads")
+    most = table.tail(1)
+    share = most.images_per_s.iloc[0] / most.limit.iloc[0]
     claims = [
-        _claim(
-            "throughput",
+        own_claim(
+            "fpga/throughput",
             "The bit-accurate network computes at least 1,000 images (32 × 32) a second on two cores",
-            None,
-            None,
-            float(most.images_per_s),
-            "images/s",
-            f"{rows.index.max()} threads; {most.images_per_s / most.limit:.0%} of two vector shifts a cycle.",
-            min=1000,
+            _speed(most, float(most.images_per_s.iloc[0]), "images/s", 1000),
+            scale="full",
+            independent=ROUNDS,
+            reason=f"{most.threads.iloc[0]} threads; {share:.0%} of two vector shifts a cycle.",
         )
     ]
-    for threads, row in rows.iterrows():
+    for threads in table.threads:
+        row = table[table.threads == threads]
+        low, high = 1 / row.high.iloc[0], 1 / row.low.iloc[0]
         claims.append(
-            _claim(
-                f"throughput-vs-float32-{threads}",
+            own_claim(
+                f"fpga/throughput-vs-float32-{threads}",
                 f"The bit-accurate network is no slower than float32 in PyTorch (threads: {threads}, ratio of speeds)",
-                None,
-                None,
-                round(1 / row.ratio, 2),
-                "×",
-                f"Median of 9 rounds; range {1 / row.high:.2f} to {1 / row.low:.2f}. PyTorch with channels last.",
-                min=1.0,
+                _speed(row, round(float(1 / row.ratio.iloc[0]), 2), "×", 1.0),
+                scale="full",
+                independent=ROUNDS,
+                reason=f"Range of the rounds {low:.2f} to {high:.2f}. PyTorch with channels last.",
             )
         )
     return claims
+
+
+ROUNDS = "rounds of one benchmark, of which only the median and the range are recorded"
+
+
+def _speed(row: pd.DataFrame, value: float, unit: str, low: float) -> evidence.Part:
+    path, processor = "Numba, vectors of 8 integers", row.device.iloc[0]
+    about = {"path": path, "processor": processor} | _origins(row)
+    return part([value], type="speed", unit=unit, runs=["median of 9 rounds"], low=low, **about)

@@ -59,7 +59,7 @@ def run(options, command: str) -> None:
         if missing_formats(name, options.images) or not has_q16_16(name, options.images):
             data = data or cifar100(torch.device("cpu"))
             codes = container.load_codes(codes_path(f"inq-{name}-inq"))
-            measure(name, model, codes, data, options.images)
+            measure(name, model, codes, data, options.images, command)
     tables = {kind: recorded(f"fpga_{kind}", []) for kind in ("accuracy", "formats", "census", "correlations", "speed")}
     evidence.record("fpga", make_claims(tables), command=command, wall_s=time.perf_counter() - started)
 
@@ -74,12 +74,14 @@ def inq_network(name: str, form: str = "inq") -> nn.Module | None:
 # --- CIFAR-100 --------------------------------------------------------------------------------------------------------
 
 
-def measure(name: str, model: nn.Module, codes: Mapping[str, StoredForm], data: Dataset, count: int) -> None:
+def measure(
+    name: str, model: nn.Module, codes: Mapping[str, StoredForm], data: Dataset, count: int, command: str
+) -> None:
     """Rows of one network: accuracy and census, then formats. ``codes`` are those of ``model``."""
     images, labels = data.test_images[:count], data.test_labels[:count]
     in_float = predict(model, images)
     if not has_q16_16(name, len(images)):
-        measure_q16_16(name, model, codes, images, labels, in_float)
+        measure_q16_16(name, model, codes, images, labels, in_float, command)
     measure_formats(name, model, codes, images, labels, in_float)
 
 
@@ -90,13 +92,19 @@ def has_q16_16(name: str, count: int) -> bool:
 
 
 def measure_q16_16(
-    name: str, model: nn.Module, codes: Mapping[str, StoredForm], images: Tensor, labels: Tensor, in_float: Tensor
+    name: str,
+    model: nn.Module,
+    codes: Mapping[str, StoredForm],
+    images: Tensor,
+    labels: Tensor,
+    in_float: Tensor,
+    command: str,
 ) -> None:
     """Accuracy of the network in float, after INQ in float, and in Q16.16; and what overflows there."""
+    started = time.perf_counter()
     net = ShiftAdderNet.from_codes(model, codes)
     logits, census = net.count_overflows(net.encode(images))
     counts = pd.DataFrame([{"network": name, "layer": layer} | row for layer, row in census.items()])
-    merge_rows("fpga_census", counts.assign(images=len(images)), ["network", "layer"])
     before = inq_network(name, "float")
     forms = {} if before is None else {"float": predict(before, images)}
     forms |= {"inq": in_float, str(Q16_16): torch.from_numpy(logits.argmax(1))}
@@ -105,14 +113,24 @@ def measure_q16_16(
         for form, classes in forms.items()
     ]
     print(pd.DataFrame(rows).to_string(index=False), flush=True)
-    merge_rows("fpga_accuracy", pd.DataFrame(rows), ["network", "form"])
+    wall_s = time.perf_counter() - started
+    counts = evidence.stamped(counts.assign(images=len(images)), command, wall_s)
+    merge_rows("fpga_census", counts, ["network", "layer"])
+    merge_rows("fpga_accuracy", evidence.stamped(pd.DataFrame(rows), command, wall_s), ["network", "form"])
 
 
 def compare(classes: Tensor, reference: Tensor, labels: Tensor) -> dict:
-    """Accuracy in percent, and how many predictions differ from the reference's, right or wrong."""
+    """Accuracy in percent, and how many predictions differ from the reference's.
+
+    Returns:
+        accuracy; differing, right or wrong; gained and lost, images that only the one or only the other has right.
+    """
+    right, before = classes == labels, reference == labels
     return {
-        "accuracy": 100 * int((classes == labels).sum()) / len(labels),
+        "accuracy": 100 * int(right.sum()) / len(labels),
         "differing": int((classes != reference).sum()),
+        "gained": int((right & ~before).sum()),
+        "lost": int((before & ~right).sum()),
     }
 
 

@@ -13,14 +13,10 @@ import pandas as pd
 from fewbits import evidence
 from fewbits.core import container
 from fewbits.experiments.common import codes_path, recorded
-from fewbits.fpga.synthesis import WIDE, ZCU102, hard_wired, rtl, synthesize
+from fewbits.experiments.fpga_gates.claims import make_claims
+from fewbits.fpga.synthesis import WIDE, hard_wired, rtl, synthesize
 
 COLUMNS = ["circuit", "design", "multipliers", "LUT", "packed_LUT", "LUTRAM", "FF", "DSP", "CARRY4", "seconds"]
-# Table 2 of the paper.
-PAPER = {
-    "shift": {"LUT": 218_964, "LUTRAM": 0, "FF": 137_951, "DSP": 0, "BRAM": 172},
-    "float": {"LUT": 362_930, "LUTRAM": 43_648, "FF": 433_702, "DSP": 2_520, "BRAM": 172},
-}
 FIXED = {"SHIFT": 0}
 WIDTHS = (8, 16, 24, 32)
 # Two other ways to write a line of shift_multiply.v: each computes the same. One lists the 16 shifts and lets the tool
@@ -95,12 +91,12 @@ def run(options, command: str) -> None:
         found = synthesize(top, parameters, sources=sources, **settings)
         row = {"circuit": circuit, "design": design, "multipliers": multipliers, **found.counts()}
         row |= {"packed_LUT": found.packed_luts + found.memory_luts, "CARRY4": found.cells["CARRY4"]}
-        row["seconds"] = round(time.perf_counter() - started, 1)
-        table = pd.concat([table, pd.DataFrame([row])[COLUMNS]], ignore_index=True)
+        seconds = round(time.perf_counter() - started, 1)
+        new = pd.DataFrame([row | {"seconds": seconds}])[COLUMNS]
+        print(new.to_string(index=False, header=False), flush=True)
+        table = pd.concat([table, evidence.stamped(new, command, seconds)], ignore_index=True)
         evidence.write_rows("fpga_gates_resources", table)
-        print(table.tail(1).to_string(index=False, header=False), flush=True)
-    claims = make_claims(table)
-    evidence.record("fpga_gates", claims, command=command, wall_s=float(table["seconds"].sum()))
+    evidence.record("fpga_gates", make_claims(table), command=command, wall_s=float(table["seconds"].sum()))
 
 
 def rewritten(design: str) -> dict[str, str]:
@@ -122,61 +118,3 @@ def trained_codes(count: int = 32) -> list[int]:
     """INQ codes of a trained filter: the first ``count`` of a pointwise filter of chapter ``inq``."""
     codes = container.load_codes(codes_path("inq-small-5-bit"))["features.12.weight"]
     return codes.values.flatten()[:count].tolist()
-
-
-def make_claims(table: pd.DataFrame) -> list[dict]:
-    """The claims of Table 2 that follow from the rows of circuit ``layer``, without verdicts.
-
-    Ours are counts of Yosys before packing. The article names no tool; a report of the vendor's, which is likely,
-    counts after packing, with floating-point units that are tuned for the chip. A count is called reproduced within
-    10 % of the paper's, a saving within 10 points: bounds that were set before any layer here was synthesized.
-    """
-    layer = table[table.circuit == "layer"].set_index("design")
-    claims = []
-    for design, slug, words in (("shift", "proposed", "shifts"), ("float", "float", "float32 multipliers")):
-        ours, paper = layer.loc[design], PAPER[design]
-        for resource in ("LUT", "FF", "DSP"):
-            expect = {"min": 0.9 * paper[resource], "max": 1.1 * paper[resource]}
-            words_of_it = f"take as many {resource}s as in the paper, within 10 %"
-            if resource == "DSP" and design == "shift":
-                words_of_it = "take no DSP"
-            elif resource == "DSP":
-                # The paper's design takes all there are, and may have made other multipliers of LUTs.
-                expect, words_of_it = {"min": paper[resource]}, "take every DSP of the ZCU102"
-            claim: evidence.Claim = {
-                "id": f"fpga_gates/{resource.lower()}-{slug}",
-                "statement": f"The layer's 1,312 {words} in parallel {words_of_it}",
-                "paper": {"key": "yokota2024", "where": "Table 2", "value": paper[resource]},
-                "ours": {"value": int(ours[resource]), "scale": "full"},
-                "expect": expect,
-            }
-            if resource == "LUT":
-                claim["reason"] = f"before packing; packing may leave {int(ours['packed_LUT'])}"
-                if design == "shift":
-                    others = ", ".join(f"{int(layer.loc[name, 'LUT'])} as {name.split(', ')[1]}" for name in REWRITTEN)
-                    claim["reason"] += f"; written otherwise {others}"
-            claims.append(claim)
-    use = {design: 100 * int(layer.loc[design, "LUT"]) / ZCU102["LUT"] for design in PAPER}
-    claims.append(
-        {
-            "id": "fpga_gates/fits",
-            "statement": "The layer fits on the ZCU102 with shifts, and not with float32 multipliers (1 is yes)",
-            "paper": {"key": "yokota2024", "where": "Table 2", "value": 1},
-            "ours": {"value": int(use["shift"] <= 100 < use["float"]), "scale": "full"},
-            "expect": {"min": 1},
-            "reason": f"LUTs in use: {use['shift']:.1f} % with shifts, {use['float']:.1f} % with multipliers",
-        }
-    )
-    for resource in ("LUT", "FF"):
-        saved = 100 * (1 - int(layer.loc["shift", resource]) / int(layer.loc["float", resource]))
-        printed = 100 * (1 - PAPER["shift"][resource] / PAPER["float"][resource])
-        claims.append(
-            {
-                "id": f"fpga_gates/{resource.lower()}-saving",
-                "statement": f"Shifts save the share of the {resource}s that the paper has, within 10 points",
-                "paper": {"key": "yokota2024", "where": "Table 2", "value": round(printed, 1), "unit": "%"},
-                "ours": {"value": round(saved, 1), "unit": "%", "scale": "full"},
-                "expect": {"min": round(printed, 1) - 10, "max": round(printed, 1) + 10},
-            }
-        )
-    return claims

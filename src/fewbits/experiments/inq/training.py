@@ -138,10 +138,7 @@ def apply_inq(
         ValueError: if ``variant`` is none of these.
     """
     changes = changes_of(variant)
-    teacher, model = model, copy.deepcopy(model)
-    if "aligned" in changes:
-        model = fold_constant_channels(model.eval(), trainer.data.train_images)
-        model = align_scales(model, trainer.data.train_images[:ALIGNED_WITH])
+    teacher, model = model, prepared(model, trainer.data, changes)
     if "least-error" in changes:
         settings["choose_n1"] = least_error_exponent
     inq = Inq(model, bits, biases=biases, **settings)
@@ -168,16 +165,24 @@ def apply_inq(
     return Outcome(inq.finish().eval(), codes, changed, outgrown, stages)
 
 
-def changes_of(variant: str) -> list[str]:
+def changes_of(variant: str, known: Sequence[str] = CHANGES) -> list[str]:
     """What a variant of INQ changes, see :func:`apply_inq`.
 
     Raises:
-        ValueError: a change is unknown.
+        ValueError: a change is not among those ``known``.
     """
     changes = [] if variant == "plain" else variant.split("+")
-    if unknown := set(changes) - set(CHANGES):
-        raise ValueError(f"variant {variant!r}: unknown {sorted(unknown)}; there are plain, {', '.join(CHANGES)}")
+    if unknown := set(changes) - set(known):
+        raise ValueError(f"variant {variant!r}: unknown {sorted(unknown)}; there are plain, {', '.join(known)}")
     return changes
+
+
+def prepared(model: nn.Module, data: Dataset, changes: Sequence[str]) -> nn.Module:
+    """A copy of ``model`` on which INQ begins: if "aligned" is among the changes, with constants folded and aligned."""
+    if "aligned" not in changes:
+        return copy.deepcopy(model)
+    model = fold_constant_channels(model.eval(), data.train_images)
+    return align_scales(model, data.train_images[:ALIGNED_WITH])
 
 
 def retrain(

@@ -52,8 +52,9 @@ def run(options, command: str) -> None:
         for seed in seeds(options.seeds):
             missing("integer_folding", {"seed": seed}, partial(folding.measure, seed, small_digits()))
     else:
-        rows = speed.measure_all(options.repeats, options.seconds)
-        evidence.write_rows("integer_speed", pd.DataFrame(rows))
+        rows = pd.DataFrame(speed.measure_all(options.repeats, options.seconds))
+        # Times say on which processor.
+        evidence.write_rows("integer_speed", evidence.stamped(rows, command, time.perf_counter() - started))
     evidence.record("integer", make_claims(options.part), command=command, wall_s=time.perf_counter() - started)
 
 

@@ -8,7 +8,6 @@ only what is missing is trained) and ``data/results/learned_step.json`` (claims)
 from collections.abc import Callable
 from functools import partial
 
-import pandas as pd
 import torch
 from torch import nn
 
@@ -16,7 +15,8 @@ from fewbits import evidence
 from fewbits.core.quantizer import put_quantizer, remove_quantizer, weight_layers, weight_quantizers
 from fewbits.experiments import comparison
 from fewbits.experiments.common import checkpoint_path, seeds
-from fewbits.experiments.comparison import FLOAT, Method, Network, by_seed, chosen, difference, per_seed, run_missing
+from fewbits.experiments.comparison import FLOAT, Method, Network, chosen, run_missing
+from fewbits.experiments.learned_step.claims import make_claims
 from fewbits.experiments.method_map.methods import learned_steps, uniform
 from fewbits.learned_step import LSQ, keep_positive, least_error_step
 from fewbits.training import cosine, save_model, sgd
@@ -142,7 +142,7 @@ def run(options, command: str) -> None:
         table = "learned_step_pilots" if options.pilot else "learned_step_runs"
         limits = {"epochs": options.epochs, "minutes": options.minutes, "pilot": options.pilot}
         saving = keep if name == DATA and not options.pilot else None
-        frame = run_missing(table, methods, name, list(seeds(options.seeds)), saving, **limits)
+        frame = run_missing(table, methods, name, list(seeds(options.seeds)), command, saving, **limits)
         if not options.pilot and name == DATA:
             device = "cuda" if torch.cuda.is_available() else "cpu"
             seconds = float(frame.seconds.sum())
@@ -153,79 +153,3 @@ def keep(name: str, seed: int, model: nn.Module) -> None:
     """Save the network that the chapter evaluates."""
     if name == KEPT and seed == 0:
         save_model(model.cpu(), checkpoint_path("learned-step-lsq"))
-
-
-def make_claims(frame: pd.DataFrame) -> list[dict]:
-    """The chapter's claims, without verdicts; those whose methods were not run are left out."""
-
-    def gain(first: str, second: str) -> dict | None:
-        return difference(frame, DATA, first, second)
-
-    def claim(slug: str, statement: str, ours: dict | None, paper: tuple[str, str] | None = None, **expect) -> list:
-        made = {"id": f"learned_step/{slug}", "statement": statement, "ours": ours, "expect": expect}
-        if paper:
-            made["paper"] = {"key": "esser2020", "where": paper[0], "value": paper[1]}
-        return [] if ours is None else [made]
-
-    few, many = (
-        per_seed(frame, DATA, f"lsq, {bits} bits") - per_seed(frame, DATA, f"uniform, {bits} bits") for bits in (2, 4)
-    )
-    return [
-        *claim(
-            "three-bits-reach-float",
-            "With 3 bits LSQ loses at most 1 point against float",
-            gain("float", "lsq, 3 bits"),
-            ("abstract", "3 bits reach full precision"),
-            max=1.0,
-        ),
-        *claim(
-            "beats-uniform-2-bits",
-            "With 2 bits LSQ is more accurate than the uniform grid that ends at the largest value",
-            gain("lsq, 2 bits", "uniform, 2 bits"),
-            ("abstract", "most accurate at 2, 3 and 4 bits"),
-            min=0.0,
-        ),
-        *claim(
-            "fewer-bits-more-gain",
-            "LSQ gains more over the uniform grid with 2 bits than with 4",
-            by_seed(few - many, DATA),
-            min=0.0,
-            scale="notebook",
-        ),
-        *claim(
-            "learning-helps",
-            "Under Adam, with 2 bits, a learned step is more accurate than one that stays where it starts",
-            gain("lsq, 2 bits", "fixed start, 2 bits"),
-            min=0.0,
-            scale="notebook",
-        ),
-        *claim(
-            "learning-helps-sgd",
-            "Under SGD, with 2 bits, a learned step is more accurate than one that stays where it starts",
-            gain("lsq, 2 bits, sgd", "fixed start, 2 bits, sgd"),
-            min=0.0,
-            scale="notebook",
-        ),
-        *claim(
-            "learning-mends-the-start",
-            "With 2 bits, from a quarter of the start, a learned step is more accurate than one that stays",
-            gain("quarter start, 2 bits", "fixed quarter start, 2 bits"),
-            min=0.0,
-            scale="notebook",
-        ),
-        *claim(
-            "scale-helps-sgd",
-            "Under SGD the gradient scale makes LSQ with 2 bits more accurate",
-            gain("lsq, 2 bits, sgd", "lsq, 2 bits, sgd, no scale"),
-            ("Sec. 2.2", "steps and weights should learn at one pace"),
-            min=0.0,
-        ),
-        *claim(
-            "scale-under-adam",
-            "Under Adam the gradient scale changes accuracy by at most half a point",
-            gain("lsq, 2 bits", "lsq, 2 bits, no scale"),
-            min=-0.5,
-            max=0.5,
-            scale="notebook",
-        ),
-    ]

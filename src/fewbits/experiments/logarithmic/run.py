@@ -126,7 +126,9 @@ def quantize_training(
     """Put quantizers into ``model``, in place, for training: weights and activations of ``bits``, and gradients.
 
     All ranges follow the tensor of each step. With a ``headroom`` those of the gradients are set once, by one backward
-    pass over the first 512 images before training, to 2^headroom times the largest gradient seen.
+    pass over the first 512 images before training, to 2^headroom times the largest gradient seen. That pass has a mean
+    loss over 512 images. Training has one over 128, whose first gradients are some two to four times larger, so that a
+    headroom of 0 saturates from the first step.
     """
     if bits is not None:
         quantize_weights(model, lambda: make_quantizer(method, bits, True), skip=())

@@ -18,6 +18,7 @@ from fewbits.binary import BinaryConnect, clip_latent
 from fewbits.core.quantizer import Quantizer, quantize_weights, weight_layers
 from fewbits.data import CharText, Dataset, bits_per_character, load, load_text, windows
 from fewbits.experiments.common import checkpoint_path, seeds
+from fewbits.experiments.low_bitwidth.claims import SETTING, make_claims
 from fewbits.low_bitwidth import AP2Quantizer, DoReFaActivation, DoReFaWeights, LinearQuantizer, quantize_gradients
 from fewbits.nets import CharLSTM
 from fewbits.training import (
@@ -38,7 +39,6 @@ LSTM_EPOCHS, LSTM_LR, HIDDEN, WINDOW = 6, 3e-2, 96, 32
 GRADIENT_BITS = (8, 6, 4, 2)
 ROUNDINGS = ("noise", "nearest", "zero")  # of gradients; see round_gradients
 QNN = {"qnn linear": LinearQuantizer, "qnn ap2": AP2Quantizer}
-SETTING = ("method", "weight_bits", "activation_bits", "gradient_bits", "rounding", "start")
 # Which CNNs of seed 0 are kept, by their setting.
 KEPT = {
     ("float", 32, 32, 32, "", "scratch"): "low-bitwidth-float",
@@ -109,7 +109,7 @@ def build_cnn(method: str, weight_bits: int, activation_bits: int, gradient_bits
 
 
 def round_gradients(model: nn.Module, bits: int, rounding: str) -> nn.Module:
-    """Quantize gradients behind the inner layers of ``model``, in place.
+    """Quantize gradients after the inner layers of ``model``, in place.
 
     Args:
         rounding: "noise" as DoReFa-Net does; "nearest", the same without the noise; "zero", to the nearest value of a
@@ -221,143 +221,5 @@ def run(options, command: str) -> None:
     cnns, lstms = pd.DataFrame(cnns), pd.DataFrame(lstms)
     evidence.write_rows("low_bitwidth_cnn", cnns)
     evidence.write_rows("low_bitwidth_lstm", lstms)
-    claims = make_claims(cnns, lstms, characters_per_word(text))
+    claims = make_claims(cnns, lstms)
     evidence.record("low_bitwidth", claims, command=command, wall_s=time.perf_counter() - started)
-
-
-def characters_per_word(text: CharText) -> float:
-    """Characters of the test text, spaces and line ends included, divided by its words."""
-    return len(text.test) / len(text.decode(text.test).split())
-
-
-# --- Claims ---------------------------------------------------------------------------------------------------------
-
-
-def make_claims(cnns: pd.DataFrame, lstms: pd.DataFrame, word_length: float) -> list[dict]:
-    """The chapter's claims, without verdicts: those are computed from ``expect`` when they are recorded.
-
-    Args:
-        cnns, lstms: the recorded tables.
-        word_length: characters per word, which turns bits per character into perplexity per word.
-    """
-    seed_list = sorted(cnns.seed.unique().tolist())
-    percent = cnns.fillna({"rounding": ""}).set_index([*SETTING, "seed"]).accuracy
-    bits = lstms.set_index(["method", "bits", "seed"]).bits_per_character
-
-    def better(first: tuple, second: tuple) -> dict:
-        """Points by which the first of two CNNs is more accurate, seed by seed; a setting may leave out its start."""
-        first, second = ((*setting, "scratch")[:6] for setting in (first, second))
-        values = [round(float(percent[(*first, seed)] - percent[(*second, seed)]), 4) for seed in seed_list]
-        return {"unit": "pt", "values": values, "seeds": seed_list, "scale": "notebook"}
-
-    def per_seed(function: Callable[[int], float], unit: str) -> dict:
-        values = [round(float(function(seed)), 5) for seed in seed_list]
-        return {"unit": unit, "values": values, "seeds": seed_list, "scale": "notebook"}
-
-    def dorefa(gradient_bits: int, rounding: str = "noise") -> tuple:
-        return "dorefa", 8, 8, gradient_bits, rounding
-
-    floats, w1a4 = ("float", 32, 32, 32, ""), ("dorefa", 1, 4, 32, "")
-    imagenet = {"key": "zhou2016dorefa", "where": "AlexNet on ImageNet, top-1", "unit": "pt"}
-    usual = "Penn Treebank, as commonly reported"
-    return [
-        {
-            "id": "low_bitwidth/dorefa-8-8-8",
-            "statement": "8 bits for weights, activations and gradients cost at most 2.9 points",
-            "paper": imagenet | {"value": 2.9},
-            "ours": better(floats, dorefa(8)),
-            "expect": {"max": 2.9},
-        },
-        {
-            "id": "low_bitwidth/clipping-costs",
-            "statement": "Clipping activations to [0, 1] costs accuracy before anything is rounded",
-            "ours": better(floats, ("clipped", 32, 32, 32, "")),
-            "expect": {"min": 0.0, "scale": "notebook"},
-        },
-        {
-            "id": "low_bitwidth/dorefa-noise",
-            "statement": "With 4-bit gradients, leaving out the noise costs more than 10 points",
-            "paper": {"key": "zhou2016dorefa", "where": "Sec. 2.5", "value": "noise is critical"},
-            "ours": better(dorefa(4), dorefa(4, "nearest")),
-            "expect": {"min": 10.0},
-        },
-        {
-            "id": "low_bitwidth/zero-instead-of-noise",
-            "statement": "With 4-bit gradients, a grid that contains 0 does without noise: it costs at most 1 point",
-            "ours": better(dorefa(32, ""), dorefa(4, "zero")),
-            "expect": {"max": 1.0, "scale": "notebook"},
-        },
-        {
-            "id": "low_bitwidth/zero-beats-noise-at-2",
-            "statement": "With 2-bit gradients, a grid that contains 0 beats the noise",
-            "ours": better(dorefa(2, "zero"), dorefa(2)),
-            "expect": {"min": 0.0, "scale": "notebook"},
-        },
-        {
-            "id": "low_bitwidth/dorefa-warm-start",
-            "statement": "With 1-bit weights and 4-bit activations, starting from a float network beats a random start",
-            "paper": imagenet | {"value": 2.7},
-            "ours": better((*w1a4, "float"), w1a4),
-            "expect": {"min": 0.0},
-        },
-        {
-            "id": "low_bitwidth/warm-start-same-budget",
-            "statement": "The float start also beats a random start that trains as long as both phases together",
-            "ours": better((*w1a4, "float"), (*w1a4, "scratch, twice as long")),
-            "expect": {"min": 0.0, "scale": "notebook"},
-        },
-        {
-            "id": "low_bitwidth/qnn-cnn",
-            "statement": "1-bit weights and 2-bit activations cost a CNN at most 5.6 points",
-            "paper": {
-                "key": "hubara2016qnn",
-                "where": "AlexNet on ImageNet, top-1: 51 % (abstract), float 56.6 % as commonly reported",
-                "value": 5.6,
-                "unit": "pt",
-            },
-            "ours": better(floats, ("qnn linear", 1, 2, 32, "")),
-            "expect": {"max": 5.6},
-        },
-        {
-            "id": "low_bitwidth/qnn-powers",
-            "statement": "At 4 bits, powers of two cost at most 1 point against even steps",
-            "ours": better(("qnn linear", 4, 4, 32, ""), ("qnn ap2", 4, 4, 32, "")),
-            "expect": {"max": 1.0, "scale": "notebook"},
-        },
-        {
-            "id": "low_bitwidth/qnn-gradients",
-            "statement": "On top of 4-bit weights and activations, 6-bit gradients cost at most 1 point",
-            "ours": better(("qnn linear", 4, 4, 32, ""), ("qnn linear", 4, 4, 6, "noise")),
-            "expect": {"max": 1.0, "scale": "notebook"},
-        },
-        {
-            "id": "low_bitwidth/qnn-lstm",
-            "statement": "4-bit weights and activations raise the perplexity per word of an LSTM by at most 3.1 %",
-            "paper": {"key": "hubara2016qnn", "where": f"100 against 97, {usual}", "value": 3.1, "unit": "%"},
-            "ours": per_seed(
-                lambda s: 100 * (2 ** (word_length * (bits["qnn linear", 4, s] - bits["float", 32, s])) - 1), "%"
-            ),
-            "expect": {"max": 3.1},
-        },
-        {
-            "id": "low_bitwidth/qnn-lstm-bits",
-            "statement": "4-bit weights and activations cost an LSTM at most 0.05 bits per character",
-            "paper": {"key": "hubara2016qnn", "where": "abstract", "value": "comparable with 32 bits"},
-            "ours": per_seed(lambda s: bits["qnn linear", 4, s] - bits["float", 32, s], "bits/character"),
-            "expect": {"max": 0.05},
-        },
-        {
-            "id": "low_bitwidth/lstm-scale-per-row",
-            "statement": "With one real scale per row of the weights, instead of a power of two per matrix, the same "
-            "costs at most 0.05 bits per character",
-            "ours": per_seed(lambda s: bits["uniform", 4, s] - bits["float", 32, s], "bits/character"),
-            "expect": {"max": 0.05, "scale": "notebook"},
-        },
-        {
-            "id": "low_bitwidth/qnn-lstm-powers",
-            "statement": "With powers of two the same costs at most 0.05 bits per character",
-            "paper": {"key": "hubara2016qnn", "where": "abstract", "value": "comparable with 32 bits"},
-            "ours": per_seed(lambda s: bits["qnn ap2", 4, s] - bits["float", 32, s], "bits/character"),
-            "expect": {"max": 0.05},
-        },
-    ]

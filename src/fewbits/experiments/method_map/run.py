@@ -15,10 +15,10 @@ from fewbits import evidence
 from fewbits.experiments.common import recorded, seeds
 from fewbits.experiments.comparison import chosen, per_seed, prepared
 from fewbits.experiments.method_map.circuits import PRODUCTS, UNITS, mean_cost, synthesize_unit
+from fewbits.experiments.method_map.claims import make_claims
 from fewbits.experiments.method_map.methods import (
     CALIBRATION_IMAGES,
     ENTRIES,
-    TASK,
     bits_per_weight,
     macs,
     round_activations,
@@ -39,14 +39,14 @@ def add_arguments(parser) -> None:
 def run(options, command: str) -> None:
     """Synthesize and train what is missing, then write claims."""
     evidence.code_version()  # before the run, so that a later commit does not take the credit
-    circuits = synthesize_missing()
-    runs = train_missing(chosen(ENTRIES, options.methods), list(seeds(options.seeds)))
+    circuits = synthesize_missing(command)
+    runs = train_missing(chosen(ENTRIES, options.methods), list(seeds(options.seeds)), command)
     wall = float(circuits["seconds"].sum() + runs["seconds"].sum())
     evidence.record("method_map", make_claims(summary(runs, circuits)), command=command, wall_s=wall)
 
 
-def synthesize_missing() -> pd.DataFrame:
-    """The table of circuits, with those added that it lacks."""
+def synthesize_missing(command: str) -> pd.DataFrame:
+    """The table of circuits, with those added that it lacks; each new row keeps the ``command``."""
     for name in UNITS:
         table = recorded("method_map_units", CIRCUITS)
         if (table["unit"] == name).any():
@@ -54,14 +54,15 @@ def synthesize_missing() -> pd.DataFrame:
         started = time.perf_counter()
         found = synthesize_unit(name)
         row = {"unit": name, "LUT": found.luts, "packed_LUT": found.packed_luts, "FF": found.flip_flops}
-        row["seconds"] = round(time.perf_counter() - started, 1)
+        row["seconds"] = seconds = round(time.perf_counter() - started, 1)
         print(row, flush=True)
-        evidence.write_rows("method_map_units", pd.concat([table, pd.DataFrame([row])], ignore_index=True))
+        new = evidence.stamped(pd.DataFrame([row]), command, seconds)
+        evidence.write_rows("method_map_units", pd.concat([table, new], ignore_index=True))
     return recorded("method_map_units", CIRCUITS)
 
 
-def train_missing(entries: dict, seed_list: list[int]) -> pd.DataFrame:
-    """The table of runs, with those added that it lacks."""
+def train_missing(entries: dict, seed_list: list[int], command: str) -> pd.DataFrame:
+    """The table of runs, with those added that it lacks; each new row keeps the ``command``."""
     data = prepared("mnist5k")
     for seed in seed_list:
         for name, entry in entries.items():
@@ -81,9 +82,10 @@ def train_missing(entries: dict, seed_list: list[int]) -> pd.DataFrame:
                 "bits_per_weight": round(bits, 4),
                 "units": json.dumps(units, ensure_ascii=False),
             }
-            row["seconds"] = round(time.perf_counter() - started, 1)
+            row["seconds"] = seconds = round(time.perf_counter() - started, 1)
             print(row, flush=True)
-            evidence.write_rows("method_map_runs", pd.concat([table, pd.DataFrame([row])], ignore_index=True))
+            new = evidence.stamped(pd.DataFrame([row]), command, seconds)
+            evidence.write_rows("method_map_runs", pd.concat([table, new], ignore_index=True))
     return recorded("method_map_runs", RUNS)
 
 
@@ -96,64 +98,3 @@ def summary(runs: pd.DataFrame, circuits: pd.DataFrame, column: str = "LUT") -> 
     """
     tables = {row["unit"]: row[column] / PRODUCTS for _, row in circuits.iterrows()}
     return runs.assign(luts=[mean_cost(json.loads(text), macs(), tables) for text in runs["units"]])
-
-
-def make_claims(frame: pd.DataFrame) -> list[dict]:
-    """The claims of the page, without verdicts; ``frame`` is a :func:`summary`."""
-    values = frame.pivot(index="seed", columns="method", values="accuracy")
-    costs = frame.groupby("method")["luts"].mean()
-
-    several = [
-        "uniform, 8 bits, after training",
-        "uniform, 4 bits",
-        "log2, 4 bits",
-        "INQ, 5 bits",
-        "learned bits",
-        "bits after training",
-        "shared, 16 values",
-    ]
-    worst = (values["float"] - values[several].min(axis="columns")).round(4)
-    claims = [
-        {
-            "id": "method_map/three-bits-and-more",
-            "statement": "The worst of seven methods with about three to eight bits a weight loses at most 1 point",
-            "paper": {"key": "wu2020", "where": "abstract, for 8 bits", "value": 1.0, "unit": "pt"},
-            "ours": {
-                "unit": "pt",
-                "values": worst.tolist(),
-                "seeds": worst.index.tolist(),
-                "scale": TASK.scale,
-            },
-            "expect": {"max": 1.0},
-        }
-    ]
-    for slug, method, statement, expect in (
-        (
-            "ternary",
-            "TWN",
-            "A product by a ternary weight takes at most a third of the look-up tables of one",
-            {"max": 1 / 3},
-        ),
-        (
-            "inq",
-            "INQ, 5 bits",
-            "A product by a power of two takes at most half of the look-up tables of one",
-            {"max": 0.5},
-        ),
-        (
-            "shared",
-            "shared, 16 values",
-            "A product by a shared weight takes at least as many look-up tables as one",
-            {"min": 1.0},
-        ),
-    ):
-        ratio = costs[method] / costs["uniform, 8 bits, after training"]
-        claims.append(
-            {
-                "id": f"method_map/{slug}-against-8-bits",
-                "statement": f"{statement} of 8 by 8 bits",
-                "ours": {"value": round(float(ratio), 2), "unit": "×", "scale": TASK.scale},
-                "expect": expect | {"scale": TASK.scale},
-            }
-        )
-    return claims

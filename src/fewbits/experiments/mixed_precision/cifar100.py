@@ -27,12 +27,11 @@ SETTINGS = {
     "uhlich filter-wise": (3.0, 3.6, 4.4),
     "fixed": (3, 4, 5),
 }
-LEVEL = 2.0  # points below float: where the two penalties are compared
 PROCESSOR = Processor()
 
 
-def run_cifar100(count: int) -> pd.DataFrame:
-    """Train what is missing of ``count`` seeds; the table ``mixed_precision_cifar100``."""
+def run_cifar100(count: int, command: str) -> pd.DataFrame:
+    """Train what is missing of ``count`` seeds; the table ``mixed_precision_cifar100``, which keeps the ``command``."""
     columns = ("method", "setting", "seed", "accuracy", "bits_per_filter", "bits_per_weight", "bits_per_mac", "cycles")
     name, data = "mixed_precision_cifar100", cifar100(torch.device("cpu"))
     float_model = float_network("mobilenet")
@@ -57,7 +56,8 @@ def run_cifar100(count: int) -> pd.DataFrame:
         row = {"method": method, "setting": setting, "seed": seed} | measure(model, data, PROCESSOR)
         row["seconds"] = round(time.perf_counter() - started, 1)
         print(row, flush=True)
-        evidence.write_rows(name, pd.concat([table, pd.DataFrame([row])]).round(4))
+        new = evidence.stamped(pd.DataFrame([row]), command, row["seconds"])
+        evidence.write_rows(name, pd.concat([table, new]).round(4))
         _keep_bits(model, row)
     return recorded(name, columns)
 

@@ -7,55 +7,90 @@ at a time. They were chosen after a first look at the times of eight layers, and
 was computed from times.
 """
 
+from typing import Any
+
 import pandas as pd
 
-WEAK, STRONG = {"min": -0.5, "max": 0.5}, {"min": 0.8}
-PLACES = {
-    "processor": ("model", "the filter-wise processor (model)"),
-    "onnxruntime": ("cpu", "a CPU (ONNX Runtime, 1 thread)"),
-}
-CANDIDATES = {"weight size": ("size", "weakly", "weak", WEAK), "MACs×bits": ("work", "strongly", "strong", STRONG)}
+from fewbits import evidence
+
+WEAK: dict[str, Any] = {"low": -0.5, "high": 0.5}
+STRONG: dict[str, Any] = {"low": 0.8}
+BOUNDS = {"weight size": ("size", WEAK), "MACs×bits": ("work", STRONG)}
+STATEMENT = "correlates weakly with the size of its weights and strongly with its MACs × bits (Pearson r, ResNet-18)"
+LAYERS = "different layers of ResNet-18"
+NOT_GIVEN = "the bounds of weak (|r| at most 0.5) and strong (r at least 0.8) are ours: the article gives no numbers"
 
 
 def make_claims(table: pd.DataFrame) -> list[dict]:
-    """Claims that follow from the table ``mixed_precision_latency_correlations``, without verdicts.
+    """Claims that follow from the table ``mixed_precision_latency_correlations``, without words.
 
-    Layers on the processor and on the CPU, whole networks with random bits on the processor; CPU claims only where the
-    table has measured times.
+    Layers on the processor and on the CPU, whole networks with random bits on the processor; the claim on the CPU only
+    where the table has measured times. Only that one is the article's: it measured layers, and no model.
     """
     table = table[(table.network == "ResNet-18") & (table.variant == "default") & (table.subset == "all")]
     layers = table[(table.points == "layers") & (table.bits == "8 and 16") & (table.batch == 1)]
-    by_layer = table[table.points == "allocations by layer"]
+    by_layer = table[(table.points == "allocations by layer") & (table.backend == "processor")]
     claims = []
-    for row in layers[layers.backend.isin(list(PLACES))].itertuples():
-        slug, place = PLACES[row.backend]
-        statement = "{} of a layer correlates {} with its time on " + place
-        source = {"key": "nakata2021", "where": "Fig. 2, Tesla T4"}
+    measured = layers[layers.backend == "onnxruntime"]
+    if len(measured):
         claims.append(
-            _claim(
-                row,
-                f"layers-{slug}",
-                statement,
-                f"points, {row.n // 2} layers at two widths ({row.arithmetic})",
-                source,
+            evidence.paper_claim(
+                "mixed_precision/correlation-layers-cpu",
+                f"On a CPU (ONNX Runtime, 1 thread) the time of a layer {STATEMENT}",
+                ("nakata2021", "press text, Fig. 2: Tesla T4", "size weak, MACs × bits strong"),
+                *_parts(measured, "both widths of a layer drawn together"),
+                scale="reduced",
+                independent=LAYERS,
+                departs=[
+                    "a CPU in ONNX Runtime in place of a Tesla T4",
+                    "the CPU computes 16-bit floats as 32-bit ones",
+                    "the points are taken to be layers: the article does not say what they are",
+                    evidence.departure(NOT_GIVEN),
+                ],
+                headline=True,
             )
         )
-    for row in by_layer[by_layer.backend == "processor"].itertuples():
-        statement = "{} of the network, with random bits in each layer, correlates {} with its time on the processor"
-        claims.append(_claim(row, "allocations-model", statement, "random allocations of 2 to 8 bits", None))
+    for slug, points, subject, independent, drawn in (
+        (
+            "layers-model",
+            layers[layers.backend == "processor"],
+            "layer",
+            LAYERS,
+            "both widths of a layer drawn together",
+        ),
+        (
+            "allocations-model",
+            by_layer,
+            "network with random bits in each layer",
+            "random allocations of 2 to 8 bits to the layers of ResNet-18",
+            "allocations drawn singly",
+        ),
+    ):
+        if len(points):
+            claims.append(
+                evidence.own_claim(
+                    f"mixed_precision/correlation-{slug}",
+                    f"On the filter-wise processor (model) the time of a {subject} {STATEMENT}",
+                    *_parts(points, drawn),
+                    scale="full",
+                    independent=independent,
+                    paper=("nakata2021", "press text, Fig. 2: Tesla T4", "size weak, MACs × bits strong"),
+                )
+            )
     return claims
 
 
-def _claim(row, name: str, statement: str, points: str, source: dict | None) -> dict:
-    slug, how, word, expect = CANDIDATES[row.metric]
-    subject = "The weight data size" if slug == "size" else "The sum of MACs × bits"
-    claim = {
-        "id": f"mixed_precision/correlation-{name}-{slug}",
-        "statement": f"{statement.format(subject, how)} (Pearson r, ResNet-18)",
-        "ours": {"value": row.pearson, "scale": "full"},
-        "expect": expect,
-        "reason": f"n = {row.n} {points}; 95 % bootstrap interval {row.pearson_low:.2f} to {row.pearson_high:.2f}, "
-        f"Spearman {row.spearman:.2f} ({row.spearman_low:.2f} to {row.spearman_high:.2f}). "
-        f"Weak: |r| at most {WEAK['max']}, strong: r at least {STRONG['min']}; the article gives no numbers.",
-    }
-    return claim if source is None else claim | {"paper": source | {"value": word}}
+def _parts(rows: pd.DataFrame, drawn: str) -> list[dict]:
+    """Two parts, ``size`` and ``work``, with the bootstrap intervals of the table."""
+    return [
+        evidence.part(
+            [row.pearson],
+            name=BOUNDS[row.metric][0],
+            type="estimate",
+            runs=[f"n = {row.n}"],
+            interval=[row.pearson_low, row.pearson_high],
+            method=f"percentile bootstrap of {row.n} points, {drawn}",
+            **BOUNDS[row.metric][1],
+        )
+        for row in rows.itertuples()
+    ]

@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +15,19 @@ from torch import Tensor, nn
 from fewbits import evidence
 from fewbits.core import container
 from fewbits.core.codes import Codes
-from fewbits.data import Dataset, load, normalize, random_crop_flip
+from fewbits.data import Dataset, held_out, load, normalize, random_crop_flip
 from fewbits.experiments.common import checkpoint_path, codes_path, merge_rows, run_folder
-from fewbits.experiments.inq.training import OutOfTime, Trainer, apply_inq, changes_of, retrain
-from fewbits.experiments.mobileone.claims import CIFAR_KEYS, STAGE_KEYS, changed_claims
+from fewbits.experiments.inq.training import OutOfTime, Trainer, apply_inq, retrain
+from fewbits.experiments.mobileone.claims import CIFAR_KEYS, STAGE_KEYS, current_claims
+from fewbits.experiments.mobileone.normalized import (
+    BN_KEPT,
+    MEAN_ONLY,
+    apply_normalized,
+    norm_of,
+    stages_of,
+    stored_bits,
+    with_half_norms,
+)
 from fewbits.mobileone import MobileNetV1, MobileOne, reparameterize
 from fewbits.nets import count_parameters
 from fewbits.training import distributed, load_model, save_model, seed_everything
@@ -45,8 +55,8 @@ def float_network(network: str, seed: int = 0) -> nn.Module:
 
 
 def checkpoint_name(network: str, form: str, seed: int) -> str:
-    """Of a network "mobilenet" or "mobileone", "float" or "inq"."""
-    return f"inq-{network}-{form}" + (f"-{seed}" if seed else "")
+    """Of a network "mobilenet" or "mobileone", "float", "inq", or a variant of INQ."""
+    return f"inq-{network}-{form.replace('+', '-')}" + (f"-{seed}" if seed else "")
 
 
 def run_cifar(options, command: str) -> None:
@@ -56,7 +66,8 @@ def run_cifar(options, command: str) -> None:
     if options.pretrained and not options.variants:
         raise SystemExit("--pretrained and no --variants: there is nothing to run")
     for variant in set(options.variants) - {UNQUANTIZED}:
-        changes_of(variant)  # refused before anything is trained
+        if norm := norm_of(variant):  # refused before anything is trained
+            stages_of(norm, options.stage_epochs, options.stage_lrs)
     with distributed.process_group() as device:
         _run(options, command, device)
 
@@ -65,11 +76,16 @@ def _run(options, command: str, device: torch.device) -> None:
     started = time.perf_counter()
     torch.backends.cudnn.benchmark = True
     branches = options.branches if options.network == "mobileone" else 0
-    folder = run_folder(f"inq-{options.network}-{branches}-{options.seed}")
+    choosing = "-held-out" if options.held_out else ""
+    folder = run_folder(f"inq-{options.network}-{branches}-{options.seed}{choosing}")
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()) and not options.resume:
         raise SystemExit(f"data/runs/{folder.name} holds the state of such a run: go on with --resume, or delete it")
-    data = cifar100(device, options.images)
+    data = cifar100(device, None if options.held_out else options.images)
+    if options.held_out:
+        data = held_out(data)
+        kept = slice(options.images)
+        data = replace(data, train_images=data.train_images[kept], train_labels=data.train_labels[kept])
     deadline = math.inf if options.minutes is None else started + 60 * options.minutes
     trainer = Trainer(data, options.seed, options.batch_size, random_crop_flip, folder, deadline, progress=True)
     inq_seed = options.seed if options.inq_seed is None else options.inq_seed
@@ -77,6 +93,7 @@ def _run(options, command: str, device: torch.device) -> None:
     rows: list[dict[str, Any]] = []
     stages: list[dict[str, Any]] = []
     predicted: dict[str, Tensor] = {}
+    partial = options.images or options.held_out
 
     def add(
         form: str, variant: str, network: nn.Module, epochs: int, codes: dict[str, Codes] | None = None, **counts
@@ -88,12 +105,15 @@ def _run(options, command: str, device: torch.device) -> None:
         predicted[name if seed == options.seed else f"{name}-{seed}"] = classes
         score = 100 * int((classes == data.test_labels).sum()) / len(classes)
         bits = count_parameters(network) * (32 if form == "float" else 5)
+        if form == "inq" and norm_of(variant) == BN_KEPT:
+            bits = stored_bits(network)
         row = where | {"form": form, "variant": variant, "inq_seed": seed, "accuracy": score, "bits": bits}
         rows.append(row | {"epochs": epochs, "device": device.type} | counts)
         print(rows[-1])
-        of_table = variant == "plain" and branches in (0, 4) and not options.images
-        if of_table and (form == "float" or options.seed == seed == 0) and distributed.is_first():
-            name = checkpoint_name(options.network, form, options.seed)
+        of_table = variant == "plain" and branches in (0, 4) and (form == "float" or options.seed == seed == 0)
+        mean_only = form == "inq" and norm_of(variant) == MEAN_ONLY and options.seed == seed
+        if (of_table or mean_only) and not partial and distributed.is_first():
+            name = checkpoint_name(options.network, variant if mean_only else form, options.seed)
             if codes is None:
                 save_model(network, checkpoint_path(name))
             else:
@@ -115,15 +135,27 @@ def _run(options, command: str, device: torch.device) -> None:
                 retrain(network, trainer, variant, options.inq_epochs, options.inq_lr)
                 add("float", variant, network, options.inq_epochs)
                 continue
-            outcome = apply_inq(folded, trainer, options.inq_epochs, variant=variant, lr=options.inq_lr)
+            if norm := norm_of(variant):
+                its_stages = stages_of(norm, options.stage_epochs, options.stage_lrs)
+                outcome = apply_normalized(folded, trainer, its_stages, variant)
+                epochs = sum(stage.epochs for stage in its_stages)
+            else:
+                outcome = apply_inq(folded, trainer, options.inq_epochs, variant=variant, lr=options.inq_lr)
+                epochs = options.inq_epochs * (len(outcome.stages) - 1)
             stages += [where | {"variant": variant, "inq_seed": inq_seed} | stage for stage in outcome.stages]
-            epochs = options.inq_epochs * (len(outcome.stages) - 1)
             counts = {"changed": outcome.changed, "outgrown": outcome.outgrown}
-            add("inq", variant, outcome.model, epochs, outcome.codes, **counts)
+            final = with_half_norms(outcome.model) if norm == BN_KEPT else outcome.model
+            add("inq", variant, final, epochs, outcome.codes, **counts)
     except OutOfTime as stage:
         print(f"The minutes are over in '{stage}'. Go on with --resume.")
         return
     if not distributed.is_first():
+        return
+    if options.held_out:
+        settings = {"stage_epochs": _joined(options.stage_epochs), "stage_lrs": _joined(options.stage_lrs)}
+        sizes = {"trained_on": len(data.train_images), "held_out": len(data.test_images)}
+        table = pd.DataFrame(rows).assign(**settings, **sizes)
+        merge_rows("mobileone_held_out", table, [*CIFAR_KEYS, *settings, *sizes])
         return
     if options.images:
         print("A part of the images: nothing is recorded.")
@@ -134,7 +166,11 @@ def _run(options, command: str, device: torch.device) -> None:
     write_predictions(predicted, data.test_labels)
     # Not the clock: an interrupted run goes on later.
     wall_s = sum(pd.read_csv(log).seconds.sum() for log in folder.rglob("*.csv"))
-    evidence.record("mobileone", changed_claims(), command=command, wall_s=wall_s, device=device)
+    evidence.record("mobileone", current_claims(), command=command, wall_s=wall_s, device=device)
+
+
+def _joined(values: Sequence[float]) -> str:
+    return " ".join(map(str, values)) or "default"
 
 
 def train_float(options, branches: int, trainer: Trainer, device: torch.device) -> nn.Module:

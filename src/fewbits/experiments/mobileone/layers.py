@@ -1,13 +1,16 @@
 """What 5-bit codebooks of INQ cost without training: one layer at a time, and in three forms of a network."""
 
 import copy
+import time
 from functools import partial
+from itertools import product
 
 import pandas as pd
 import torch
 from torch import nn
 
 from fewbits import evidence
+from fewbits.bn_folding import correct_statistics
 from fewbits.core.quantizer import LinearOrConv, weight_layers
 from fewbits.data import Dataset
 from fewbits.experiments.inq.training import ALIGNED_WITH
@@ -19,6 +22,8 @@ from fewbits.training import percent
 BITS = 5
 LARGEST = 0.02
 NETWORKS = ("mobilenet", "mobileone")
+SEEDS = range(3)  # of the float networks in data/checkpoints
+CORRECTED_WITH = 1000  # training images, without their labels
 
 
 def run_layers(images: int | None) -> None:
@@ -29,19 +34,22 @@ def run_layers(images: int | None) -> None:
 
 
 def run_forms(images: int | None) -> None:
-    """Write ``mobileone_forms.csv``, rows of :func:`form_row` for the same networks in three forms.
+    """Write ``mobileone_forms.csv``, rows of :func:`form_row` for all stored float networks in three forms.
 
     "as trained"; "constants folded" by :func:`fold_constant_channels`; "aligned" by :func:`align_scales` after that;
     with training images as in INQ.
     """
     data = cifar100(torch.device("cpu"), images)
     rows = []
-    for network in NETWORKS:
-        model = float_network(network)
+    for network, seed in product(NETWORKS, SEEDS):
+        model = float_network(network, seed)
         folded = fold_constant_channels(model, data.train_images)
         aligned = align_scales(folded, data.train_images[:ALIGNED_WITH])
         forms = {"as trained": model, "constants folded": folded, "aligned": aligned}
-        rows += [{"network": network, "form": form} | form_row(changed, data) for form, changed in forms.items()]
+        rows += [
+            {"network": network, "seed": seed, "form": form} | form_row(changed, data)
+            for form, changed in forms.items()
+        ]
     _write("mobileone_forms", rows, images)
 
 
@@ -76,20 +84,33 @@ def form_row(model: nn.Module, data: Dataset) -> dict:
     """Test accuracy in percent, of the model itself (``float``), and after one step of INQ without training.
 
     ``largest`` is after the step that takes the largest :data:`LARGEST` of each tensor, ``all`` after that which takes
-    everything. ``error`` and ``zeros`` are as in :func:`layer_rows`, for everything, averaged over the layers.
+    everything. ``means`` is that with the means of all channels put back, which changes biases only, and ``corrected``
+    with their variances, too (:func:`fewbits.bn_folding.correct_statistics`); ``seconds`` is what the latter takes.
+    ``error`` and ``zeros`` are as in :func:`layer_rows`, for everything, averaged over the layers.
     """
     everything = rounded(model, 1.0)
     before, after = weight_layers(model), weight_layers(everything)
     errors = pd.DataFrame([rounding_error(before[name], after[name]) for name in before]).mean()
     row = {"float": score(model, data), "largest": score(rounded(model, LARGEST), data)}
-    return row | {"all": score(everything, data)} | errors.to_dict()
+    images = data.train_images[:CORRECTED_WITH]
+    row |= {
+        "all": score(everything, data),
+        "means": score(correct_statistics(everything, model, images, variance=False), data),
+    }
+    started = time.perf_counter()
+    corrected = correct_statistics(everything, model, images)
+    row |= {"seconds": time.perf_counter() - started, "corrected": score(corrected, data)}
+    return row | errors.to_dict()
 
 
 def rounded(model: nn.Module, fraction: float) -> nn.Module:
-    """A copy of ``model`` after one step of INQ: of each tensor the largest ``fraction`` is on the codebook."""
+    """A copy of ``model`` after one step of INQ: of each tensor the largest ``fraction`` is on the codebook.
+
+    After a fraction of 1 it has plain parameters again.
+    """
     schedule = Inq(copy.deepcopy(model), BITS, biases=True)
     schedule.step(fraction)
-    return schedule.model
+    return schedule.model if fraction < 1 else schedule.finish()
 
 
 def rounding_error(layer: LinearOrConv, quantized: LinearOrConv) -> dict[str, float]:

@@ -9,11 +9,18 @@ INQ starts from that float network, and nothing is trained before. ``--variants`
 network only. The variant "unquantized" is a control: the folded network is trained for one stage of INQ, and nothing is
 frozen. With ``--inq-seed`` INQ runs once more, in another order of the images, from the float network of ``--seed``.
 
-``--network layers`` takes the float networks of seed 0 from there, rounds one layer at a time, and writes the costs to
-``mobileone_layers.csv``. ``--network forms`` rounds all layers, without and with constant channels folded and scales
-aligned, and writes ``mobileone_forms.csv``.
+With "mean-only" or "bn-kept" among the changes of a variant, INQ trains with a normalization (see
+:mod:`fewbits.experiments.mobileone.normalized`); "mean-only" folds it and freezes all biases after the first stage.
+``--held-out`` chooses settings: a tenth of the training images (:func:`fewbits.data.held_out`) stands in for the test
+images, and the outcome goes to ``mobileone_held_out.csv``.
 
-What small networks of both kinds lose on ``mnist5k`` is measured by the experiment ``inq``.
+``--network layers`` takes the float networks of seed 0 from there, rounds one layer at a time, and writes the costs to
+``mobileone_layers.csv``. ``--network forms`` rounds all layers of all stored float networks, without and with constant
+channels folded and scales aligned, and with the statistics of the channels put back, and writes
+``mobileone_forms.csv``.
+
+``--network merging`` trains small networks of both kinds on ``mnist5k``, with INQ before and after merging, and writes
+``mobileone_merging.csv``. What else small networks lose on ``mnist5k`` is measured by the experiment ``inq``.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -22,19 +29,32 @@ from fewbits import evidence
 from fewbits.experiments.inq.training import CHANGES, LR
 from fewbits.experiments.mobileone.cifar100 import UNQUANTIZED, run_cifar
 from fewbits.experiments.mobileone.layers import run_forms, run_layers
+from fewbits.experiments.mobileone.merging import run_merging
+from fewbits.experiments.mobileone.normalized import NORMALIZED
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of ``python -m fewbits.experiments mobileone``."""
-    parser.add_argument("--network", choices=("mobilenet", "mobileone", "layers", "forms"), default="mobileone")
+    parser.add_argument(
+        "--network", choices=("mobilenet", "mobileone", "layers", "forms", "merging"), default="mobileone"
+    )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds of merging (default 5)")
     parser.add_argument("--inq-seed", type=int, help="of INQ, if not that of the float network")
     parser.add_argument("--branches", type=int, default=4, help="k of MobileOne (default 4)")
     parser.add_argument("--epochs", type=int, default=100, help="of the float network (default 100)")
     parser.add_argument("--inq-epochs", type=int, default=8, help="of each stage of INQ but the last (default 8)")
     parser.add_argument("--inq-lr", type=float, default=LR, help=f"at the start of each stage (default {LR})")
-    variants = f"of INQ: plain (default), {', '.join(CHANGES)}, several joined by +; or {UNQUANTIZED}"
+    known = ", ".join(CHANGES + NORMALIZED)
+    variants = f"of INQ: plain (default), {known}, several joined by +; or {UNQUANTIZED}"
     parser.add_argument("--variants", nargs="*", metavar="VARIANT", default=["plain"], help=variants)
+    normalized = f"of the variants {', '.join(NORMALIZED)}"
+    parser.add_argument("--stage-epochs", type=int, nargs="+", default=[], help=f"of each stage {normalized}")
+    parser.add_argument(
+        "--stage-lrs", type=float, nargs="+", default=[], help=f"at the start of each stage {normalized}"
+    )
+    choosing = "choose settings: test on a tenth of the training images, train on the others, record no result"
+    parser.add_argument("--held-out", action="store_true", help=choosing)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--lr", type=float, default=0.4, help="peak learning rate of the float network (default 0.4)")
     parser.add_argument("--weight-decay", type=float, default=5e-4, help="of the float network (default 5e-4)")
@@ -52,5 +72,7 @@ def run(options: Namespace, command: str) -> None:
         run_layers(options.images)
     elif options.network == "forms":
         run_forms(options.images)
+    elif options.network == "merging":
+        run_merging(options.seeds)
     else:
         run_cifar(options, command)

@@ -9,7 +9,6 @@ networks in ``data/checkpoints``.
 
 import copy
 import json
-import math
 import os
 import re
 import subprocess
@@ -25,7 +24,6 @@ from typing import Any
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import Tensor, nn
 
 from fewbits import evidence, training
@@ -33,6 +31,7 @@ from fewbits.binary import XnorWeights
 from fewbits.core.quantizer import quantize_weights
 from fewbits.data import Dataset, load
 from fewbits.experiments.common import checkpoint_path, seeds
+from fewbits.experiments.noise.claims import make_claims
 from fewbits.training import adam, load_model, one_cycle, percent, save_model, seed_everything
 from fewbits.uniform import UniformQuantizer
 
@@ -279,38 +278,6 @@ def divergence(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[dict]
     return rows
 
 
-# --- How many seeds? ------------------------------------------------------------------------------------------------
-
-
-def power(gain: float, sd: float, n: int, paired: bool = False, level: float = 0.95) -> float:
-    """Chance that a two-sided t test at ``level`` sees a true gain.
-
-    Args:
-        gain: true difference of the two methods' means, in the unit of ``sd``.
-        sd: standard deviation over seeds of each method; where ``paired``, of the difference within a seed.
-        n: seeds per method, >= 2.
-    """
-    if n < 2 or sd <= 0:
-        raise ValueError(f"n must be at least 2 and sd positive, got {n} and {sd}")
-    freedom, scaled = (n - 1, gain / sd * math.sqrt(n)) if paired else (2 * n - 2, gain / sd * math.sqrt(n / 2))
-    critical = stats.t.ppf((1 + level) / 2, freedom)
-    return float(stats.nct.sf(critical, freedom, scaled) + stats.nct.cdf(-critical, freedom, scaled))
-
-
-def seeds_needed(gain: float, sd: float, paired: bool = False, level: float = 0.95, wanted: float = 0.8) -> int:
-    """Fewest seeds per method with which `power` reaches ``wanted``."""
-    if gain == 0:
-        raise ValueError("gain must not be 0: no number of seeds shows a difference that is not there")
-    # The normal approximation is close from below; the t distribution decides.
-    quantiles = stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(wanted)
-    n = max(2, int((1 if paired else 2) * (quantiles * sd / gain) ** 2))
-    while n > 2 and power(abs(gain), sd, n - 1, paired, level) >= wanted:
-        n -= 1
-    while power(abs(gain), sd, n, paired, level) < wanted:
-        n += 1
-    return n
-
-
 # --- The experiment -------------------------------------------------------------------------------------------------
 
 
@@ -359,64 +326,3 @@ def many_seeds(count: int, data: Dataset) -> pd.DataFrame:
                     rounded = quantize_weights(model, lambda: UniformQuantizer(4, channel_axis=0), skip=())
                     rows.append(row | {"method": "float, rounded to 4 bits"} | measure(rounded, data))
     return pd.DataFrame(rows)
-
-
-def make_claims(many: pd.DataFrame, hardware: pd.DataFrame, frozen: pd.DataFrame) -> list[dict]:
-    """The claims, without verdicts: those are computed from ``expect`` when they are recorded."""
-    seed_list = sorted(hardware.seed.unique().tolist())
-    by_seed = hardware.groupby(["recipe", "precision", "method", "seed"])
-    width = by_seed.accuracy.agg(lambda values: values.max() - values.min())
-    loss_width = by_seed.loss.agg(lambda values: (values.max() - values.min()) / values.mean())
-    seed_sd = many.groupby(["recipe", "method"]).accuracy.std()
-    within = by_seed.accuracy.var().groupby(["recipe", "precision", "method"]).mean() ** 0.5
-    moved = frozen.groupby("method").predictions.nunique() - 1
-    settings = frozen.setting.nunique()
-
-    def ours(unit, **values):
-        return {"unit": unit, "scale": "notebook", **values}
-
-    return [
-        {
-            "id": "noise/frozen-identical",
-            "statement": f"Frozen networks predict the same in {settings} settings: networks whose predictions change",
-            "ours": ours("networks", value=int((moved > 0).sum())),
-            "expect": {"max": 0, "scale": "notebook"},
-        },
-        {
-            "id": "noise/float64-identical",
-            "statement": "Trained in float64, a float network ends at the same test loss to 8 digits in all settings",
-            "ours": ours("relative range", value=float(f"{loss_width['constant', 'float64', 'float'].max():.2e}")),
-            "expect": {"max": 1e-8, "scale": "notebook"},
-        },
-        {
-            "id": "noise/float64-ste-identical",
-            "statement": "Trained in float64, a binary network ends at the same test loss to 8 digits in all settings",
-            "ours": ours("relative range", value=float(f"{loss_width['constant', 'float64', 'binary'].max():.2e}")),
-            "expect": {"max": 1e-8, "scale": "notebook"},
-        },
-        {
-            "id": "noise/ste-larger-than-float",
-            "statement": "At one seed, settings alone move accuracy further with binary than with float weights",
-            "ours": ours(
-                "pt",
-                values=[
-                    round(width["constant", "float32", "binary", s] - width["constant", "float32", "float", s], 4)
-                    for s in seed_list
-                ],
-                seeds=seed_list,
-            ),
-            "expect": {"min": 0.0, "scale": "notebook"},
-        },
-        {
-            "id": "noise/hardware-like-seed",
-            "statement": "With binary weights, settings spread accuracy about as much as seeds do (ratio of spreads)",
-            "ours": ours("×", value=round(within["constant", "float32", "binary"] / seed_sd["constant", "binary"], 3)),
-            "expect": {"min": 0.3, "max": 1.5, "scale": "notebook"},
-        },
-        {
-            "id": "noise/seeds-needed",
-            "statement": "To see a gain of 1 point with binary weights, a method needs more than the usual 5 seeds",
-            "ours": ours("seeds", value=seeds_needed(1.0, float(seed_sd["one-cycle", "binary"]))),
-            "expect": {"min": 6, "scale": "notebook"},
-        },
-    ]

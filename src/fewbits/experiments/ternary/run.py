@@ -19,7 +19,8 @@ from fewbits.core.quantizer import quantize_weights, weight_layers, weight_quant
 from fewbits.experiments import comparison
 from fewbits.experiments.binary.run import scaled_weights
 from fewbits.experiments.common import checkpoint_path, recorded, seeds
-from fewbits.experiments.comparison import FLOAT, Method, Network, by_seed, chosen, difference, run_missing
+from fewbits.experiments.comparison import FLOAT, Method, Network, chosen, run_missing
+from fewbits.experiments.ternary.claims import cited_claims, make_claims
 from fewbits.ternary import TTQ, TWN, ExactTernary
 from fewbits.training import save_model, sgd
 
@@ -133,12 +134,12 @@ def run(options, command: str) -> None:
         table = "ternary_pilots" if options.pilot else "ternary_runs"
         limits = {"epochs": options.epochs, "minutes": options.minutes, "pilot": options.pilot}
         saving = None if options.pilot else partial(keep, name)
-        frame = run_missing(table, methods, name, list(seeds(options.seeds)), saving, **limits)
+        frame = run_missing(table, methods, name, list(seeds(options.seeds)), command, saving, **limits)
         if options.pilot:
             continue
         device = "cuda" if torch.cuda.is_available() else "cpu"
         wall = float(frame[frame.data == name].seconds.sum())
-        claims = make_claims(frame, evidence.rows("ternary_errors"), name)
+        claims = make_claims(frame, evidence.rows("ternary_errors"), name) + cited_claims()
         evidence.record("ternary", claims, command=command, wall_s=wall, device=device)
 
 
@@ -166,65 +167,3 @@ def relative_error(model: nn.Module, make_quantizer) -> float:
             quantizer.fit_scales(weight)
         squared += (quantizer(weight) - weight).square().sum().item()
     return squared / sum(weight.square().sum().item() for weight in weights)
-
-
-def make_claims(frame: pd.DataFrame, errors: pd.DataFrame, data_name: str) -> list[dict]:
-    """The chapter's claims about one data set, without verdicts; those whose methods were not run are left out."""
-    where = "" if data_name == "mnist5k" else f"-{data_name}"
-    here = {"mnist5k": "mnist5k", "mnist": "MNIST", "cifar100": "CIFAR-100"}[data_name]
-
-    def claim(slug, statement, ours, paper, **expect):
-        paper = dict(zip(("key", "where", "value", "unit"), paper, strict=False))
-        claim = {"id": f"ternary/{slug}{where}", "statement": f"{here}: {statement}", "paper": paper, "expect": expect}
-        return [] if ours is None else [claim | {"ours": ours}]
-
-    def gain(first, second):
-        return difference(frame, data_name, first, second)
-
-    by_method = errors[errors.data == data_name].pivot(index="seed", columns="method", values="error")
-    saved = 100 * (1 - by_method["exact ternary"] / by_method["twn"])
-    return [
-        *claim(
-            "twn-drop",
-            "TWN costs at most 2.6 points",
-            gain("float", "twn"),
-            ("li2016", "ResNet-18, ImageNet, top-5", 2.56, "pt"),
-            max=2.6,
-        ),
-        *claim(
-            "ternary-beats-binary",
-            "TWN is more accurate than binary weights with a scale",
-            gain("twn", "bwn"),
-            ("li2016", "all experiments", "ternary beats binary"),
-            min=0.0,
-        ),
-        *claim(
-            "ttq-beats-twn",
-            "TTQ is more accurate than TWN",
-            gain("ttq", "twn"),
-            ("zhu2016", "ResNet-18, ImageNet, top-5", 1.0, "pt"),
-            min=0.0,
-        ),
-        *claim(
-            "ttq-beats-float",
-            "TTQ is at least as accurate as the float network",
-            gain("ttq", "float"),
-            ("zhu2016", "ResNet-56, CIFAR-10", 0.36, "pt"),
-            min=0.0,
-        ),
-        *claim(
-            "exact-error",
-            "the exact threshold makes a smaller squared error than TWN's",
-            by_seed(saved, data_name, "%"),
-            ("yin2016", "closed form", "optimal"),
-            min=0.0,
-            scale="notebook",
-        ),
-        *claim(
-            "exact-beats-twn",
-            "exact ternary is more accurate than TWN",
-            gain("exact ternary", "twn"),
-            ("yin2016", "MNIST and CIFAR-10", "more accurate"),
-            min=0.0,
-        ),
-    ]

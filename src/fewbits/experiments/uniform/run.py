@@ -21,6 +21,7 @@ from fewbits.core.graph import replace_module
 from fewbits.core.quantizer import calibrate, quantize_activations, weight_layers
 from fewbits.data import Dataset, load
 from fewbits.experiments.common import checkpoint_path, seeds
+from fewbits.experiments.uniform.claims import make_claims
 from fewbits.nets import MLP
 from fewbits.training import adam, one_cycle, percent, save_model, seed_everything, train
 from fewbits.uniform import UniformQuantizer, entropy_range, integer_linear, max_range, percentile_range, quantize_model
@@ -150,67 +151,3 @@ def integer_mismatches(model, data, bits: int = 8) -> int:
     simulated = F.linear(x_quantizer(images), w_quantizer(layer.weight))
     model.float()
     return int((accumulator * scale - simulated).abs().gt(1e-12 * simulated.abs().max()).sum())
-
-
-def make_claims(curve, calibration, weight_errors, mismatches) -> list[dict]:
-    """The chapter's claims, without verdicts: those are computed from ``expect`` when they are recorded."""
-    by = curve.set_index(["method", "bits", "seed"]).accuracy
-    seed_list = sorted(curve.seed.unique().tolist())
-
-    def per_seed(function):
-        return [round(float(function(seed)), 4) for seed in seed_list]
-
-    def ours(values, unit, scale="notebook"):
-        return {"unit": unit, "values": values, "seeds": seed_list, "scale": scale}
-
-    clip = calibration.set_index(["calibration", "bits", "seed"]).accuracy
-    return [
-        {
-            "id": "uniform/int8-drop",
-            "statement": "8-bit weights and activations cost at most 1 point of accuracy, without any retraining",
-            "paper": {"key": "wu2020", "where": "abstract (some networks retrained)", "value": 1.0, "unit": "pt"},
-            "ours": ours(per_seed(lambda s: by["float", 32, s] - by["ptq", 8, s]), "pt"),
-            "expect": {"max": 1.0},
-        },
-        {
-            "id": "uniform/ptq-fails-at-2",
-            "statement": "At 2 bits, rounding a finished network costs more than 10 points",
-            "paper": {"key": "gholami2021", "where": "Sec. III-G", "value": "fails at very low precision"},
-            "ours": ours(per_seed(lambda s: by["float", 32, s] - by["ptq", 2, s]), "pt"),
-            "expect": {"min": 10.0, "scale": "notebook"},
-        },
-        {
-            "id": "uniform/qat-recovers",
-            "statement": "Training with the quantizer in the loop wins back accuracy that rounding loses, at 2 bits",
-            "paper": {"key": "wu2020", "where": "Sec. 5.2", "value": "recovers the loss"},
-            "ours": ours(per_seed(lambda s: by["qat", 2, s] - by["ptq", 2, s]), "pt"),
-            "expect": {"min": 0.0},
-        },
-        {
-            "id": "uniform/per-channel-error",
-            "statement": "At 4 bits, one scale per tensor makes a larger squared weight error than one per channel",
-            "paper": {"key": "wu2020", "where": "Sec. 3.2", "value": "larger"},
-            "ours": ours([round(value, 4) for value in weight_errors], "×"),
-            "expect": {"min": 1.0, "scale": "notebook"},
-        },
-        {
-            "id": "uniform/clipping-helps-at-2",
-            "statement": "With 2-bit activations, clipping by entropy beats covering the whole range",
-            "paper": {"key": "wu2020", "where": "Sec. 4", "value": "max is not always best"},
-            "ours": ours(per_seed(lambda s: clip["entropy", 2, s] - clip["max", 2, s]), "pt"),
-            "expect": {"min": 0.0, "scale": "notebook"},
-        },
-        {
-            "id": "uniform/clipping-idle-at-8",
-            "statement": "With 8-bit activations, clipping by entropy changes accuracy by less than 0.2 point",
-            "ours": ours(per_seed(lambda s: clip["entropy", 8, s] - clip["max", 8, s]), "pt"),
-            "expect": {"min": -0.2, "max": 0.2, "scale": "notebook"},
-        },
-        {
-            "id": "uniform/integer-equals-simulated",
-            "statement": "A linear layer on 8-bit integers gives the simulated layer's outputs: none differs",
-            "paper": {"key": "jacob2018", "where": "Sec. 2.2", "value": 0, "unit": "outputs"},
-            "ours": ours(mismatches, "outputs"),
-            "expect": {"max": 0, "scale": "notebook"},
-        },
-    ]

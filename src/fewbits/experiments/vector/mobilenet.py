@@ -1,4 +1,4 @@
-"""The network of the experiment ``inq``, 159,236 parameters, compressed after training: no weight to spare."""
+"""The network of the experiment ``mobileone``, 159,236 parameters, compressed after training: no weight to spare."""
 
 import copy
 import time
@@ -26,7 +26,7 @@ def compress_mobilenet() -> None:
     """
     path = checkpoint_path("inq-mobilenet-float")
     if not path.exists():
-        print(f"no {path.name}: run the experiment inq first")
+        print(f"no {path.name}: run the experiment mobileone first")
         return
     data = cifar100(torch.device("cpu"))
     model = load_model(reparameterize(MobileNetV1().eval()), path)

@@ -11,8 +11,8 @@ phase writes its rows when it is done, and what is recorded is not run again:
 * ``vector_mixture.csv``, ``vector_histogram.csv``: soft weight-sharing of seed 0 as training proceeds.
 
 ``--data mnist`` makes the claims. ``--data mnist5k`` makes the networks that the chapter reads: seed 0 leaves
-``data/checkpoints/vector-*.fewbits``. ``--data cifar100`` compresses the MobileNet of the experiment ``inq``, if its
-checkpoint is there, without training.
+``data/checkpoints/vector-*.fewbits``. ``--data cifar100`` compresses the MobileNet of the experiment ``mobileone``, if
+its checkpoint is there, without training.
 """
 
 import copy
@@ -51,22 +51,26 @@ def add_arguments(parser) -> None:
 def run(options, command: str) -> None:
     """Run what the tables lack, then write the claims."""
     evidence.code_version()
+    started = time.perf_counter()
     if options.data == "cifar100":
         compress_mobilenet()
     else:
         data = load(options.data)
         for network in options.networks:
             for seed in seeds(options.seeds):
-                run_missing(data, network, seed, options.phases)
+                run_missing(data, network, seed, command, options.phases)
     runs = recorded("vector_runs", [*KEYS, "stage", "seconds"])
     tables = [recorded(name, [*KEYS]) for name in ("vector_inits", "vector_streams", "vector_sizes")]
     claims = make_claims(runs, *tables)
     if claims:
-        evidence.record("vector", claims, command=command, wall_s=float(runs[runs.data == "mnist"].seconds.sum()))
+        evidence.record("vector", claims, command=command, wall_s=time.perf_counter() - started)
 
 
-def run_missing(data: Dataset, network: str, seed: int, phases: Sequence[str] = PHASES) -> None:
-    """Those ``phases`` of one network and seed that are not recorded; the float network is in all of them."""
+def run_missing(data: Dataset, network: str, seed: int, command: str, phases: Sequence[str] = PHASES) -> None:
+    """Those ``phases`` of one network and seed that are not recorded; the float network is in all of them.
+
+    New rows of ``vector_runs`` and ``vector_inits`` keep the ``command``.
+    """
     where = {"data": data.name, "network": network, "seed": seed}
     networks = Networks(data, network, seed)
 
@@ -80,7 +84,8 @@ def run_missing(data: Dataset, network: str, seed: int, phases: Sequence[str] = 
             new.append(where | {"method": method} | row | {"seconds": round(time.perf_counter() - started, 1)})
             started = time.perf_counter()
             print(new[-1], flush=True)
-        add_rows(table, new)
+        stamped = evidence.stamped(pd.DataFrame(new), command, sum(row["seconds"] for row in new))
+        add_rows(table, stamped.to_dict("records"))
 
     kept = seed == 0 and data.name == "mnist5k"
     note("vector_runs", "float", lambda: float_rows(networks))

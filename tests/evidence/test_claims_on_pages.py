@@ -1,0 +1,152 @@
+"""Claims as tables and as numbers in prose."""
+
+import subprocess
+import sys
+
+import nbclient
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from sample_claims import cited, claim
+
+from fewbits import evidence
+
+
+def cells(page: str) -> list[list[str]]:
+    soup = BeautifulSoup(page, "html.parser")
+    return [[td.get_text(" ", strip=True) for td in tr("td")] for tr in soup.select("tbody tr")]
+
+
+def size_and_error() -> dict:
+    """A joint claim of our own, with an asymmetric interval and a count."""
+    size = evidence.part(
+        [2.0, 2.2, 2.1, 1.9, 2.0], type="speed", name="rate", unit="×", low=1, path="AVX2", processor="X"
+    )
+    count = evidence.part([3], type="count", name="sums that differ", low=0, high=3)
+    return evidence.own_claim("demo/joint", "Both hold", size, count, scale="notebook", independent="rounds")
+
+
+def test_table_as_html(results, record):
+    record([claim(), cited(), claim([-3.0], low=0) | {"id": "demo/sign"}, size_and_error()])
+    page = evidence.table("demo")._repr_html_()
+    assert page == evidence.table(evidence.load("demo"))._repr_html_()
+    soup = BeautifulSoup(page, "html.parser")
+    assert [th.text for th in soup.select("thead th")] == ["claim", "paper", "here, 95 %", "runs", "scale", "word"]
+    drop, imagenet, joint, sign = cells(page)
+    # t(0.975, 2) · 0.1 / √3 = 4.303 · 0.0577 = 0.248
+    assert drop[1:] == ["1.13 pt yokota2024, Table 1", "0.90 ± 0.25 pt", "3", "full", "✓ reproduced"]
+    assert imagenet[0] == cited()["statement"]
+    assert "&lt;1-bit&gt; weights &amp; 4-bit" in page
+    assert imagenet[1:] == ["50.3 % zhou2016dorefa, Table 3", "not run: ImageNet is not at hand", "", "", "○ cited"]
+    assert sign[2:] == ["−3 pt", "1", "full", "? undecided"]
+    assert joint[2:] == ["rate: 2.04 (1.90 to 2.18) × sums that differ: 3", "5", "notebook", "● holds"]
+    badges = [badge["class"][1] for badge in soup.select("span.verdict")]
+    assert badges == ["verdict-reproduced", "verdict-cited", "verdict-holds", "verdict-undecided"]
+    assert [(tr["data-kind"], tr["data-scale"]) for tr in soup.select("tbody tr")] == [
+        ("paper", "full"),
+        ("paper", ""),
+        ("own", "notebook"),
+        ("paper", "full"),
+    ]
+
+
+def test_table_with_details(results, record):
+    departs = [evidence.departure("INQ of the folded network"), evidence.departure("another seed", could_explain=False)]
+    record([claim([1.7, 1.8, 1.9]) | {"departs": departs}, cited(), size_and_error()])
+    drop, imagenet, joint = cells(evidence.table("demo", details=True)._repr_html_())
+    held = "independent: float networks holds if ≤ 2: undecided"
+    agreed = "from the paper's 1.13: +0.67 pt; within 1: yes band set before the runs"
+    assert f"demo/drop {held} {agreed}" in drop[0]
+    assert drop[0].endswith("departs: INQ of the folded network departs: another seed (harmless)")
+    assert "rate: holds if ≥ 1: yes rate: AVX2, X sums that differ: holds if 0 to 3: yes" in joint[0]
+    assert imagenet[0].endswith("demo/imagenet")
+    assert "claim-id" not in evidence.table("demo")._repr_html_()
+
+
+def test_table_as_text(results, record):
+    made = claim(scale="notebook")
+    made["paper"] = {"key": "li2016", "where": "Sec. 2", "value": "small"}
+    record([made])
+    assert repr(evidence.table("demo")).split("\n") == [
+        "claim                         paper                   here, 95 %      runs  scale     word",
+        "----------------------------  ----------------------  --------------  ----  --------  --------------",
+        "5 bits cost at most 2 points  small · li2016, Sec. 2  0.90 ± 0.25 pt  3     notebook  ≈ carries over",
+    ]
+
+
+def test_a_claim_that_has_not_been_run_yet_says_so(results, record):
+    record([claim([])])
+    assert cells(evidence.table("demo")._repr_html_())[0][2:] == ["not run yet", "0", "full", "? undecided"]
+
+
+def test_headlines_come_first_then_papers_then_our_own():
+    def made(name: str, values, kind="paper", scale="full", headline=False) -> dict:
+        base = claim(values, scale=scale) | {"id": f"demo/{name}", "kind": kind, "word": ""}
+        base |= {"headline": True} if headline else {}
+        return base | {"word": evidence.word(base)}
+
+    claims = [
+        made("own", [0.8, 0.9], kind="own"),
+        made("small", [0.8, 0.9], scale="notebook"),
+        made("unsure", [1.0]),
+        made("firm", [0.85, 0.9]),
+        made("known", [0.85, 0.9], headline=True),
+    ]
+    assert [item["id"][5:] for item in evidence.by_weight(claims)] == ["known", "firm", "unsure", "small", "own"]
+    assert [item["id"][5:] for item in evidence.overview(claims).claims] == ["known"]
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([5095552], "5,095,552"),
+        ([218964.0], "218,964"),
+        ([63.19], "63.19"),
+        ([0.0001234], "0.0001234"),
+        ([1e-13], "1e-13"),
+        ([0.5, 0.5], "0.5 ± 0"),
+        ([60.0, 62.0, 61.0], "61.0 ± 2.5"),
+        ([-0.011, -0.012], "−0.0115 ± 0.0064"),
+        ([1000.0, 3000.0], "2,000 ± 12,706"),
+    ],
+)
+def test_numbers_keep_the_digits_that_mean_something(values, shown):
+    made = claim(values) | {"word": "reproduced"}
+    made["parts"][0]["unit"] = ""
+    assert repr(evidence.table([made])).split("\n")[2].split("  ")[2].strip() == shown
+
+
+def test_glued_numbers_reach_the_rendered_prose(results, record, tmp_path):
+    """A notebook that glues, run by a real kernel, rendered by myst-nb with execution off and warnings as errors."""
+    record([claim(), cited(), size_and_error()])
+    book = tmp_path / "book"
+    book.mkdir()
+    keys = ["drop", "drop.spread", "drop.text", "drop.runs", "drop.paper", "drop.word"]
+    keys += ["imagenet.paper", "imagenet.word", "joint", "joint.rate.text", "joint.sums-that-differ"]
+    prose = "# Demo\n\n" + "".join(f"- {{glue:text}}`demo/{key}`\n" for key in keys)
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell(prose),
+            nbformat.v4.new_code_cell("from fewbits import evidence\nevidence.glue_claims('demo')"),
+            nbformat.v4.new_code_cell("evidence.table('demo')"),
+        ],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
+    nbclient.NotebookClient(notebook, timeout=120).execute()
+    assert set(notebook.cells[2].outputs[0]["data"]) == {"text/html", "text/plain"}
+    nbformat.write(notebook, book / "demo.ipynb")
+    (book / "index.md").write_text(
+        "# Index\n\n- {glue:text}`demo.ipynb::demo/drop.text:s`\n\n```{toctree}\ndemo\n```\n", encoding="utf-8"
+    )
+    (book / "conf.py").write_text("extensions = ['myst_nb']\nnb_execution_mode = 'off'\n")
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", str(book), str(tmp_path / "html")]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+
+    def listed(page):
+        soup = BeautifulSoup((tmp_path / "html" / page).read_text(encoding="utf-8"), "html.parser")
+        return [span.text for span in soup.select("span.pasted-text")]
+
+    numbers = ["0.90", "0.25", "0.90 ± 0.25 pt", "3", "1.13", "reproduced", "50.3", "cited"]
+    assert listed("demo.html") == [*numbers, "2.04", "2.04 (1.90 to 2.18) ×", "3"]
+    assert listed("index.html") == ["0.90 ± 0.25 pt"]
