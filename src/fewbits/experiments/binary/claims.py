@@ -227,6 +227,11 @@ def make_claims(frame: pd.DataFrame, data_name: str) -> list[Claim]:
             "batch normalization after the last layer gains BinaryNet accuracy",
             gain("binarynet, + output BN", "binarynet, bare", low=0.0),
         ),
+        *our_own(
+            "blocks",
+            "with binary weights alike, XNOR-Net's blocks are more accurate than BinaryNet's with real ends",
+            gain("+ blocks", "+ real last layer", low=0.0),
+        ),
         *our_own("wide-binarynet", "BinaryNet with 512 units reaches 94 %", wide, alone=True),
         *our_own(
             "shift-scales",

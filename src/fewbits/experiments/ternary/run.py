@@ -77,6 +77,7 @@ METHODS = {
     "ttq, fitted start": Method(partial(ttq_weights, fit_scales=True)),
     "ttq, fitted start, threshold 0.3": Method(partial(ttq_weights, fit_scales=True, threshold=0.3)),
     "ttq, printed sign": Method(partial(ttq_weights, printed_sign=True)),
+    "ttq, fitted start, printed sign": Method(partial(ttq_weights, fit_scales=True, printed_sign=True)),
     "exact ternary": Method(partial(ternary_weights, make_quantizer=ExactTernary)),
     "exact per channel": Method(partial(ternary_weights, make_quantizer=partial(ExactTernary, channel_axis=0))),
     "exact, power of two": Method(partial(ternary_weights, make_quantizer=partial(ExactTernary, power_of_two=True))),
