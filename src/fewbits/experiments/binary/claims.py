@@ -87,18 +87,29 @@ def exact_claims(different: int, ratio: float) -> list[Claim]:
 
 def cited_claims(frame: pd.DataFrame) -> list[Claim]:
     """What the papers report and has no run here."""
-    blocks = ("xnor-net, no K", "xnor-net, old blocks, no K")
-    if difference(frame, "cifar10", *blocks) is not None:
-        return []
-    return [
-        cited_claim(
-            "binary/block-order-cifar10",
-            "CIFAR-10: XNOR-Net's order of a block gains more than its scales",
-            ("rastegari2016", "Sec. 4.3", "as commonly reported"),
-            reason="the convolutional network has not been trained yet; --data cifar10 --methods does it",
-            headline=True,
+    cited = []
+    if difference(frame, "mnist5k", "BN, AdaMax, 2^-8", "shift BN, shift AdaMax, 2^-8") is None:
+        cited.append(
+            cited_claim(
+                "binary/shifts-are-free",
+                "mnist5k: batch normalization and AdaMax by shifts cost at most half a point",
+                ("hubara2016bnn", "shift-based BN and AdaMax", "no loss"),
+                reason="not run yet with batch normalization after the last layer; --methods names the four arms",
+            )
         )
-    ]
+    if difference(frame, "cifar10", "xnor-net, no K", "xnor-net, old blocks, no K") is None:
+        cited.append(_block_order())
+    return cited
+
+
+def _block_order() -> Claim:
+    return cited_claim(
+        "binary/block-order-cifar10",
+        "CIFAR-10: XNOR-Net's order of a block gains more than its scales",
+        ("rastegari2016", "Sec. 4.3", "as commonly reported"),
+        reason="the convolutional network has not been trained yet; --data cifar10 does it",
+        headline=True,
+    )
 
 
 def make_claims(frame: pd.DataFrame, data_name: str) -> list[Claim]:
