@@ -14,7 +14,6 @@ from fewbits.core.macs import layer_work
 from fewbits.core.quantizer import calibrate, encode_weights, quantize_activations, quantize_weights, weight_layers
 from fewbits.data import Dataset
 from fewbits.experiments import comparison
-from fewbits.experiments.binary.run import CHANGES
 from fewbits.experiments.binary.run import METHODS as BINARY
 from fewbits.experiments.comparison import FLOAT, TASKS, Method, Network, train_method
 from fewbits.experiments.ternary.run import METHODS as TERNARY
@@ -173,8 +172,7 @@ ENTRIES = {
         ({"2 bits × 8 bits": 1}, *every("2 bits × 2 bits")[1:]),
         False,
     ),
-    # With real activations the normalization after the last layer makes no difference that could be seen.
-    "BinaryConnect": Entry("binaryconnect", scratch(CHANGES["binaryconnect, no output BN"]), every("sign × 8 bits")),
+    "BinaryConnect": Entry("binaryconnect", scratch(BINARY["binaryconnect"]), every("sign × 8 bits")),
     "BWN": Entry("xnor-net", scratch(BINARY["bwn"]), every("sign × 8 bits")),
     "BinaryNet": Entry(
         "binarynet", scratch(BINARY["binarynet"]), ({"sign × 8 bits": 1}, *every("sign × sign")[1:]), False
@@ -190,7 +188,7 @@ ENTRIES = {
     ),
     "TWN": Entry("twn", scratch(TERNARY["twn"]), every("ternary × 8 bits")),
     # Two magnitudes: what is positive and what is negative must be summed apart.
-    "TTQ": Entry("ttq", scratch(TERNARY["ttq, fitted start"]), every("0 or 1 × 8 bits", 2)),
+    "TTQ": Entry("ttq", scratch(TERNARY["ttq"]), every("0 or 1 × 8 bits", 2)),
     "exact ternary": Entry("exact ternary", scratch(TERNARY["exact ternary"]), every("ternary × 8 bits")),
     "log2, 4 bits": Entry("log2", scratch(Method(log_weights)), every("log 4 bits × 8 bits")),
     "INQ, 5 bits": Entry("inq", inq, every("INQ × 8 bits"), weight_bits=5),
