@@ -1,5 +1,6 @@
 """The experiments `binary` and `ternary`: one network, one recipe, many methods, each run recorded once."""
 
+import dataclasses
 from functools import partial
 
 import numpy as np
@@ -163,6 +164,11 @@ def test_the_batch_statistics_are_those_of_the_shift_based_normalization(tiny):
     model = train_method(binary.SHIFTS[name], TASKS["mnist5k"], data, seed=0)
     measured = comparison.measure(binary.SHIFTS[name], model, data)
     assert measured["accuracy_batch"] != measured["accuracy"]
+    by_class = dataclasses.replace(data, test_images=data.test_images[data.test_labels.argsort()])
+    by_class = dataclasses.replace(by_class, test_labels=data.test_labels.sort().values)
+    assert (
+        abs(comparison.measure(binary.SHIFTS[name], model, by_class)["accuracy_batch"] - measured["accuracy_batch"]) < 5
+    )
     assert comparison.measure(binary.SHIFTS[name], model, data) == measured  # and nothing stays changed
 
 

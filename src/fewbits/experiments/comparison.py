@@ -222,7 +222,8 @@ def measure(method: Method, model: nn.Module, data: Dataset) -> dict[str, float]
     """Test accuracy in percent, as the method's paper measures it, with quantized weights, and by batches.
 
     ``accuracy_batch`` is that of shift-based batch normalization with the statistics of batches of 100 test images, as
-    in BinaryNet's released code; of other networks it is the same as ``accuracy``.
+    in BinaryNet's released code; of other networks it is the same as ``accuracy``. The images are shuffled first: those
+    of a single class, as some test sets have them in a row, would lose in the normalization what tells them apart.
     """
     quantized = percent(model, data)
     norms = [module for module in model.modules() if isinstance(module, ShiftBatchNorm)]
@@ -230,10 +231,16 @@ def measure(method: Method, model: nn.Module, data: Dataset) -> dict[str, float]
         accuracy = percent(model, data)
         for norm in norms:
             norm.running = False
-        by_batch = percent(model, data, 100) if norms else accuracy
+        by_batch = percent(model, shuffled_test(data), 100) if norms else accuracy
         for norm in norms:
             norm.running = True
     return {"accuracy": accuracy, "accuracy_quantized": quantized, "accuracy_batch": by_batch}
+
+
+def shuffled_test(data: Dataset) -> Dataset:
+    """``data`` with its test images in another order, always the same one."""
+    order = torch.randperm(len(data.test_labels), generator=torch.Generator().manual_seed(0))
+    return dataclasses.replace(data, test_images=data.test_images[order], test_labels=data.test_labels[order])
 
 
 def run_missing(
