@@ -458,6 +458,7 @@ def test_claims_follow_from_the_recorded_runs():
     doctored = {claim["id"]: claim for claim in make_claims(runs)}
     differs = {name for name, claim in doctored.items() if claim["parts"] != made[name]["parts"]}
     slugs = ("beats-uniform-2-bits", "fewer-bits-more-gain", "learning-helps", "scale-under-adam")
+    slugs += ("learning-beats-least-error",)
     assert differs == {f"learned_step/{slug}" for slug in slugs}
 
 

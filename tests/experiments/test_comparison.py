@@ -326,10 +326,10 @@ def test_at_least_three_runs_of_every_method_on_mnist5k(chapter):
     assert (runs.epochs == TASKS["mnist5k"].epochs).all()
 
 
-def test_five_runs_of_every_rung_and_change():
+def test_at_least_five_runs_of_every_rung_and_change():
     runs = evidence.rows("binary_runs").query("data == 'mnist5k'")
     counts = runs.groupby("method").seed.nunique()
-    assert (counts[[*binary.METHODS, *binary.LADDER, *binary.CHANGES, "binarynet, 512 units"]] == 5).all()
+    assert (counts[[*binary.METHODS, *binary.LADDER, *binary.CHANGES, "binarynet, 512 units"]] >= 5).all()
 
 
 @pytest.mark.parametrize(("chapter", "name"), CHECKPOINTS)
