@@ -119,6 +119,30 @@ class LSQ(Quantizer):
         return f"bits={self.bits}, {'signed' if self.signed else 'unsigned'}, scale_gradient={self.scale_gradient}"
 
 
+@torch.no_grad()
+def least_error_step(x: Tensor, bits: int, signed: bool = True, candidates: int = 400) -> float:
+    """The step whose grid of ``bits`` bits has the least squared error for ``x``, of ``candidates`` tried.
+
+    They lie evenly between 0 and the step that clips nothing, so it is found to within 1/``candidates`` of that.
+
+    Args:
+        x: any shape, finite, floating point.
+        bits, signed: as in :class:`LSQ`.
+        candidates: at least 1.
+    Raises:
+        ValueError: ``x`` is 0 everywhere.
+    Source: esser2020 Sec. 3.6 (the comparison); own (search)
+    """
+    q_min, q_max = integer_range(bits, signed)
+    x = working_precision(check_finite(x)).flatten()
+    widest = x.abs().max() / q_max
+    if widest == 0:
+        raise ValueError("x is 0 everywhere: every step has no error")
+    steps = [widest * (index + 1) / candidates for index in range(candidates)]
+    errors = [(lsq_values(x, step, q_min, q_max) - x).square().sum().item() for step in steps]
+    return steps[min(range(candidates), key=errors.__getitem__)].item()
+
+
 def keep_positive(model: nn.Module) -> None:
     """Bring every learned step of ``model`` up to at least 2^-20: ``after_step`` of :func:`fewbits.training.fit`.
 

@@ -42,6 +42,11 @@ CLOSED = (
 class Quantizer(nn.Module):
     """Base of all quantizers. A subclass documents its straight-through rule and its treatment of odd inputs."""
 
+    observed = False  # while ranges are calibrated: what it returns is then thrown away
+
+    def for_activations(self) -> None:
+        """Called when it is put after an activation: from now on it may not take a range from what it quantizes."""
+
     def forward(self, x: Tensor) -> Tensor:
         """Simulated quantization: floating point in, floating point on the grid out, differentiable."""
         raise NotImplementedError
@@ -174,6 +179,8 @@ def quantize_activations(
             raise ValueError(f"{call} is called more than once: use fewbits.quantize, which quantizes each call")
     for parent, name, child in places:
         quantizer = make_quantizer()
+        if isinstance(quantizer, Quantizer):
+            quantizer.for_activations()
         quantizer.register_forward_hook(as_its_input)
         place = nn.Sequential(child, quantizer.train(child.training))
         place.training = child.training
@@ -207,8 +214,14 @@ def observe_activations(
     places = [
         module for name, module in model.named_modules() if isinstance(module, kind) and "parametrizations" not in name
     ]
-    with watching(places, counting), evaluating(model):
-        model(images)
+    for quantizer in places:
+        quantizer.observed = True
+    try:
+        with watching(places, counting), evaluating(model):
+            model(images)
+    finally:
+        for quantizer in places:
+            quantizer.observed = False
     if not reached:
         raise ValueError("model has no activation quantizer to calibrate")
 

@@ -127,7 +127,7 @@ class LogQuantizer(Quantizer):
         if lowest not in ("zero", "smallest"):
             raise ValueError(f"lowest must be 'zero' or 'smallest', got {lowest!r}")
         self.bits, self.base, self.signed, self.lowest = bits, base, signed, lowest
-        self.field_size = 2 ** (bits - signed)
+        self.field_size, self.of_activations = 2 ** (bits - signed), False
         self.fsr: Tensor
         self.register_buffer("fsr", torch.tensor(torch.nan))
 
@@ -154,8 +154,23 @@ class LogQuantizer(Quantizer):
         self.set_full_scale((rule or full_scale_of_max)(working_precision(x), self))
 
     def full_scale(self, x: Tensor) -> int:
-        """The full scale range used for ``x``: the fixed one, else :func:`full_scale_of_max`."""
-        return full_scale_of_max(x, self) if self.fsr.isnan() else int(self.fsr)
+        """The full scale range used for ``x``: the fixed one, else :func:`full_scale_of_max`.
+
+        Raises:
+            ValueError: a quantizer of activations without a fixed range, in eval mode: it would depend on the batch.
+        """
+        if not self.fsr.isnan():
+            return int(self.fsr)
+        if self.of_activations and not (self.training or self.observed):
+            raise ValueError(
+                "the range of this quantizer of activations is not fixed, and it would depend on the test batch: "
+                "calibrate it, or set_full_scale"
+            )
+        return full_scale_of_max(x, self)
+
+    def for_activations(self) -> None:
+        """From now on an unknown range is refused in eval mode."""
+        self.of_activations = True
 
     def levels(self, fsr: int, dtype: torch.dtype = torch.float64) -> Tensor:
         """(2^bits,) the number that each code stands for, rounded to ``dtype``."""
