@@ -1,9 +1,9 @@
-"""The accelerator in Verilator or Icarus Verilog: images in, logits and cycles out."""
+"""The accelerator in Verilator: images in, logits and cycles out."""
 
 import importlib.resources
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,11 @@ import numpy as np
 from fewbits.fpga.accelerator import CHANNELS, Program
 from fewbits.fpga.synthesis import rtl
 
-TOOLS = {"verilator": ("verilator", "make", "g++"), "icarus": ("iverilog", "vvp")}
+TOOLS = ("verilator", "make", "g++")
 CAPACITY = 250  # images of a run
+TOP = "accelerator_bench"
+FAST = ("-O3", "--x-assign", "fast", "-MAKEFLAGS", "OPT_FAST=-O3\\ -march=native")
+QUICK = ("-MAKEFLAGS", "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0")
 MODULES = (
     "accelerator",
     "average_pool",
@@ -31,12 +34,12 @@ MODULES = (
 )
 
 
-def missing_tools(tool: str) -> list[str]:
-    """Which programs that ``tool`` ("verilator" or "icarus") needs are not installed.
+def missing_tools() -> list[str]:
+    """Which programs that a simulation needs are not installed.
 
     Source: own (check)
     """
-    return [name for name in TOOLS[tool] if shutil.which(name) is None]
+    return [name for name in TOOLS if shutil.which(name) is None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,56 +68,55 @@ def sources() -> dict[str, str]:
 
 
 class Simulator:
-    """An accelerator, built for one program in a folder that exists.
+    """An accelerator, compiled for one program in a folder that exists.
 
     Args:
-        program: its array and parameters are built in; its memories are files.
+        program: its array and parameters are built in; its memories are files, written again by :meth:`load`.
         folder: everything is written there.
-        tool: "verilator" compiles for a minute; "icarus" does not, and is a thousand times slower.
         verilog: text by file name, :func:`sources` if left out.
-        optimize: False compiles faster and runs slower: for a few images.
+        optimize: False compiles in half the time and runs ten times slower: for a few images.
     Raises:
-        FileNotFoundError: the tool, or a compiler that it needs, is not installed.
-        RuntimeError: the tool refuses; its message is passed on.
+        FileNotFoundError: Verilator, or a compiler that it needs, is not installed.
+        RuntimeError: Verilator or the compiler refuses; its message is passed on.
     Source: own (simulation)
     """
 
     def __init__(
-        self,
-        program: Program,
-        folder: str | Path,
-        tool: str = "verilator",
-        verilog: Mapping[str, str] | None = None,
-        optimize: bool = True,
+        self, program: Program, folder: str | Path, verilog: Mapping[str, str] | None = None, optimize: bool = True
     ):
-        if missing := missing_tools(tool):
-            raise FileNotFoundError(f"{tool} cannot run: {', '.join(missing)} not installed")
+        if missing := missing_tools():
+            raise FileNotFoundError(f"the simulation cannot run: {', '.join(missing)} not installed")
         self.program, self.folder = program, Path(folder)
         verilog = sources() if verilog is None else verilog
         bench = importlib.resources.files("fewbits.fpga") / "rtl" / "bench"
-        texts = {name: (bench / name).read_text("utf-8") for name in ("accelerator_bench.v", "main.cpp")}
+        texts = {name: (bench / name).read_text("utf-8") for name in (f"{TOP}.v", "main.cpp")}
         texts |= {**verilog, "parameters.vh": parameters(program)}
         for name, text in texts.items():
             (self.folder / name).write_text(text, "utf-8")
-        program.write(self.folder)
-        top = "accelerator_bench"
-        if tool == "icarus":
-            build = ["iverilog", "-g2005", "-s", top, "-o", "bench.vvp"]
-            self._execute = ["vvp", "bench.vvp"]
-        else:
-            # The wrappers that Verilator writes for a module compiled by itself are SystemVerilog, ours is not.
-            build = ["verilator", "--cc", "--exe", "--timing", "--build", "--hierarchical", "+1364-2005ext+v"]
-            build += ["-Wno-fatal", "-Wno-lint", "--top-module", top]
-            build += [] if optimize else ["-MAKEFLAGS", "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"]
-            self._execute = [f"obj_dir/V{top}"]
-        _call([*build, f"{top}.v", *sorted(verilog), *["main.cpp"] * (tool == "verilator")], self.folder)
+        self.load(program)
+        # The wrappers that Verilator writes for a module compiled by itself are SystemVerilog, ours is not.
+        build = ["verilator", "--cc", "--exe", "--timing", "--build", "--hierarchical", "+1364-2005ext+v"]
+        build += ["-Wno-fatal", "-Wno-lint", "--top-module", TOP, *(FAST if optimize else QUICK)]
+        _call([*build, f"{TOP}.v", *sorted(verilog), "main.cpp"], self.folder)
 
-    def run(self, images: np.ndarray, dump: bool = False) -> Run:
+    def load(self, program: Program) -> None:
+        """Write the memories of a program, whose array and parameters must be those that were built.
+
+        Raises:
+            ValueError: they are others.
+        """
+        if (program.array, program.parameters) != (self.program.array, self.program.parameters):
+            raise ValueError("program must have the array and the parameters that the simulator was built for")
+        self.program = program
+        program.write(self.folder)
+
+    def run(self, images: np.ndarray, dump: bool = False, options: Iterable[str] = ()) -> Run:
         """Compute images.
 
         Args:
             images: (N, channels, height, width) integers in the format, at most ``CAPACITY``.
             dump: return the feature maps too, which takes longer.
+            options: words for ``$test$plusargs`` in Verilog of your own.
         Raises:
             ValueError: too many, none, or another shape, or they do not fit the format.
             RuntimeError: the simulation ended without all logits.
@@ -122,7 +124,8 @@ class Simulator:
         if not 0 < len(images) <= CAPACITY:
             raise ValueError(f"images must be 1 to {CAPACITY}, got {len(images)}")
         (self.folder / "images.mem").write_text(self.program.image_text(images), "ascii")
-        _call([*self._execute, f"+images={len(images)}", *["+dump"] * dump], self.folder)
+        words = [f"images={len(images)}", *["dump"] * dump, *options]
+        _call([f"obj_dir/V{TOP}", *(f"+{word}" for word in words)], self.folder)
         logits, cycles = self._logits(len(images))
         return Run(logits, cycles, self._maps(len(images)) if dump else [])
 
