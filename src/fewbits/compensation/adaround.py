@@ -38,8 +38,8 @@ def adaround(
     moments: Tensor,
     *,
     steps: int = 1000,
-    lr: float = 0.02,
-    penalty: float = 0.1,
+    lr: float = 0.03,
+    penalty: float = 10.0,
     keep_better: bool = True,
 ) -> StoredForm:
     """Codes of ``weight`` on the grid of ``codes``, each one of the two neighbours of its weight, learned by Adam.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fewbits.compensation.block_formats import block_maxima, block_scales
-from fewbits.compensation.grids import better_rows, grid_of, with_values
+from fewbits.compensation.grids import Grid, better_rows, grid_of, with_values
 from fewbits.compensation.moments import grouped, output_error
 from fewbits.core.checks import check_finite
 from fewbits.core.codes import StoredForm
@@ -125,14 +125,17 @@ def gptq(
     return better_rows(weight, codes, chosen, (errors[0], errors[1]))
 
 
-def _in_order(codes, columns):
+def _in_order(codes: StoredForm, columns: Tensor) -> Grid:
+    """The grid of the weights as (groups, rows, K), in the order in which they are rounded."""
     grid = grid_of(codes).view(*columns.shape)
     sides = {name: getattr(grid, name).gather(2, columns) for name in ("scale", "zero", "low", "high")}
     return dataclasses.replace(grid, **sides)
 
 
-def _rescaled(codes, rest: Tensor, start: int):
+def _rescaled(codes: StoredForm, rest: Tensor, start: int) -> FloatCodes:
     """``codes`` with the scale of the block that starts at column ``start`` set by what its weights have become."""
+    assert isinstance(codes, FloatCodes)  # the caller has looked
+    assert codes.block_scales is not None
     rows = rest.flatten(0, 1)[:, start : start + codes.block].to(codes.real_scale)
     scales = codes.block_scales.clone()
     scales[:, start // codes.block] = block_scales(codes, block_maxima(rows, codes.block)[:, 0])

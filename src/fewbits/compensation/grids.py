@@ -1,4 +1,4 @@
-"""The numbers that each weight can take once a quantizer has chosen its scales: what a better rounding chooses among."""
+"""The numbers that each weight can take once a quantizer has chosen its scales; a better rounding chooses from them."""
 
 import dataclasses
 from dataclasses import dataclass

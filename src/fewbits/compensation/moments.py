@@ -1,8 +1,8 @@
 """Second moments of what layers read: all that a layer-wise rounding needs to know of the images.
 
-A layer with weights w of one output reads vectors x. If its weights change by d, its output changes by d·x, and the mean
-square of that is d H dᵀ with the second moments H = mean(x xᵀ). A convolution reads such a vector at each position of its
-window, with an element for each weight; in a depthwise convolution each channel has a small H of its own.
+A layer with weights w of one output reads vectors x. If its weights change by d, its output changes by d·x, and the
+mean square of that is d H dᵀ with the second moments H = mean(x xᵀ). A convolution reads such a vector at each position
+of its window, with an element for each weight; in a depthwise convolution each channel has a small H of its own.
 """
 
 import torch
@@ -18,7 +18,7 @@ def windows(layer: LinearOrConv, x: Tensor) -> Tensor:
     """The vectors that the weights of one output of ``layer`` meet, for each group of channels.
 
     Args:
-        layer: a linear layer (one group) or a convolution of one or two axes, with any stride, padding, dilation, groups.
+        layer: a linear layer (one group) or a convolution of one or two axes, whatever its settings.
         x: its input: (…, K) or (N, C, …), or (C, …) without a batch.
     Returns:
         (groups, K, n): K as the weights of an output are in memory, n all images and positions.

@@ -81,7 +81,7 @@ def compensate(
         try:
             whole = torch.stack([moments[name] for name in group]).mean(0)
             codes = rounding(weight, weights().encode(weight), whole)
-        except (ValueError, TypeError, RuntimeError) as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(f"{group[0]}: {error}") from error
         attach_codes(model, {f"{group[0]}.weight" if group[0] else "weight": codes})
     return model
@@ -89,10 +89,10 @@ def compensate(
 
 def _by_call(model: nn.Module, layers: dict[str, LinearOrConv], names: list[str], image: Tensor) -> list[str]:
     """The names in the order of the layers' first calls."""
-    called: dict[nn.Module, None] = {}
-    with watching([layers[name] for name in names], lambda layer, *_: called.setdefault(layer)), evaluating(model):
-        model(image)
     name_of = {layers[name]: name for name in names}
-    if missing := [name for layer, name in name_of.items() if layer not in called]:
+    called: dict[str, None] = {}
+    with watching(name_of, lambda layer, *_: called.setdefault(name_of[layer])), evaluating(model):
+        model(image)
+    if missing := [name for name in names if name not in called]:
         raise ValueError(f"{missing[0]} is not called as a module, so what it reads is not known")
-    return [name_of[layer] for layer in called]
+    return list(called)

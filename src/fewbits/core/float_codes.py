@@ -138,7 +138,7 @@ class FloatCodes:
     """A tensor stored as small floating point numbers, a :class:`fewbits.core.codes.StoredForm`.
 
     ``real = number of the code * (number of the block's scale * real_scale)``, each product rounded to the dtype of
-    ``real_scale``. Blocks run along the rows, (shape[0], everything else): of a weight, along all that one output reads.
+    ``real_scale``. Blocks run along the rows, (shape[0], everything else): along all weights of one output.
 
     Attributes:
         values: codes, integers of the tensor's shape.
