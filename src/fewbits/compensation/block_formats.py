@@ -43,7 +43,7 @@ def real_scale(maxima: Tensor, largest: float) -> Tensor:
 
     Raises:
         ValueError: a magnitude is above a quarter of the dtype's largest.
-    Source: micikevicius2022 Sec. 3.1; own (limits)
+    Source: micikevicius2022 Sec. 3.2; own (limits)
     """
     info = torch.finfo(maxima.dtype)
     if maxima.max() > info.max / 4:
@@ -108,7 +108,7 @@ class FP8Quantizer(_Floats):
         channel_axis: axis with a scale of its own for each index, or None for one scale.
     Raises:
         ValueError: there is no such format.
-    Source: micikevicius2022 Table 1; micikevicius2022 Sec. 3.1 (scales)
+    Source: micikevicius2022 Table 1; micikevicius2022 Sec. 3.2 (scales)
     """
 
     def __init__(self, format: str = "E4M3", channel_axis: int | None = None):

@@ -34,7 +34,7 @@ def inverse_factor(moments: Tensor, damping: float = 0.01) -> Tensor:
         damping: >= 0; 0 needs moments of full rank.
     Raises:
         ValueError: ``damping`` is negative, or H + λ is not positive definite.
-    Source: frantar2022 Alg. 1; frantar2022 Sec. 3.3 (damping); own (moments that are 0)
+    Source: frantar2022 Alg. 1; frantar2022 Sec. 4 (damping); own (moments that are 0)
     """
     if not damping >= 0:
         raise ValueError(f"damping must not be negative, got {damping}")
@@ -82,7 +82,7 @@ def gptq(
     Raises:
         TypeError, ValueError: ``weight`` holds NaN or Inf, a shape does not fit, ``order`` is unknown, ``rescale`` asks
             for blocks that are not there, or ``damping`` does not suffice.
-    Source: frantar2022 Alg. 1; frantar2022 Eq. 2; own (any grid; the better of two)
+    Source: frantar2022 Alg. 1; frantar2022 Eq. 2; own (any grid, the order of activations, the better of two)
     """
     if order not in ORDERS:
         raise ValueError(f"order must be one of {', '.join(ORDERS)}; got {order!r}")

@@ -53,7 +53,7 @@ def compensate(
         ValueError: ``model`` has no layer, nothing is left after ``keep``, a weight is parametrized already or held by
             a layer of ``keep``, a layer is not called as a module, or a weight cannot be rounded; the message names
             it. ``model`` is as it was.
-    Source: frantar2022 Sec. 4 (inputs from the quantized layers before)
+    Source: frantar2022 Sec. 5 (inputs from the quantized layers before)
     """
     model = copy.deepcopy(model)
     layers = weight_layers(model)
@@ -75,7 +75,7 @@ def compensate(
                 raise ValueError(f"{name} holds the weight of {other}, which keep names: keep both or none")
         sharers.setdefault(id(layers[name].weight), []).append(name)
     for group in sharers.values():
-        # frantar2022 Sec. 4: the layers before are quantized already
+        # frantar2022 Sec. 5: the layers before are quantized already
         moments = second_moments(model, images, group, batch_size)
         weight = working_precision(layers[group[0]].weight.detach())
         try:
