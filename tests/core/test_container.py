@@ -75,14 +75,14 @@ def any_codes(draw):
         return torch.randn(shape, generator=generator, dtype=dtype)
 
     if kind == "floats":
-        kind = draw(st.sampled_from(list(FORMATS.values())))
-        values = integers(0, kind.finite, shape) + 2 ** (kind.bits - 1) * integers(0, 2, shape)
+        element = draw(st.sampled_from(list(FORMATS.values())))
+        values = integers(0, element.finite, shape) + 2 ** (element.bits - 1) * integers(0, 2, shape)
         block, scales = draw(st.integers(1, 40)), draw(st.sampled_from(["none", "E8M0", "E4M3"]))
         if scales == "none":
-            return FloatCodes(values, kind.name, reals((shape[0], *[1] * (len(shape) - 1))))
+            return FloatCodes(values, element.name, reals((shape[0], *[1] * (len(shape) - 1))))
         fields = integers(100, 127, blocks_of(torch.Size(shape), block))
         whole = torch.ones((), dtype=dtype) if scales == "E8M0" else reals(())
-        return FloatCodes(values, kind.name, whole, block, fields, scales)
+        return FloatCodes(values, element.name, whole, block, fields, scales)
     if kind == "vectors":
         rows, d = shape[0], draw(st.integers(1, 4))
         groups = -(-torch.Size(shape[1:]).numel() // d)
