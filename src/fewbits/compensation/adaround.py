@@ -77,17 +77,18 @@ def adaround(
     unit = max(before.sum().item(), torch.finfo(torch.float64).tiny)
     optimizer = torch.optim.Adam([v], lr=lr)
     warm = steps // 5
-    for step in range(steps):
-        optimizer.zero_grad()
-        h = rectified_sigmoid(v)
-        change = grouped(low + h * (high - low) - target, moments)
-        loss = (change @ moments * change).sum() / unit
-        if step >= warm:
-            # nagel2020 Sec. 3.3: beta falls from 20 to 2
-            beta = 2 + 18 * (1 - (step - warm) / (steps - warm))
-            loss = loss + penalty * indecision(h, beta) / h.numel()
-        loss.backward()
-        optimizer.step()
+    with torch.enable_grad():  # a caller may have switched it off
+        for step in range(steps):
+            optimizer.zero_grad()
+            h = rectified_sigmoid(v)
+            change = grouped(low + h * (high - low) - target, moments)
+            loss = (change @ moments * change).sum() / unit
+            if step >= warm:
+                # nagel2020 Sec. 3.3: beta falls from 20 to 2
+                beta = 2 + 18 * (1 - (step - warm) / (steps - warm))
+                loss = loss + penalty * indecision(h, beta) / h.numel()
+            loss.backward()
+            optimizer.step()
     index = torch.where(v.detach() >= 0, torch.minimum(below + 1, grid.high), below)
     chosen = with_values(codes, grid.fields[index])
     if not keep_better:
