@@ -54,11 +54,11 @@ def test_table_with_details(results, record):
     departs = [evidence.departure("INQ of the folded network"), evidence.departure("another seed", could_explain=False)]
     record([claim([1.7, 1.8, 1.9]) | {"departs": departs}, cited(), size_and_error()])
     drop, imagenet, joint = cells(evidence.table("demo", details=True)._repr_html_())
-    held = "independent: float networks holds if ≤ 2: undecided"
-    agreed = "from the paper's 1.13: +0.67 pt; within 1: yes band set before the runs"
-    assert f"demo/drop {held} {agreed}" in drop[0]
+    answered = "holds if ≤ 2: undecided +0.67 pt from the paper's 1.13; within 1: yes"
+    assert f"demo/drop {answered} runs and departures independent: float networks band set before the runs" in drop[0]
     assert drop[0].endswith("departs: INQ of the folded network departs: another seed (harmless)")
-    assert "rate: holds if ≥ 1: yes rate: AVX2, X sums that differ: holds if 0 to 3: yes" in joint[0]
+    assert "rate: holds if ≥ 1: yes sums that differ: holds if 0 to 3: yes" in joint[0]
+    assert "rate: AVX2, X" in joint[0]
     assert imagenet[0].endswith("demo/imagenet")
     assert "claim-id" not in evidence.table("demo")._repr_html_()
 
@@ -93,7 +93,26 @@ def test_headlines_come_first_then_papers_then_our_own():
         made("known", [0.85, 0.9], headline=True),
     ]
     assert [item["id"][5:] for item in evidence.by_weight(claims)] == ["known", "firm", "unsure", "small", "own"]
-    assert [item["id"][5:] for item in evidence.overview(claims).claims] == ["known"]
+    assert {key: [item["id"] for item in found] for key, found in evidence.overview(claims).papers.items()} == {
+        "yokota2024": ["demo/known"]
+    }
+
+
+def test_the_overview_has_one_row_a_paper():
+    known = [
+        claim() | {"headline": True},
+        cited() | {"headline": True},
+        claim([1.0]) | {"id": "demo/other", "headline": True},
+    ]
+    known = [item | {"word": evidence.word(item)} for item in known]
+    shown = evidence.overview([*known, size_and_error()])
+    rows = BeautifulSoup(shown._repr_html_(), "html.parser").select("tbody tr")
+    assert [row.th.text for row in rows] == ["yokota2024", "zhou2016dorefa"]
+    first, second = (div.get_text(" ", strip=True) for div in rows[0].select("div"))
+    assert first == "✓ reproduced 5 bits cost at most 2 points (paper 1.13 pt, here 0.90 ± 0.25 pt)"
+    assert second == "? undecided 5 bits cost at most 2 points (paper 1.13 pt, here 1 pt)"
+    assert rows[1].div.get_text(" ", strip=True).startswith("○ cited AlexNet")
+    assert repr(shown).split("\n")[:2] == ["yokota2024", "  ✓ reproduced: 5 bits cost at most 2 points"]
 
 
 @pytest.mark.parametrize(

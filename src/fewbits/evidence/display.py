@@ -39,9 +39,9 @@ def table(claims: str | list[Claim], *, details: bool = False) -> "ClaimsTable":
     return ClaimsTable(load(claims) if isinstance(claims, str) else claims, details)
 
 
-def overview(claims: list[Claim]) -> "ClaimsTable":
-    """What became of the claims that the papers are known for: those of ``claims`` that are headlines, by paper."""
-    return ClaimsTable(sorted((c for c in claims if c.get("headline")), key=lambda c: (c["paper"]["key"], c["id"])))
+def overview(claims: list[Claim]) -> "PapersTable":
+    """What became of the claims that the papers are known for: the headlines among ``claims``, one row a paper."""
+    return PapersTable([claim for claim in claims if claim.get("headline")])
 
 
 def by_weight(claims: list[Claim]) -> list[Claim]:
@@ -73,6 +73,44 @@ class ClaimsTable:
         # The class "dataframe" is what the book's theme styles, in light and in dark.
         body = "\n".join(rows)
         return f'<table class="dataframe claims">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>'
+
+
+class PapersTable:
+    """Claims by paper, one row a paper; the same claims always give the same HTML and the same text."""
+
+    def __init__(self, claims: list[Claim]):
+        self.papers: dict[str, list[Claim]] = {}
+        for claim in sorted(claims, key=lambda claim: (claim["paper"]["key"], claim["id"])):
+            self.papers.setdefault(claim["paper"]["key"], []).append(claim)
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            f"{key}\n" + "\n".join(f"  {SYMBOLS[c['word']]} {c['word']}: {c['statement']}" for c in found)
+            for key, found in self.papers.items()
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "\n".join(
+            f'<tr><th scope="row" style="{_CELL}">{html.escape(key)}</th>'
+            f'<td style="{_CELL}">{"".join(map(_line, found))}</td></tr>'
+            for key, found in self.papers.items()
+        )
+        head = "".join(f'<th scope="col" style="{_CELL}">{heading}</th>' for heading in ("paper", "what became of it"))
+        return f'<table class="dataframe claims">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>'
+
+
+def _line(claim: Claim) -> str:
+    """One claim of a paper: its word, the statement, and both numbers."""
+    numbers = [f"paper {_paper(claim)[0]}"] + ([f"here {'; '.join(_here(claim))}"] if claim["parts"] else [])
+    said = f"{html.escape(claim['statement'])} <small>({html.escape(', '.join(numbers))})</small>"
+    return f'<div style="margin-bottom: 0.4em">{_badge(claim)} {said}</div>'
+
+
+def _badge(claim: Claim) -> str:
+    background, colour = _BADGES[claim["word"]]
+    style = f"background: {background}; color: {colour}; padding: 0.1em 0.4em; white-space: nowrap"
+    word = f"{SYMBOLS[claim['word']]} {claim['word']}"
+    return f'<span class="verdict verdict-{claim["word"].replace(" ", "-")}" style="{style}">{word}</span>'
 
 
 def glue_claims(chapter: str) -> None:
@@ -131,18 +169,16 @@ def _cells(claim: Claim) -> tuple[str, ...]:
 
 
 def _html_cells(claim: Claim, details: bool) -> str:
-    statement, _, _, runs, scale, badge = map(html.escape, _cells(claim))
+    statement, _, _, runs, scale, _ = map(html.escape, _cells(claim))
     value, source = map(html.escape, _paper(claim))
     here = "<br>".join(map(html.escape, _here(claim)))
-    background, colour = _BADGES[claim["word"]]
-    style = f"background: {background}; color: {colour}; padding: 0.1em 0.4em; white-space: nowrap"
-    name = claim["word"].replace(" ", "-")
-    badge = f'<span class="verdict verdict-{name}" style="{style}">{badge}</span>'
     paper = f"{value}<br><small>{source}</small>" if source else value
     if details:
-        lines = "".join(f"<br>{html.escape(line)}" for line in _details(claim))
-        statement += f'<br><small><span class="claim-id">{html.escape(claim["id"])}</span>{lines}</small>'
-    return "".join(f'<td style="{_CELL}">{cell}</td>' for cell in (statement, paper, here, runs, scale, badge))
+        answered, protocol = ("".join(f"<br>{html.escape(line)}" for line in lines) for lines in _details(claim))
+        name = f'<span class="claim-id">{html.escape(claim["id"])}</span>'
+        folded = f"<details><summary>runs and departures</summary>{protocol[4:]}</details>" if protocol else ""
+        statement += f"<br><small>{name}{answered}{folded}</small>"
+    return "".join(f'<td style="{_CELL}">{cell}</td>' for cell in (statement, paper, here, runs, scale, _badge(claim)))
 
 
 def _attributes(claim: Claim) -> str:
@@ -150,26 +186,26 @@ def _attributes(claim: Claim) -> str:
     return f'data-kind="{claim["kind"]}" data-scale="{claim.get("scale", "")}"'
 
 
-def _details(claim: Claim) -> list[str]:
-    lines = [f"independent: {claim['independent']}"] if "independent" in claim else []
+def _details(claim: Claim) -> tuple[list[str], list[str]]:
+    """The answers of each part, and what stands behind them: runs, code paths, departures, reason."""
+    answered, protocol = [], [f"independent: {claim['independent']}"] if "independent" in claim else []
     for part in claim["parts"]:
         name = f"{part['name']}: " if "name" in part else ""
-        lines.append(f"{name}holds if {_band(part)}: {holds(part)}")
+        answered.append(f"{name}holds if {_band(part)}: {holds(part)}")
         if "agrees" in part and part["values"]:
             value, margin = part["agrees"]["value"], part["agrees"]["margin"]
             away = _with_unit(f"{'+' if centre(part) >= value else ''}{_number(centre(part) - value)}", part)
-            lines.append(f"{name}from the paper's {_number(value)}: {away}; within {_number(margin)}: {agrees(part)}")
+            answered.append(f"{name}{away} from the paper's {_number(value)}; within {_number(margin)}: {agrees(part)}")
         if "path" in part:
-            lines.append(f"{name}{part['path']}, {part['processor']}")
+            protocol.append(f"{name}{part['path']}, {part['processor']}")
         if "method" in part:
-            lines.append(f"{name}interval: {part['method']}")
+            protocol.append(f"{name}interval: {part['method']}")
     if "band" in claim:
         when = "before" if claim["band"]["before_run"] else "after"
-        lines.append(f"band set {when} the runs, {claim['band']['commit'][:7]}")
-    lines += [
-        f"departs: {item['what']}" + ("" if item["could_explain"] else " (harmless)") for item in claim["departs"]
-    ]
-    return lines + ([f"reason: {claim['reason']}"] if "reason" in claim and claim["parts"] else [])
+        protocol.append(f"band set {when} the runs, {claim['band']['commit'][:7]}")
+    for item in claim["departs"]:
+        protocol.append(f"departs: {item['what']}" + ("" if item["could_explain"] else " (harmless)"))
+    return answered, protocol + ([f"reason: {claim['reason']}"] if "reason" in claim and claim["parts"] else [])
 
 
 def _band(part: Part) -> str:
