@@ -19,14 +19,15 @@ import llvmlite.binding
 import numba
 
 _AVX512 = {"avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl"}
-_NEEDED = {
+# Path -> the features that it needs, as LLVM names them.
+NEEDED: dict[str, set[str]] = {
     "plain": set(),
     "avx2": {"avx2"},
     "avx512": _AVX512,
     "vnni": _AVX512 | {"avx512vnni"},
     "vpopcnt": _AVX512 | {"avx512vnni", "avx512vpopcntdq"},
 }
-NAMES = tuple(_NEEDED)
+NAMES = tuple(NEEDED)
 
 
 def features() -> set[str]:
@@ -40,7 +41,7 @@ def features() -> set[str]:
 def available() -> list[str]:
     """Names of the paths that this processor can run, the one with the fewest instructions first."""
     present = features()
-    return [name for name in NAMES if _NEEDED[name] <= present]
+    return [name for name in NAMES if NEEDED[name] <= present]
 
 
 def chosen() -> str:
@@ -55,7 +56,7 @@ def chosen() -> str:
     if wanted not in NAMES:
         raise ValueError(f"FEWBITS_ISA must be one of {', '.join(NAMES)}, got {wanted!r}")
     if wanted not in available():
-        lacking = ", ".join(sorted(_NEEDED[wanted] - features()))
+        lacking = ", ".join(sorted(NEEDED[wanted] - features()))
         raise ValueError(f"FEWBITS_ISA={wanted} needs {lacking}, which this processor lacks")
     return wanted
 
