@@ -120,8 +120,9 @@ def _accumulate(out: np.ndarray, inputs: np.ndarray, weights: Weights, s, t, thr
     planes, rows, width = inputs.shape
     _, size = LAYOUTS[weights.path]
     tiled = weights.path == "vpopcnt"
+    words: np.ndarray
     if tiled:
-        words = tiles.prefixed(inputs.reshape(planes * rows, width)).reshape(inputs.shape)
+        words = tiles.prefixed(inputs.reshape(planes * rows, width)).reshape(planes, rows, width)
     else:
         words = np.ascontiguousarray(inputs.transpose(1, 0, 2)).reshape(rows * planes, width)
     # Threads write different rows of ``out``, so the planes of a row must stay together: size * planes inputs.
