@@ -113,7 +113,7 @@ class UniformQuantizer(Quantizer):
         super().__init__()
         if running is not None and not (0 < running <= 1 and channel_axis is None):
             raise ValueError(f"running must lie in (0, 1], and channel_axis be None, got {running} and {channel_axis}")
-        self.running, self.of_activations = running, False
+        self.running = running
         self.bits, self.symmetric, self.channel_axis = bits, symmetric, channel_axis
         self.signed = signed and symmetric
         self.q_min, self.q_max = integer_range(bits, self.signed, narrow=self.signed)
@@ -163,19 +163,11 @@ class UniformQuantizer(Quantizer):
             torch.maximum(-low, high).clamp(min=0) if self.signed else high.clamp(min=0), self.q_max
         ), None
 
-    def for_activations(self) -> None:
-        """From now on an unknown range is refused in eval mode."""
-        self.of_activations = True
-
     def _range(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Minimum and maximum used for ``x``."""
         if self._fixed() and not (self.running and self.training):
             return self.low, self.high
-        if self.of_activations and not (self.training or self.observed):
-            raise ValueError(
-                "the range of this quantizer of activations is not fixed, and it would depend on the test batch: "
-                "calibrate it, set_range, or train with running"
-            )
+        self.check_batch()
         low, high = max_range(x, self.channel_axis)
         if self.running and self.training:
             if self._fixed():
