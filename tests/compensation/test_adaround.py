@@ -50,7 +50,7 @@ def test_each_weight_gets_one_of_its_two_neighbours(quantizer, seed):
 
 
 def test_it_finds_the_best_of_all_ways_in_many_rows():
-    """Rows of five weights, 2⁵ ways: always between the best and the start, and the best in half of the rows or more."""
+    """Rows of five weights, 2⁵ ways: always between the best and the start, the best in half of them or more."""
     hits, sums = 0, torch.zeros(3, dtype=torch.float64)
     for seed in range(6):
         weight, moments = randn(4, 5, seed=seed).float(), moments_of(5, seed)
