@@ -10,7 +10,6 @@ range rule, method, bit width and seed; ``logarithmic_bits_mnist.csv`` for all o
 """
 
 import copy
-import math
 import time
 from collections.abc import Sequence
 from itertools import product
@@ -26,6 +25,8 @@ from fewbits.core.quantizer import Quantizer, calibrate, quantize_activations, q
 from fewbits.data import Dataset, load
 from fewbits.experiments.common import checkpoint_path, seeds
 from fewbits.experiments.logarithmic.claims import accumulation_claims, rounding_claims, training_claims
+from fewbits.experiments.logarithmic.post_training import run_post_training
+from fewbits.experiments.logarithmic.quantizers import METHODS, linear_range, make_quantizer
 from fewbits.logarithmic import (
     LogQuantizer,
     full_scale_of_least_error,
@@ -35,12 +36,13 @@ from fewbits.logarithmic import (
 from fewbits.training import one_cycle, percent, save_model, seed_everything, sgd
 from fewbits.uniform import UniformQuantizer
 
-METHODS = ("linear", "linear 2^k", "log2", "log-sqrt2")
+PARTS = ("small", "post-training")
 PLACEMENTS = ("activations", "weights and activations")
 RULES = ("max", "least error")
 BITS = (5, 4, 3)
 EPOCHS = {"mnist5k": 6, "mnist": 2}
 CALIBRATION_IMAGES = 256
+BATCH_SIZE = 128
 HEADROOM = (0, 3, 6)
 # Every training run: method, bits of weights and activations, bits of gradients, headroom of a fixed gradient range in
 # octaves. None: in floating point; a range that follows the largest gradient of each step.
@@ -57,6 +59,9 @@ def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments logarithmic``."""
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
     parser.add_argument("--data", choices=sorted(EPOCHS), default="mnist5k", help="data set (default mnist5k)")
+    parts = "small: the CNN for digits (default); post-training: MobileNets of CIFAR-100, rounded, needs FEWBITS_DATA"
+    parser.add_argument("--part", choices=PARTS, default="small", help=parts)
+    parser.add_argument("--minutes", type=float, help="stop after so long (not for the part 'small'), go on later")
 
 
 # --- Networks ------------------------------------------------------------------------------------------------------
@@ -69,35 +74,6 @@ def network() -> nn.Sequential:
         layers += [nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
     layers += [nn.Flatten(), nn.Linear(512, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 10)]
     return nn.Sequential(*layers)
-
-
-def make_quantizer(method: str, bits: int, signed: bool) -> Quantizer:
-    """The quantizer of one of `METHODS`; the linear ones differ in their range only."""
-    if method.startswith("linear"):
-        return UniformQuantizer(bits, signed=signed)
-    return LogQuantizer(bits, {"log2": "2", "log-sqrt2": "sqrt2"}[method], signed)
-
-
-def linear_range(x: Tensor, method: str, rule: str, bits: int, signed: bool) -> tuple[Tensor, Tensor]:
-    """Range of a linear grid: up to the largest magnitude, or the least squared error within four octaves below it.
-
-    "linear" tries 17 clips, a quarter of an octave apart; "linear 2^k" only full scales that are powers of two, of
-    which the top code lies one step below, as in the paper.
-    """
-    largest = x.abs().max().item() or 1.0
-    if method == "linear 2^k":
-        top = (1 - 2.0 ** -(bits - signed)) * 2.0 ** math.ceil(math.log2(largest))
-        clips = [top / 2**octave for octave in range(5)]
-    else:
-        clips = [largest * 2 ** (-step / 4) for step in range(17)]
-
-    def error(clip: float) -> float:
-        quantizer = UniformQuantizer(bits, signed=signed)
-        quantizer.set_range(-clip if signed else 0.0, clip)
-        return (quantizer(x) - x).square().sum(dtype=torch.float64).item()
-
-    clip = clips[0] if rule == "max" else min(clips, key=error)
-    return x.new_tensor(-clip if signed else 0.0), x.new_tensor(clip)
 
 
 @torch.no_grad()
@@ -125,10 +101,8 @@ def quantize_training(
 ) -> nn.Module:
     """Put quantizers into ``model``, in place, for training: weights and activations of ``bits``, and gradients.
 
-    All ranges follow the tensor of each step. With a ``headroom`` those of the gradients are set once, by one backward
-    pass over the first 512 images before training, to 2^headroom times the largest gradient seen. That pass has a mean
-    loss over 512 images. Training has one over 128, whose first gradients are some two to four times larger, so that a
-    headroom of 0 saturates from the first step.
+    All ranges follow the tensor of each step. With a ``headroom`` those of the gradients are set once, before training,
+    by the first 512 images: see :func:`fix_gradient_ranges`.
     """
     if bits is not None:
         quantize_weights(model, lambda: make_quantizer(method, bits, True), skip=())
@@ -143,34 +117,49 @@ def quantize_training(
     return model
 
 
-def fix_gradient_ranges(model: nn.Module, headroom: int, images: Tensor, labels: Tensor) -> None:
-    """Fix the range of every gradient quantizer, ``headroom`` octaves above what one backward pass needs."""
+def fix_gradient_ranges(
+    model: nn.Module, headroom: int, images: Tensor, labels: Tensor, batch_size: int = BATCH_SIZE
+) -> None:
+    """Fix the range of every gradient quantizer, ``headroom`` octaves above the largest gradient of several batches.
 
-    def fix(quantizer, inputs, output):
-        largest = 2.0**headroom * inputs[0].abs().max()
-        if isinstance(quantizer, LogQuantizer):
-            quantizer.set_full_scale(full_scale_of_max(largest, quantizer))
-        else:
-            quantizer.set_range(-largest, largest)
+    Args:
+        batch_size: that of training. The loss is a mean over the batch, so a batch twice as large has gradients half as
+            large, and a range from it would saturate.
+    """
+    largest: dict[Quantizer, Tensor] = {}
+
+    def watch(quantizer, inputs, output):
+        seen = inputs[0].abs().max()
+        largest[quantizer] = torch.maximum(largest.get(quantizer, seen), seen)
         return inputs[0]  # unquantized, so that no layer's range depends on another's rounding
 
     rules = [module.quantizer for module in model.modules() if isinstance(module, QuantizeGradient)]
     places = [rule for rule in rules if isinstance(rule, Quantizer)]
-    with watching(places, fix):
-        nn.functional.cross_entropy(model(images), labels).backward()
+    with watching(places, watch):
+        for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+            nn.functional.cross_entropy(model(x), y).backward()
     model.zero_grad()
+    for quantizer, seen in largest.items():
+        high = 2.0**headroom * seen
+        if isinstance(quantizer, LogQuantizer):
+            quantizer.set_full_scale(full_scale_of_max(high, quantizer))
+        elif isinstance(quantizer, UniformQuantizer):
+            quantizer.set_range(-high, high)
 
 
 def train(model: nn.Module, seed: int, data: Dataset, epochs: int, lr: float = 0.05) -> list[dict]:
     """Train ``model`` in place: SGD with momentum 0.9, one-cycle learning rate, batches of 128. Returns the history."""
-    return training.train(model, data, sgd(model, lr), epochs=epochs, seed=seed, schedule=one_cycle)
+    optimizer = sgd(model, lr)
+    return training.train(model, data, optimizer, epochs=epochs, seed=seed, schedule=one_cycle, batch_size=BATCH_SIZE)
 
 
 # --- The runs ------------------------------------------------------------------------------------------------------
 
 
 def run(options, command: str) -> None:
-    """Train and measure everything, then write claims, tables and checkpoints."""
+    """Train and measure everything of a part, then write claims, tables and checkpoints."""
+    if options.part == "post-training":
+        return run_post_training(options, command)
     started = time.perf_counter()
     data, epochs = load(options.data), EPOCHS[options.data]
     full = options.data == "mnist"
