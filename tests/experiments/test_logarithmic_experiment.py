@@ -16,14 +16,16 @@ from fewbits.core.quantizer import weight_quantizers
 from fewbits.data import Dataset
 from fewbits.evidence import validate, word
 from fewbits.experiments.common import recorded
-from fewbits.experiments.logarithmic import post_training
+from fewbits.experiments.logarithmic import post_training, vgg
 from fewbits.experiments.logarithmic import run as experiment
 from fewbits.experiments.logarithmic.claims import (
     accumulation_claims,
     mobilenet_claims,
     rounding_claims,
     training_claims,
+    vgg_claims,
 )
+from fewbits.experiments.logarithmic.networks import fix_gradient_ranges, quantize_training
 from fewbits.experiments.logarithmic.post_training import FastLog, Setting
 from fewbits.logarithmic import LogQuantizer, full_scale_of_least_error, full_scale_of_max
 from fewbits.nets import count_parameters
@@ -110,7 +112,7 @@ def test_the_rule_reaches_weights_and_activations(model):
 def test_training_quantizes_the_error_behind_every_layer():
     torch.manual_seed(0)
     data = tiny()
-    trained = experiment.quantize_training(experiment.network(), "log2", 5, 5, None, data)
+    trained = quantize_training(experiment.network(), "log2", 5, 5, None, *experiment.range_images(data))
     places = [m.quantizer for m in trained.modules() if isinstance(m, QuantizeGradient)]
     assert len(places) == 5
     assert all(q.fsr.isnan() for q in places)
@@ -118,7 +120,7 @@ def test_training_quantizes_the_error_behind_every_layer():
     trained[3][1].register_full_backward_hook(lambda module, grad_input, grad_output: seen.extend(grad_input))
     nn.functional.cross_entropy(trained(data.train_images), data.train_labels).backward()
     assert ((seen[0] == 0) | (torch.frexp(seen[0]).mantissa.abs() == 0.5)).all()  # powers of two
-    plain = experiment.quantize_training(experiment.network(), "float", None, None, None, data)
+    plain = quantize_training(experiment.network(), "float", None, None, None, *experiment.range_images(data))
     assert [type(m) for m in plain] == [type(m) for m in experiment.network()]
 
 
@@ -126,7 +128,7 @@ def test_training_quantizes_the_error_behind_every_layer():
 def test_a_fixed_range_has_the_headroom_it_was_given(method):
     def ranges(headroom):
         torch.manual_seed(0)
-        model = experiment.quantize_training(experiment.network(), method, None, 5, headroom, tiny())
+        model = quantize_training(experiment.network(), method, None, 5, headroom, *experiment.range_images(tiny()))
         assert all(parameter.grad is None or (parameter.grad == 0).all() for parameter in model.parameters())
         quantizers = [m.quantizer for m in model.modules() if isinstance(m, QuantizeGradient)]
         return [q.fsr.item() if method == "log2" else math.log2(q.high) for q in quantizers]
@@ -141,7 +143,7 @@ def test_a_fixed_range_holds_every_gradient_of_batches_of_the_training_size():
         model[place] = nn.Sequential(model[place], QuantizeGradient(UniformQuantizer(5)))
     quantizers = [m.quantizer for m in model.modules() if isinstance(m, QuantizeGradient)]
     seen = dict.fromkeys(quantizers, 0.0)
-    experiment.fix_gradient_ranges(model, 0, data.train_images, data.train_labels, batch_size=4)
+    fix_gradient_ranges(model, 0, data.train_images, data.train_labels, batch_size=4)
     ranges = [quantizer.high.item() for quantizer in quantizers]
     for quantizer in quantizers:
         quantizer.register_forward_hook(
@@ -152,7 +154,7 @@ def test_a_fixed_range_holds_every_gradient_of_batches_of_the_training_size():
     for images_of_batch, labels in zip(data.train_images.split(4), data.train_labels.split(4), strict=True):
         nn.functional.cross_entropy(model(images_of_batch), labels).backward()
     assert ranges == list(seen.values())
-    experiment.fix_gradient_ranges(model, 0, data.train_images, data.train_labels, batch_size=16)
+    fix_gradient_ranges(model, 0, data.train_images, data.train_labels, batch_size=16)
     # The fault: calibrated on larger batches than training has, a range is too small.
     assert all(2 * q.high.item() < high for q, high in zip(quantizers, ranges, strict=True))
 
@@ -246,6 +248,54 @@ def test_a_run_after_training_measures_every_network_and_records_its_claims(monk
     assert built == [0, 1, 2] * 3
     claims = by_slug(evidence.load("logarithmic"))
     assert [len(part["values"]) for part in claims["mobilenet-base-2-beats-fixed-point"]["parts"]] == [3, 0]
+
+
+# --- the VGG-like network --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["log2", "linear"])
+def test_all_ranges_of_the_vgg_are_fixed_before_training(method):
+    """Two more octaves of headroom move every range by two octaves, of weights, activations and gradients."""
+    data = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(8)
+
+    def ranges(headroom):
+        torch.manual_seed(0)
+        model = vgg.network(method, headroom, *data)
+        kind = LogQuantizer if method == "log2" else UniformQuantizer
+        found = [m for m in model.modules() if isinstance(m, kind)]
+        assert sorted(q.signed for q in found) == [False] * 6 + [True] * 14  # of 7 layers: weights and gradients
+        return [q.fsr.item() if method == "log2" else math.log2(q.high) for q in found]
+
+    assert [b - a for a, b in zip(ranges(0), ranges(2), strict=True)] == pytest.approx([2] * 20)
+
+
+def test_vgg_claims_by_hand():
+    rows = [
+        (method, seed, 90 + seed - lost)
+        for method, lost in (("float", 0), ("log2", 0.5), ("linear", 2))
+        for seed in (0, 1)
+    ]
+    claims = by_slug(vgg_claims(pd.DataFrame(rows, columns=["method", "seed", "accuracy"])))
+    assert {name: (claim["parts"][0]["values"], word(claim)) for name, claim in claims.items()} == {
+        "vgg-log": ([0.5, 0.5], "carries over"),
+        "vgg-linear": ([1.5, 1.5], "carries over"),
+    }
+
+
+def test_the_part_vgg_records_its_rows_and_claims(monkeypatch, tmp_path):
+    images = torch.rand(20, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    data = Dataset("cifar10", images, torch.arange(20) % 10, images, torch.arange(20) % 10, tuple("0123456789"))
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(evidence.records, "code_version", lambda: "0" * 40)
+    monkeypatch.setattr(vgg, "run_folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(vgg, "prepared", lambda name: data)
+    monkeypatch.setattr(vgg, "EPOCHS", 1)
+    options = argparse.Namespace(seeds=1, minutes=None, held_out=False, epochs=None)
+    vgg.run_vgg(options, "a command")
+    assert evidence.rows(vgg.TABLE).method.tolist() == list(vgg.METHODS)
+    assert [len(c["parts"][0]["values"]) for c in evidence.load("logarithmic")] == [1, 1]
+    vgg.run_vgg(argparse.Namespace(seeds=1, minutes=None, held_out=True, epochs=1), "a command")
+    assert len(evidence.rows(f"{vgg.TABLE}_held_out")) == 6
 
 
 def test_accumulation_errors_are_those_of_the_two_readings():
@@ -363,6 +413,8 @@ def test_claims_on_record_are_those_of_the_recorded_tables():
     rows = {name: evidence.rows(f"logarithmic_{name}") for name in ("bits", "training", "accumulation")}
     made = rounding_claims(rows["bits"], "notebook") + training_claims(rows["training"])
     made += accumulation_claims(rows["accumulation"])
+    if len(vgg_runs := recorded(vgg.TABLE, ["epochs"])):
+        made += vgg_claims(vgg_runs[vgg_runs.epochs == vgg.EPOCHS])
     if len(mobilenets := recorded(post_training.TABLE, post_training.KEYS)):  # not yet measured in every checkout
         made += mobilenet_claims(mobilenets)
     made = by_slug(made)

@@ -141,7 +141,10 @@ def _check_sum(terms: int, largest: int) -> None:
 
 
 class Bits:
-    """The three products of integers by counting bits; all arguments are codes, uint8, all results int32."""
+    """The three products of integers by counting bits; all arguments are codes, uint8, all results int32.
+
+    Source: zhou2016dorefa Sec. 2.1; own (signs for odd levels); book eq-low-bitwidth-odd
+    """
 
     @staticmethod
     def outputs(codes: Tensor, bits: int, index: Tensor, weight_bits: int, padding: int) -> Tensor:
@@ -183,7 +186,10 @@ class Bits:
 
 
 class Floats:
-    """The same products in float64, in which these integers are exact: the simulated step."""
+    """The same products in float64, in which these integers are exact: the simulated step.
+
+    Source: own (reference for `Bits`)
+    """
 
     @staticmethod
     def outputs(codes: Tensor, bits: int, index: Tensor, weight_bits: int, padding: int) -> Tensor:
@@ -200,12 +206,19 @@ class Floats:
 
 
 def odd(index: Tensor, bits: int) -> Tensor:
-    """The odd numbers ``2 i - n`` that indices stand for, float64."""
+    """The odd numbers ``2 i - n`` that indices stand for, float64.
+
+    Source: book eq-low-bitwidth-odd
+    """
+    # book eq-low-bitwidth-odd
     return 2 * index.double() - (2**bits - 1)
 
 
 def patches(codes: np.ndarray, size: int, padding: int) -> np.ndarray:
-    """What a kernel sees at each place: (N, I, H, W) to (N, H', W', I size size)."""
+    """What a kernel sees at each place: (N, I, H, W) to (N, H', W', I size size).
+
+    Source: own (a convolution as a matrix product)
+    """
     around = ((0, 0), (0, 0), (padding, padding), (padding, padding))
     seen = np.lib.stride_tricks.sliding_window_view(np.pad(codes, around), (size, size), axis=(2, 3))
     count, _, height, width = seen.shape[:4]
@@ -224,6 +237,9 @@ def _folded(sums: np.ndarray, padding: int) -> Tensor:
 
 
 def unpacked(planes: np.ndarray, count: int) -> np.ndarray:
-    """The inverse of :func:`fewbits.bitwise.pack.bit_planes`: (bits, N, words) to (N, ``count``) uint8."""
+    """The inverse of :func:`fewbits.bitwise.pack.bit_planes`: (bits, N, words) to (N, ``count``) uint8.
+
+    Source: own (packed codes)
+    """
     bits = np.unpackbits(planes.view(np.uint8), axis=-1, bitorder="little")[..., :count]
     return np.asarray(sum(plane << b for b, plane in enumerate(bits)), np.uint8)

@@ -225,6 +225,53 @@ def mobilenet_claims(table: pd.DataFrame) -> list[Claim]:
     ]
 
 
+_VGG = (
+    "images of 16 × 16 pixels and channels from 32 to 128 instead of the paper's VGG-like network",
+    "20 epochs of SGD with a one-cycle learning rate; the paper's recipe is not known in detail",
+    departure("batch normalization computes in floating point in both directions", False),
+)
+
+
+def vgg_claims(table: pd.DataFrame) -> list[Claim]:
+    """Claims on training a VGG-like network for CIFAR-10 with 5 bits everywhere.
+
+    Args:
+        table: rows of ``data/results/logarithmic_vgg.csv``; seeds that lack a row of a claim are left out.
+    """
+    by = {
+        (row.method, row.seed): (row.accuracy, origin)
+        for row, origin in zip(table.itertuples(), origins(table), strict=True)
+    }
+
+    def gap(higher: str, lower: str, *, low: float | None = None, high: float | None = None) -> Part:
+        both = [seed for seed in sorted(table.seed.unique()) if (higher, seed) in by and (lower, seed) in by]
+        values = [round(float(by[higher, seed][0] - by[lower, seed][0]), 4) for seed in both]
+        found = [by[lower, seed][1] for seed in both]
+        more: dict = {"origins": found} if found and all(found) else {}
+        return part(values, unit="pt", runs=[int(seed) for seed in both], low=low, high=high, **more)
+
+    everywhere = "Training a VGG-like network with weights, activations and gradients of 5 bits and fixed ranges, {}"
+    cifar = "CIFAR-10, {} %, as commonly reported"
+    options: dict = {"scale": "reduced", "independent": _RUNS, "departs": _VGG}
+    return [
+        paper_claim(
+            "logarithmic/vgg-log",
+            everywhere.format("base 2, costs at most 1 point"),
+            ("miyashita2016", cifar.format("93.8 % against 94.1"), 0.3, "pt"),
+            gap("float", "log2", high=1.0),
+            **options,
+        ),
+        paper_claim(
+            "logarithmic/vgg-linear",
+            everywhere.format("linear, costs more than base 2"),
+            ("miyashita2016", cifar.format("92.5 % against 93.8"), 1.3, "pt"),
+            gap("log2", "linear", low=0.0),
+            headline=True,
+            **options,
+        ),
+    ]
+
+
 def training_claims(training: pd.DataFrame) -> list[Claim]:
     """Claims on training with quantized weights, activations and gradients, on mnist5k.
 

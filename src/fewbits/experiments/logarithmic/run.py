@@ -7,6 +7,15 @@ test images tell smaller differences apart; the claims on rounding then come fro
 Written are ``data/results/logarithmic.json`` (claims), ``logarithmic_bits.csv`` (after training: one row per placement,
 range rule, method, bit width and seed; ``logarithmic_bits_mnist.csv`` for all of MNIST), ``logarithmic_training.csv``
 (one row per training run), ``logarithmic_accumulation.csv`` and the networks of seed 0 in ``data/checkpoints``.
+
+Other parts, which may be stopped at any time and go on with the same command; both need ``FEWBITS_DATA``:
+
+* ``--part post-training``: the stored MobileNets of CIFAR-100, rounded with a range for each layer by search; some 15
+  minutes of one core.
+* ``--part vgg``: a VGG-like network for CIFAR-10 with 5-bit weights, activations and gradients. First
+  ``python -m fewbits.experiments logarithmic --part vgg --held-out --epochs 3 --seeds 1``, whose best headrooms go into
+  ``vgg.py`` and are committed; then ``python -m fewbits.experiments logarithmic --part vgg --seeds 3``, with
+  ``--minutes M`` in pieces: half an hour to an hour of one core for each of 9 runs.
 """
 
 import copy
@@ -19,14 +28,14 @@ import torch
 from torch import Tensor, nn
 
 from fewbits import evidence, training
-from fewbits.core.gradients import QuantizeGradient
-from fewbits.core.hooks import watching
-from fewbits.core.quantizer import Quantizer, calibrate, quantize_activations, quantize_weights, weight_quantizers
+from fewbits.core.quantizer import calibrate, quantize_activations, quantize_weights, weight_quantizers
 from fewbits.data import Dataset, load
 from fewbits.experiments.common import checkpoint_path, seeds
 from fewbits.experiments.logarithmic.claims import accumulation_claims, rounding_claims, training_claims
+from fewbits.experiments.logarithmic.networks import BATCH_SIZE, quantize_training
 from fewbits.experiments.logarithmic.post_training import run_post_training
 from fewbits.experiments.logarithmic.quantizers import METHODS, linear_range, make_quantizer
+from fewbits.experiments.logarithmic.vgg import run_vgg
 from fewbits.logarithmic import (
     LogQuantizer,
     full_scale_of_least_error,
@@ -36,13 +45,13 @@ from fewbits.logarithmic import (
 from fewbits.training import one_cycle, percent, save_model, seed_everything, sgd
 from fewbits.uniform import UniformQuantizer
 
-PARTS = ("small", "post-training")
+PARTS = ("small", "post-training", "vgg")
 PLACEMENTS = ("activations", "weights and activations")
 RULES = ("max", "least error")
 BITS = (5, 4, 3)
 EPOCHS = {"mnist5k": 6, "mnist": 2}
 CALIBRATION_IMAGES = 256
-BATCH_SIZE = 128
+RANGE_IMAGES = 512  # from which a fixed range of gradients comes, in batches of the training size
 HEADROOM = (0, 3, 6)
 # Every training run: method, bits of weights and activations, bits of gradients, headroom of a fixed gradient range in
 # octaves. None: in floating point; a range that follows the largest gradient of each step.
@@ -59,9 +68,12 @@ def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments logarithmic``."""
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
     parser.add_argument("--data", choices=sorted(EPOCHS), default="mnist5k", help="data set (default mnist5k)")
-    parts = "small: the CNN for digits (default); post-training: MobileNets of CIFAR-100, rounded, needs FEWBITS_DATA"
-    parser.add_argument("--part", choices=PARTS, default="small", help=parts)
+    parser.add_argument(
+        "--part", choices=PARTS, default="small", help="what to run (default small: the CNN for digits)"
+    )
     parser.add_argument("--minutes", type=float, help="stop after so long (not for the part 'small'), go on later")
+    parser.add_argument("--held-out", action="store_true", help="vgg: choose the headroom on held-out training images")
+    parser.add_argument("--epochs", type=int, help="vgg: so many instead of 20; other numbers enter no claim")
 
 
 # --- Networks ------------------------------------------------------------------------------------------------------
@@ -96,55 +108,9 @@ def quantize_model(
     return calibrate(model, images, rule=full_scale)
 
 
-def quantize_training(
-    model: nn.Module, method: str, bits: int | None, gradient_bits: int | None, headroom: int | None, data
-) -> nn.Module:
-    """Put quantizers into ``model``, in place, for training: weights and activations of ``bits``, and gradients.
-
-    All ranges follow the tensor of each step. With a ``headroom`` those of the gradients are set once, before training,
-    by the first 512 images: see :func:`fix_gradient_ranges`.
-    """
-    if bits is not None:
-        quantize_weights(model, lambda: make_quantizer(method, bits, True), skip=())
-        quantize_activations(model, lambda: make_quantizer(method, bits, False))
-    if gradient_bits is not None:
-        for layer in (nn.Conv2d, nn.Linear):
-            quantize_activations(
-                model, lambda: QuantizeGradient(make_quantizer(method, gradient_bits, True)), after=layer
-            )
-    if headroom is not None:
-        fix_gradient_ranges(model, headroom, data.train_images[:512], data.train_labels[:512])
-    return model
-
-
-def fix_gradient_ranges(
-    model: nn.Module, headroom: int, images: Tensor, labels: Tensor, batch_size: int = BATCH_SIZE
-) -> None:
-    """Fix the range of every gradient quantizer, ``headroom`` octaves above the largest gradient of several batches.
-
-    Args:
-        batch_size: that of training. The loss is a mean over the batch, so a batch twice as large has gradients half as
-            large, and a range from it would saturate.
-    """
-    largest: dict[Quantizer, Tensor] = {}
-
-    def watch(quantizer, inputs, output):
-        seen = inputs[0].abs().max()
-        largest[quantizer] = torch.maximum(largest.get(quantizer, seen), seen)
-        return inputs[0]  # unquantized, so that no layer's range depends on another's rounding
-
-    rules = [module.quantizer for module in model.modules() if isinstance(module, QuantizeGradient)]
-    places = [rule for rule in rules if isinstance(rule, Quantizer)]
-    with watching(places, watch):
-        for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-            nn.functional.cross_entropy(model(x), y).backward()
-    model.zero_grad()
-    for quantizer, seen in largest.items():
-        high = 2.0**headroom * seen
-        if isinstance(quantizer, LogQuantizer):
-            quantizer.set_full_scale(full_scale_of_max(high, quantizer))
-        elif isinstance(quantizer, UniformQuantizer):
-            quantizer.set_range(-high, high)
+def range_images(data: Dataset) -> tuple[Tensor, Tensor]:
+    """Images and labels from which ranges of gradients are fixed."""
+    return data.train_images[:RANGE_IMAGES], data.train_labels[:RANGE_IMAGES]
 
 
 def train(model: nn.Module, seed: int, data: Dataset, epochs: int, lr: float = 0.05) -> list[dict]:
@@ -160,6 +126,8 @@ def run(options, command: str) -> None:
     """Train and measure everything of a part, then write claims, tables and checkpoints."""
     if options.part == "post-training":
         return run_post_training(options, command)
+    if options.part == "vgg":
+        return run_vgg(options, command)
     started = time.perf_counter()
     data, epochs = load(options.data), EPOCHS[options.data]
     full = options.data == "mnist"
@@ -167,7 +135,7 @@ def run(options, command: str) -> None:
     for seed in seeds(options.seeds):
         for settings in TRAINING_RUNS[:1] if full else TRAINING_RUNS:
             seed_everything(seed)
-            model = quantize_training(network(), *settings, data)
+            model = quantize_training(network(), *settings, *range_images(data))
             history = train(model, seed, data, epochs)
             names = ("method", "bits", "gradient_bits", "headroom", "seed", "loss", "accuracy")
             row = (*settings, seed, history[-1]["loss"], percent(model, data))
