@@ -37,8 +37,6 @@ def network(method: str, headroom: int, images: Tensor, labels: Tensor) -> nn.Mo
     if method == "float":
         return model
     quantize_training(model, method, BITS, BITS, headroom, images, labels)
-    for _, quantizer, latent in weight_quantizers(model):
-        fix_ranges([quantizer], headroom, partial(quantizer, latent))
     kinds = LogQuantizer, UniformQuantizer
     activations = [module for module in model.modules() if isinstance(module, kinds) and not module.signed]
 
@@ -47,6 +45,8 @@ def network(method: str, headroom: int, images: Tensor, labels: Tensor) -> nn.Mo
             model(x)
 
     fix_ranges(activations, headroom, forward)
+    for _, quantizer, latent in weight_quantizers(model):
+        fix_ranges([quantizer], headroom, partial(quantizer, latent))
     return model
 
 

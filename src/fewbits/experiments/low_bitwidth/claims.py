@@ -198,7 +198,7 @@ def cifar_claims(table: pd.DataFrame) -> list[Claim]:
     """
     setting = table.gradient_bits.astype(str) + " " + table.rounding
     setting = setting.where(table.weight_bits == 1, "float")
-    rows = table.assign(setting=setting, origin=origins(table)).set_index(["setting", "seed"])
+    rows = table.assign(setting=setting, origin=origins(table)).set_index(["setting", "seed"]).sort_index()
 
     def cost(worse: str, better: str = "32 none", **band: float) -> Part:
         """Points of accuracy by which a setting is worse than another."""
@@ -260,7 +260,7 @@ def word_claims(table: pd.DataFrame) -> list[Claim]:
     Args:
         table: rows of ``data/results/low_bitwidth_words.csv`` of one text.
     """
-    rows = table.assign(origin=origins(table)).set_index(["method", "seed"])
+    rows = table.assign(origin=origins(table)).set_index(["method", "seed"]).sort_index()
 
     def claim(slug: str, statement: str, method: str, paper: tuple) -> Claim:
         return paper_claim(
