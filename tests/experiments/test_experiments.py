@@ -115,7 +115,7 @@ def test_results_are_plain_json_and_csv():
 @pytest.fixture
 def empty_results(monkeypatch, tmp_path):
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
-    monkeypatch.setattr(evidence.records, "code_version", lambda: "0" * 40)
+    monkeypatch.setattr(evidence.records, "code_version", lambda: "a" * 40)
 
 
 SETTINGS = [{"method": method, "seed": seed} for method in ("a", "b") for seed in (0, 1)]
@@ -152,6 +152,6 @@ def test_a_run_that_is_out_of_time_says_so_and_keeps_what_is_done(empty_results)
 
 
 def test_rows_of_a_changed_checkout_are_refused(empty_results, monkeypatch):
-    monkeypatch.setattr(evidence.records, "code_version", lambda: "0" * 40 + "-dirty")
+    monkeypatch.setattr(evidence.records, "code_version", lambda: "a" * 40 + "-dirty")
     with pytest.raises(ValueError, match="not committed"):
         run_missing_rows("uniform_rows", SETTINGS, lambda setting, minutes: {"value": 1}, "one")

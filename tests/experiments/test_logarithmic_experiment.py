@@ -239,7 +239,7 @@ def test_a_run_after_training_measures_every_network_and_records_its_claims(monk
     network = nn.Module()
     network.features, network.pool, network.classifier = layers[:2], layers[2:3], layers[3]
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
-    monkeypatch.setattr(evidence.records, "code_version", lambda: "0" * 40)
+    monkeypatch.setattr(evidence.records, "code_version", lambda: "a" * 40)
     monkeypatch.setattr(post_training, "cifar100", lambda device: data)
     monkeypatch.setattr(post_training, "held_out", lambda data: data)
     monkeypatch.setattr(post_training, "float_network", lambda name, seed: built.append(seed) or network)
@@ -286,7 +286,7 @@ def test_the_part_vgg_records_its_rows_and_claims(monkeypatch, tmp_path):
     images = torch.rand(20, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     data = Dataset("cifar10", images, torch.arange(20) % 10, images, torch.arange(20) % 10, tuple("0123456789"))
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
-    monkeypatch.setattr(evidence.records, "code_version", lambda: "0" * 40)
+    monkeypatch.setattr(evidence.records, "code_version", lambda: "a" * 40)
     monkeypatch.setattr(vgg, "run_folder", lambda name: tmp_path / name)
     monkeypatch.setattr(vgg, "prepared", lambda name: data)
     monkeypatch.setattr(vgg, "EPOCHS", 1)

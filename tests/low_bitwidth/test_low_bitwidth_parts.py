@@ -131,7 +131,7 @@ def test_the_part_on_words_records_its_rows_and_claims(monkeypatch, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text(" ".join(f"{'abcdefg'[i % 7]} {'xyz'[i % 3]}" for i in range(400)))
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
-    monkeypatch.setattr(evidence.records, "code_version", lambda: "0" * 40)
+    monkeypatch.setattr(evidence.records, "code_version", lambda: "a" * 40)
     monkeypatch.setattr(words, "run_folder", lambda name: tmp_path / name)
     for name, value in (("VOCABULARY", 8), ("HIDDEN", 4), ("EPOCHS", 2), ("WINDOW", 5)):
         monkeypatch.setattr(words, name, value)
@@ -162,7 +162,7 @@ def tiny() -> Dataset:
 
 def test_the_part_on_cifar_records_its_rows_and_claims(monkeypatch, tmp_path):
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
-    monkeypatch.setattr(evidence.records, "code_version", lambda: "0" * 40)
+    monkeypatch.setattr(evidence.records, "code_version", lambda: "a" * 40)
     monkeypatch.setattr(cifar, "run_folder", lambda name: tmp_path / name)
     monkeypatch.setattr(cifar, "prepared", lambda name: tiny())
     monkeypatch.setattr(cifar, "SETTINGS", cifar.SETTINGS[1:3])

@@ -155,7 +155,8 @@ class Bits:
         signs = bit_planes(index.flatten(1).numpy(), weight_bits)
         # zhou2016dorefa Sec. 2.1
         sums = sum(signs_gemm(inputs, prepare(plane)) << b for b, plane in enumerate(signs))
-        return torch.from_numpy(np.asarray(sums)).reshape(count, height, width, -1).movedim(-1, 1)
+        # In the memory order of the simulated sums: in another one, a normalization would add up in another order.
+        return torch.from_numpy(np.asarray(sums)).reshape(count, height, width, -1).movedim(-1, 1).contiguous()
 
     @staticmethod
     def of_inputs(g: Tensor, bits: int, index: Tensor, weight_bits: int, padding: int) -> Tensor:

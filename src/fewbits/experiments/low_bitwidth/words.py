@@ -43,7 +43,7 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z]+(?:'[a-z]+)?|[.,;:!?]", text.lower())
 
 
-def encoded(text: str, size: int = VOCABULARY) -> tuple[Tensor, Tensor, Tensor]:
+def encoded(text: str, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Training, validation and test part of a text, one integer a word; 0 stands for all but the most frequent words.
 
     Which words are frequent is counted in the training part.
@@ -81,7 +81,7 @@ def run_words(options, command: str) -> None:
     started = time.perf_counter()
     content = Path(options.text).read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    train, _, test = encoded(content.decode("utf-8"))
+    train, _, test = encoded(content.decode("utf-8"), VOCABULARY)
     inputs, targets = windows(train, WINDOW)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run_folder(TABLE).mkdir(parents=True, exist_ok=True)
