@@ -236,8 +236,7 @@ def test_top_1_and_top_5_by_hand():
 
 def test_a_run_after_training_measures_every_network_and_records_its_claims(monkeypatch, tmp_path):
     data, layers, built = tiny(), small_network(), []
-    network = nn.Module()
-    network.features, network.pool, network.classifier = layers[:2], layers[2:3], layers[3]
+    network = nn.Sequential(nn.Sequential(*layers[:2]), nn.Sequential(layers[2]), layers[3])
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
     monkeypatch.setattr(evidence.records, "code_version", lambda: "a" * 40)
     monkeypatch.setattr(post_training, "cifar100", lambda device: data)

@@ -115,7 +115,7 @@ class _Convolution(torch.autograd.Function):
         return sums.to(x.dtype) * (form.scale / (2**layer.activation_bits - 1))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         layer, packed, shape, index, form, products = ctx.kept
         codes = torch.from_numpy(unpacked(packed, shape[1:].numel())).reshape(shape)
         gradient: Codes = gradient_codes(grad, layer.gradient_bits, layer.noise)

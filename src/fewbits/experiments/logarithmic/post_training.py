@@ -132,6 +132,10 @@ def rounded(layers: Iterable[nn.Module], setting: Setting, images: Tensor, label
     return nn.Sequential(*done)
 
 
+def _in_order(part: nn.Module) -> list[nn.Module]:
+    return list(part) if isinstance(part, nn.Sequential) else [part]
+
+
 def _best(options: Iterable[T], cost: Callable[[T], float]) -> T:
     return min(options, key=cost)  # the first of equals
 
@@ -166,7 +170,8 @@ def run_post_training(options, command: str) -> None:
         network = float_network("mobilenet", row["network"])
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         setting = Setting(row["weights"], row["activations"], row["activation_bits"])
-        model = rounded([*network.features, *network.pool, network.classifier], setting, images, labels)
+        layers = [layer for part in network.children() for layer in _in_order(part)]
+        model = rounded(layers, setting, images, labels)
         return dict(zip(("top1", "top5"), top(model, test_images, data.test_labels), strict=True))
 
     rows = [{"network": network, **vars(setting)} for setting in SETTINGS for network in NETWORKS]

@@ -54,7 +54,8 @@ def run_vgg(options, command: str) -> None:
     """Train what the table lacks, seed after seed, and record the claims."""
     started = time.perf_counter()
     data = prepared("cifar10")
-    table, headrooms = TABLE, {method: (HEADROOM[method],) for method in METHODS}
+    table = TABLE
+    headrooms: dict[str, tuple[int, ...]] = {method: (HEADROOM[method],) for method in METHODS}
     if options.held_out:
         data, table = held_out(data), f"{TABLE}_held_out"
         headrooms = {method: HEADROOMS for method in METHODS[1:]}
@@ -66,7 +67,7 @@ def run_vgg(options, command: str) -> None:
         seed_everything(row["seed"])
         model = network(row["method"], row["headroom"], images, labels).to(device)
         name = "{method}-{headroom}-{epochs}-{seed}.safetensors".format(**row)
-        state = {"checkpoint": run_folder(table) / name, "minutes": minutes, "progress": True}
+        state: dict = {"checkpoint": run_folder(table) / name, "minutes": minutes, "progress": True}
         fit = partial(train, model, data, sgd(model, LR, weight_decay=5e-4), schedule=one_cycle)
         history = fit(epochs=row["epochs"], seed=row["seed"], **state)
         if len(history) < row["epochs"]:

@@ -15,16 +15,15 @@ from fewbits.low_bitwidth import DoReFaActivation
 from fewbits.low_bitwidth.bit_planes import BitPlaneConv2d
 from fewbits.training import correct, save_model, seed_everything
 
-BITS = {"weight_bits": 1, "activation_bits": 2, "gradient_bits": 6}
+BITS: dict = {"weight_bits": 1, "activation_bits": 2, "gradient_bits": 6}
 
 
 def bit_cnn(on_bits: bool = True) -> nn.Module:
     """The CNN whose three inner convolutions compute forward and backward on bits, or simulate it in floating point."""
     model = cnn(partial(DoReFaActivation, BITS["activation_bits"]), clip)
     assert isinstance(model, nn.Sequential)
-    places = [place for place, layer in enumerate(model) if isinstance(layer, nn.Conv2d)]
-    for place in places[1:]:
-        layer = model[place]
+    convolutions = [(place, layer) for place, layer in enumerate(model) if isinstance(layer, nn.Conv2d)]
+    for place, layer in convolutions[1:]:
         made = BitPlaneConv2d(layer.in_channels, layer.out_channels, **BITS, on_bits=on_bits)
         made.load_state_dict(layer.state_dict())
         model[place] = made

@@ -186,7 +186,7 @@ def _gap(rows: pd.DataFrame, loss: Callable[[pd.Series], float], better: str, wo
     seeds = [seed for seed in sorted(rows.index.unique("seed")) if {(better, seed), (worse, seed)} <= set(rows.index)]
     values = [round(loss(rows.loc[(worse, seed)]) - loss(rows.loc[(better, seed)]), 5) for seed in seeds]
     found = [rows.origin[worse, seed] for seed in seeds]
-    more = {"origins": found} if found and all(found) else {}
+    more: dict = {"origins": found} if found and all(found) else {}
     return part(values, runs=[int(seed) for seed in seeds], **band, **more)
 
 

@@ -93,8 +93,8 @@ def run_words(options, command: str) -> None:
         clip_gradients(optimizer)
         scheduler = one_cycle(optimizer, step_count(len(inputs), EPOCHS, BATCH))
         name = f"{row['method'].replace(', ', '-').replace(' ', '-')}-{row['seed']}-{digest[:8]}.safetensors"
-        state = {"checkpoint": run_folder(TABLE) / name, "minutes": minutes, "progress": True}
-        options_of_fit = {"epochs": EPOCHS, "optimizer": optimizer, "scheduler": scheduler, "batch_size": BATCH}
+        state: dict = {"checkpoint": run_folder(TABLE) / name, "minutes": minutes, "progress": True}
+        options_of_fit: dict = {"epochs": EPOCHS, "optimizer": optimizer, "scheduler": scheduler, "batch_size": BATCH}
         history = fit(model, inputs, targets, seed=row["seed"], **options_of_fit, **state)
         if len(history) < EPOCHS:
             return None

@@ -85,9 +85,10 @@ def pooling_claims(pooling: pd.DataFrame) -> list[Claim]:
         """Decimal exponents of the distance after 32 steps, seed by seed."""
         chosen = rows[(rows.precision == precision) & (rows.method == method) & (rows.pooling == name)]
         values = [round(math.log10(max(distance, 1e-17)), 3) for distance in chosen["step 32"]]
-        more = {"origins": chosen.origin.tolist()} if chosen.origin.notna().all() and len(chosen) else {}
-        named = {"name": f"{method}, {name}", "unit": "decimal exponent"}
-        return part(values, runs=chosen.seed.tolist(), **named, **band, **more)
+        options: dict = {"name": f"{method}, {name}", "unit": "decimal exponent"} | band
+        if len(chosen) and chosen.origin.notna().all():
+            options["origins"] = chosen.origin.tolist()
+        return part(values, runs=chosen.seed.tolist(), **options)
 
     def claim(slug: str, precision: str, near: str, far: str, low: float, high: float) -> Claim:
         statement = (
