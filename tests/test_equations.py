@@ -20,7 +20,7 @@ def test_every_formula_has_its_source_and_every_source_its_formula():
 
 LOOKED_FOR = [
     ("courbariaux2015", "Eq. 3", "binary.binary_connect.probability_of_plus", "((x + 1) / 2).clamp(0, 1)"),
-    ("rastegari2016", "Eq. 11", "binary.xnor.XnorConv2d", "y * input_scale("),
+    ("rastegari2016", "Eq. 11", "binary.xnor.XnorConv2d", "y * _scale("),
     ("li2016", "Eq. 6", "ternary.TWN", "self.ratio * mean_magnitude("),
     ("zhu2016", "Eq. 7", "ternary.TTQ", "-(grad * negative).sum()"),
     ("esser2020", "Eq. 3", "learned_step.LSQ", "round_ste((x / step).clamp("),

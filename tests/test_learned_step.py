@@ -37,7 +37,7 @@ from fewbits.experiments import comparison
 from fewbits.experiments.comparison import TASKS, Task, prepared, train_method
 from fewbits.experiments.learned_step import run as experiment
 from fewbits.experiments.learned_step.claims import make_claims
-from fewbits.learned_step import LEAST_STEP, LSQ, keep_positive
+from fewbits.learned_step import LEAST_STEP, LSQ, keep_positive, least_error_step
 from fewbits.logarithmic import LogQuantizer
 from fewbits.mixed_precision import LearnedBits
 from fewbits.nets import MLP
@@ -419,12 +419,14 @@ def test_the_experiment_runs_and_makes_every_claim(few, monkeypatch, tmp_path):
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
     monkeypatch.setattr(records, "code_version", lambda: "f" * 40)
     monkeypatch.setitem(TASKS, "mnist5k", TINY)
-    monkeypatch.setattr(comparison, "prepared", lambda name: few)
+    monkeypatch.setattr(comparison, "prepared", lambda name, pilot=False: few)
     command = "python -m fewbits.experiments learned_step --seeds 1"
-    experiment.run(argparse.Namespace(seeds=1, methods=None), command)
-    assert set(evidence.rows("learned_step_runs")["method"]) == set(experiment.METHODS)
+    options = argparse.Namespace(data=["mnist5k"], seeds=1, methods=None, epochs=None, minutes=None, pilot=False)
+    monkeypatch.setattr(experiment, "save_model", lambda model, path: None)
+    experiment.run(options, command)
+    assert set(evidence.rows("learned_step_runs")["method"]) == set(experiment.METHODS_OF["mnist5k"])
     assert {o["command"] for c in evidence.load("learned_step") for o in c["provenance"]} == {command}
-    assert len(evidence.load("learned_step")) == len(make_claims(evidence.rows("learned_step_runs"))) == 8
+    assert len(evidence.load("learned_step")) == len(make_claims(evidence.rows("learned_step_runs"))) == 10
 
 
 def test_fixed_steps_stay_and_learned_ones_move(few):
@@ -443,7 +445,7 @@ def steps(model: nn.Module) -> list[float]:
 
 def test_claims_follow_from_the_recorded_runs():
     runs = evidence.rows("learned_step_runs")
-    assert runs.groupby("method").seed.nunique().to_dict() == dict.fromkeys(experiment.METHODS, 5)
+    assert (runs.groupby("method").seed.nunique()[list(experiment.METHODS)] >= 3).all()
     stored = {claim["id"]: claim for claim in evidence.load("learned_step")}
     made = {claim["id"]: claim for claim in make_claims(runs)}
     assert made.keys() == stored.keys()
@@ -456,6 +458,7 @@ def test_claims_follow_from_the_recorded_runs():
     doctored = {claim["id"]: claim for claim in make_claims(runs)}
     differs = {name for name, claim in doctored.items() if claim["parts"] != made[name]["parts"]}
     slugs = ("beats-uniform-2-bits", "fewer-bits-more-gain", "learning-helps", "scale-under-adam")
+    slugs += ("learning-beats-least-error",)
     assert differs == {f"learned_step/{slug}" for slug in slugs}
 
 
@@ -478,3 +481,35 @@ def test_the_figure_refuses_what_it_cannot_draw():
         figures.slopes_by_step(x, x, {str(i): ("lsq", x) for i in range(4)})
     with pytest.raises(ValueError, match="the shape of x"):
         figures.slopes_by_step(x, x, {"a": ("lsq", torch.zeros(4))})
+
+
+@given(tensors(shape=(30,), largest=1e3), st.integers(2, 4))
+def test_the_step_of_least_error_is_as_good_as_any(x, bits):
+    if not x.any():
+        with pytest.raises(ValueError, match="x is 0 everywhere"):
+            least_error_step(x, bits)
+        return
+    q = 2 ** (bits - 1)
+
+    def error(step: float) -> float:
+        codes = np.clip(np.round(x.double().numpy() / step), -q, q - 1)
+        return float(((codes * step - x.double().numpy()) ** 2).sum())
+
+    widest = x.abs().max().item() / (q - 1)
+    found = error(least_error_step(x, bits))
+    assert found <= 1.05 * min(error(step) for step in np.linspace(widest / 300, widest, 300)) + 1e-6 * widest**2
+
+
+def test_the_step_of_least_error_for_normal_weights_is_the_known_one():
+    """Four even levels around normal numbers, without one in the middle of the last interval: 0.9957 by Max (1960) is
+    for a grid without 0; here the optimum is found by integration."""
+    normal = torch.from_numpy(stats.norm.ppf((np.arange(4000) + 0.5) / 4000))
+
+    def expected(step: float) -> float:
+        pieces = zip((-np.inf, -1.5, -0.5, 0.5), (-1.5, -0.5, 0.5, np.inf), (-2, -1, 0, 1), strict=True)
+        return sum(
+            quad(lambda v, c=c: (v - c * step) ** 2 * stats.norm.pdf(v), a * step, b * step)[0] for a, b, c in pieces
+        )
+
+    best = minimize_scalar(expected, bounds=(0.5, 2), method="bounded").x
+    assert least_error_step(normal, 2) == pytest.approx(best, rel=0.02)

@@ -401,3 +401,43 @@ def test_torchao_is_never_better():
         x = torch.randn(50, generator=generator)
         reference = lsbq.LSBQuantizer(optimal=True).quantize(x, 0)[0]
         assert (ExactTernary()(x) - x).square().sum() <= (reference - x).square().sum() * (1 + 1e-6)
+
+
+# --- the second rule, and shifts --------------------------------------------------------------------------------------
+
+
+@given(x=tensors(shape=(5, 4), largest=1e3), zeros=st.integers(0, 19))
+def test_a_fixed_share_of_zeros_is_kept_up_to_ties(x, zeros):
+    quantizer = TTQ(sparsity=zeros / 20)
+    values = quantizer(x)
+    magnitudes = x.abs().flatten().sort().values
+    border = magnitudes[zeros - 1] if zeros else 0.0
+    assert ((values == 0) == (x.abs() <= border)).all()
+    assert (values == 0).sum() >= zeros
+    assert same_bits(quantizer.encode(x).decode(), values.detach() + 0.0)
+
+
+def test_the_share_of_zeros_stays_while_the_weights_move():
+    quantizer = TTQ(sparsity=0.4)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        assert (quantizer(torch.randn(10, 10) ** 3) == 0).sum() == 40
+
+
+@pytest.mark.parametrize("sparsity", [-0.1, 1.0, float("nan")])
+def test_bad_shares_of_zeros_are_refused(sparsity):
+    with pytest.raises(ValueError, match=r"sparsity must lie in \[0, 1\)"):
+        TTQ(sparsity=sparsity)
+
+
+@given(tensors(shape=(4, 5), largest=1e3))
+def test_twns_scale_by_shifts_is_the_best_power_of_two_for_its_codes(x):
+    codes, scale = TWN(power_of_two=True).codes_and_scale(x)
+    plain, real = TWN().codes_and_scale(x)
+    assert torch.equal(codes, plain)
+    s = scale.double()
+    assert real == 0 or torch.frexp(s).mantissa == 0.5
+    error = (x.double() - s * codes).square().sum()
+    for other in (s / 2, 2 * s):
+        assert error <= (x.double() - other * codes).square().sum() * (1 + 1e-6)
+    assert same_bits(TWN(power_of_two=True).encode(x).decode(), TWN(power_of_two=True)(x))

@@ -46,9 +46,10 @@ class LSQ(Quantizer):
     The paper puts ``v / s = Q_P`` itself outside; differentiation of the formula puts it inside, and so do we.
 
     The first input sets the step to ``2 * mean|v| / sqrt(Q_P)`` (Sec. 2.1): a layer's weights when the quantizer is
-    registered, or the first batch of activations. All zero gives 1. NaN and ±Inf are refused there and in ``encode``;
-    later ``forward`` keeps NaN and saturates ±Inf. Half precision is computed in float32. Training can take the step
-    below 0, where it is refused: train with ``after_step=constrain`` (:func:`fewbits.core.quantizer.constrain`).
+    registered, or the first batch of activations in train mode or in calibration; in eval mode activations without a
+    step are refused. All zero gives 1. NaN and ±Inf are refused there and in ``encode``; later ``forward`` keeps NaN
+    and saturates ±Inf. Half precision is computed in float32. Training can take the step below 0, where it is refused:
+    train with ``after_step=constrain`` (:func:`fewbits.core.quantizer.constrain`).
 
     Args:
         bits: 2 to 16, or 1 to 16 where not ``signed``.
@@ -91,6 +92,7 @@ class LSQ(Quantizer):
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_float(x))
         if not self.started:
+            self.check_batch()
             self.fit(x)
         step: Tensor = self.step_size
         if self.scale_gradient:
@@ -117,6 +119,30 @@ class LSQ(Quantizer):
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, {'signed' if self.signed else 'unsigned'}, scale_gradient={self.scale_gradient}"
+
+
+@torch.no_grad()
+def least_error_step(x: Tensor, bits: int, signed: bool = True, candidates: int = 400) -> float:
+    """The step whose grid of ``bits`` bits has the least squared error for ``x``, of ``candidates`` tried.
+
+    They are equally spaced from 0 to the step that clips nothing, so it is found to within 1/``candidates`` of that.
+
+    Args:
+        x: any shape, finite, floating point.
+        bits, signed: as in :class:`LSQ`.
+        candidates: at least 1.
+    Raises:
+        ValueError: ``x`` is 0 everywhere.
+    Source: esser2020 Sec. 3.6 (the comparison); own (search)
+    """
+    q_min, q_max = integer_range(bits, signed)
+    x = working_precision(check_finite(x)).flatten()
+    widest = x.abs().max() / q_max
+    if widest == 0:
+        raise ValueError("x is 0 everywhere: every step has no error")
+    steps = [widest * (index + 1) / candidates for index in range(candidates)]
+    errors = [(lsq_values(x, step, q_min, q_max) - x).square().sum().item() for step in steps]
+    return steps[min(range(candidates), key=errors.__getitem__)].item()
 
 
 def keep_positive(model: nn.Module) -> None:

@@ -55,21 +55,25 @@ class TWN(Quantizer):
     Args:
         ratio: 0.7, the paper's compromise, or 2/3 for uniformly distributed weights; see :func:`optimal_ratio`.
         channel_axis: one threshold and scale for each index of this axis, or None for one of each (the paper).
+        power_of_two: round the scale to the nearest power of two, best for these codes: scaling is a shift.
     Raises:
         ValueError: ``ratio`` is negative or NaN.
-    Source: li2016 Eq. 6 (its approximate solution, in the text after it); book eq-ternary
+    Source: li2016 Eq. 6 (its approximate solution, in the text after it); own (powers of two); book eq-ternary
     """
 
-    def __init__(self, ratio: float = 0.7, channel_axis: int | None = None):
+    weights_only = True
+
+    def __init__(self, ratio: float = 0.7, channel_axis: int | None = None, power_of_two: bool = False):
         super().__init__()
         if not 0 <= ratio < torch.inf:
             raise ValueError(f"ratio must be finite and not negative, got {ratio}")
-        self.ratio, self.channel_axis = ratio, channel_axis
+        self.ratio, self.channel_axis, self.power_of_two = ratio, channel_axis, power_of_two
 
     def codes_and_scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes and scale as in :func:`threshold_ternary`."""
-        # li2016 Eq. 6
-        return threshold_ternary(x, self.ratio * mean_magnitude(x, self.channel_axis), self.channel_axis)
+        threshold = self.ratio * mean_magnitude(x, self.channel_axis)  # li2016 Eq. 6
+        codes, scale = threshold_ternary(x, threshold, self.channel_axis)
+        return codes, nearest_power(scale) if self.power_of_two else scale
 
     def forward(self, x: Tensor) -> Tensor:
         return _simulate(self, x)
@@ -78,7 +82,7 @@ class TWN(Quantizer):
         return _encode(self, x)
 
     def extra_repr(self) -> str:
-        return f"ratio={self.ratio:.4g}, channel_axis={self.channel_axis}"
+        return f"ratio={self.ratio:.4g}, channel_axis={self.channel_axis}, power_of_two={self.power_of_two}"
 
 
 def optimal_ratio(distribution) -> float:
@@ -128,27 +132,40 @@ class TTQ(Quantizer):
     * W_p: the sum of g over the positive codes; W_n: *minus* the sum of g over the negative ones, because the output
       there is -W_n. The paper's Eq. 7 leaves the minus sign out.
 
-    All zero gives zeros. W_p and W_n start at 1, which only a network that normalizes afterwards can bear;
-    :meth:`fit_scales` starts them at the least squares fit.
+    The paper's second rule sets the threshold so that a fixed share of the weights, ``sparsity``, becomes zero. Equal
+    magnitudes go together, so the share may be larger by ties.
+
+    All zero gives zeros. W_p and W_n start at 1, as in the authors' code, which only a network that normalizes
+    afterwards can bear; :meth:`fit_scales` starts them at the least squares fit.
 
     Args:
         threshold: t, in [0, 1); the paper uses 0.05.
+        sparsity: share of zeros, in [0, 1), in place of the rule with ``threshold``; None for that rule.
     Raises:
-        ValueError: ``threshold`` is out of range.
-    Source: zhu2016 Eq. 6; zhu2016 Eq. 7 (with the missing minus sign); zhu2016 Eq. 8; zhu2016 Eq. 9; own (fit_scales);
-        book eq-ternary-ttq
+        ValueError: ``threshold`` or ``sparsity`` is out of range.
+    Source: zhu2016 Eq. 6; zhu2016 Eq. 7 (with the missing minus sign); zhu2016 Eq. 8; zhu2016 Eq. 9; zhu2016 Sec. 3.2
+        (constant sparsity); own (fit_scales); book eq-ternary-ttq
     """
 
-    def __init__(self, threshold: float = 0.05):
+    weights_only = True
+
+    def __init__(self, threshold: float = 0.05, sparsity: float | None = None):
         super().__init__()
         if not 0 <= threshold < 1:
             raise ValueError(f"threshold must lie in [0, 1), got {threshold}")
-        self.threshold = threshold
+        if sparsity is not None and not 0 <= sparsity < 1:
+            raise ValueError(f"sparsity must lie in [0, 1) or be None, got {sparsity}")
+        self.threshold, self.sparsity = threshold, sparsity
         self.w_p = nn.Parameter(torch.ones(()))
         self.w_n = nn.Parameter(torch.ones(()))
 
     def _absolute_threshold(self, x: Tensor) -> Tensor:
-        return self.threshold * check_finite(x).detach().abs().max()  # zhu2016 Eq. 9
+        magnitudes = check_finite(x).detach().abs()
+        if self.sparsity is None:
+            return self.threshold * magnitudes.max()  # zhu2016 Eq. 9
+        zeros = round(self.sparsity * x.numel())
+        # zhu2016 Sec. 3.2
+        return magnitudes.flatten().kthvalue(zeros).values if zeros else magnitudes.new_zeros(())
 
     @torch.no_grad()
     def fit_scales(self, x: Tensor) -> None:
@@ -174,7 +191,7 @@ class TTQ(Quantizer):
         return Codes(values, 2, x.new_ones(()), levels=levels, signed=False)
 
     def extra_repr(self) -> str:
-        return f"threshold={self.threshold:.4g}"
+        return f"threshold={self.threshold:.4g}, sparsity={self.sparsity}"
 
 
 # --- Exact ternary -------------------------------------------------------------------------------------------------
@@ -245,6 +262,8 @@ class ExactTernary(Quantizer):
         power_of_two: allow only powers of two as scales, so that scaling is a shift.
     Source: yin2016 Sec. 2
     """
+
+    weights_only = True
 
     def __init__(self, channel_axis: int | None = None, power_of_two: bool = False):
         super().__init__()

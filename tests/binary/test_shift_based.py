@@ -188,7 +188,7 @@ def test_bad_batches_and_momenta_are_refused():
     for shape in ((3,), (2, 4), (2, 3, 2, 2, 2)):
         with pytest.raises(ValueError, match=r"x must be \(N, 3, ...\) with 2 to 4 axes"):
             bn(torch.ones(shape))
-    with pytest.raises(ValueError, match="x must have more than one value per channel in train mode"):
+    with pytest.raises(ValueError, match="x must have more than one value per channel, got"):
         bn(torch.ones(1, 3))
     for momentum in (0.1, 0.0, -0.125, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="momentum must be a power of two"):
@@ -374,3 +374,17 @@ def test_normalizations_that_shifts_cannot_replace_are_refused():
         with pytest.raises(ValueError, match=message):
             use_shift_batch_norm(model)
         assert type(model[2]) is nn.BatchNorm1d  # nothing has changed
+
+
+def test_without_running_statistics_a_test_uses_those_of_its_batch_and_leaves_the_running_ones():
+    torch.manual_seed(0)
+    x = 3 * torch.randn(64, 5, dtype=torch.float64) + 1
+    training = ShiftBatchNorm(5).double()
+    expected = training(x)
+    by_batch = ShiftBatchNorm(5, running=False).double().eval()
+    assert torch.equal(by_batch(x), expected)
+    assert by_batch.running_mean.abs().max() == 0
+    assert not torch.equal(by_batch(x[:10]), by_batch(x)[:10])  # an answer depends on the other images
+    assert torch.equal(training.eval()(x[:10]), training(x)[:10])
+    with pytest.raises(ValueError, match="x must have more than one value per channel, got"):
+        by_batch(x[:1])

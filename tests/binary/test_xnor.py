@@ -14,8 +14,8 @@ from strategies import BAD_FLOATS, BAD_VALUES, DTYPES, same_bits, tensors
 from torch import nn
 from torch.autograd.functional import jacobian
 
-from fewbits.binary import XnorConv2d, XnorLinear, XnorWeights, binarize_inputs, input_scale
-from fewbits.core.quantizer import encode_weights, quantize_weights, weight_layers
+from fewbits.binary import XnorConv2d, XnorLinear, XnorWeights, binarize_inputs, center_latent, input_scale
+from fewbits.core.quantizer import encode_weights, quantize_weights, weight_layers, weight_quantizers
 from fewbits.nets import MLP, VGGSmall
 
 
@@ -148,10 +148,62 @@ def test_bad_weights_are_refused(x, error, message):
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match='gradient must be "paper" or "exact", got \'both\''):
+    with pytest.raises(ValueError, match=r"gradient must be one of \(.*\), got 'both'"):
         XnorWeights(gradient="both")
+    with pytest.raises(ValueError, match=r'gradient "released" needs a weight \(out, in, ...\), got shape \(3,\)'):
+        XnorWeights(None, "released")(torch.ones(3))
     with pytest.raises(ValueError, match="channel_axis 2 is not an axis of x"):
         XnorWeights(2)(torch.ones(2, 2))
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (2, 5, 3, 3)])
+def test_the_released_gradient_is_the_papers_times_n_and_1_minus_1_over_c(shape):
+    """Written out from the authors' update of the gradient: m = α 1[|w| < 1] + 1/n, times (1 - 1/C) n."""
+    torch.manual_seed(0)
+    w = torch.randn(shape, dtype=torch.float64).requires_grad_()
+    g = torch.randn(shape, dtype=torch.float64)
+    (g * XnorWeights(gradient="released")(w)).sum().backward()
+    n, channels = w[0].numel(), shape[1]
+    alpha = w.detach().abs().flatten(1).mean(1).reshape(-1, *[1] * (len(shape) - 1))
+    factor = (alpha * (w.detach().abs() < 1) + 1 / n) * (1 - 1 / channels) * n
+    torch.testing.assert_close(w.grad, g * factor)
+
+
+@given(tensors(shape=(3, 4), largest=1e3))
+def test_a_scale_by_shifts_is_the_best_power_of_two(x):
+    codes = XnorWeights(power_of_two=True).encode(x)
+    scale = codes.scale.double().flatten()
+    assert ((torch.frexp(scale).mantissa == 0.5) | (scale == 0)).all()
+    rows, signs = x.double().flatten(1), (codes.values.double() * 2 - 1).flatten(1)
+    for row, sign, s in zip(rows, signs, scale, strict=True):
+        error = (row - s * sign).square().sum()
+        for other in (s / 2, 2 * s):
+            assert error <= (row - other * sign).square().sum() * (1 + 1e-6) + 1e-300
+    torch.testing.assert_close(codes.decode(), XnorWeights(power_of_two=True)(x), rtol=0, atol=0)
+
+
+def test_k_by_shifts_is_a_power_of_two_and_the_gradient_passes_it():
+    x = torch.tensor([[3.0, -1.0, 0.5, 0.5]], dtype=torch.float64, requires_grad=True)
+    layer = XnorLinear(4, 1, bias=False, power_of_two=True).double()
+    layer.weight.data.fill_(1.0)
+    y = layer(x)
+    assert y.item() == 2 * 1.0  # two signs more of +1 than of -1, K = 1.25 becomes 1
+    y.sum().backward()
+    assert x.grad.abs().min() > 0
+    conv = XnorConv2d(1, 1, 2, bias=False, power_of_two=True).double()
+    conv.weight.data.fill_(1.0)
+    image = torch.tensor([[[[3.0, 1.0], [1.0, 1.0]]]], dtype=torch.float64)
+    assert conv(image).item() == 4 * 2  # K = 1.5 becomes 2
+
+
+def test_centring_takes_the_mean_over_the_input_channels():
+    torch.manual_seed(0)
+    model = quantize_weights(nn.Sequential(nn.Conv2d(3, 4, 2), nn.Flatten(), nn.Linear(4, 5)), XnorWeights, skip=())
+    before = [latent.detach().clone() for _, _, latent in weight_quantizers(model)]
+    center_latent(model)
+    for old, (_, _, latent) in zip(before, weight_quantizers(model), strict=True):
+        torch.testing.assert_close(latent.mean(1), torch.zeros_like(latent.mean(1)), rtol=0, atol=1e-7)
+        torch.testing.assert_close(old - latent, old.mean(1, keepdim=True).expand_as(old))
 
 
 # --- inputs --------------------------------------------------------------------------------------------------------

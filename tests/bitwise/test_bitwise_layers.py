@@ -221,3 +221,15 @@ def test_a_normalization_without_gamma_and_beta(path):
     model[2].running_mean.copy_(torch.randn(6))
     pixels = random_codes(0, 8, 40, 5)
     assert np.allclose(pack_network(model, 1.0, 0.0)(pixels), model(torch.from_numpy(pixels).float()), atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_normalization_after_the_last_layer_becomes_a_factor_and_a_bias(path):
+    torch.manual_seed(0)
+    model = nn.Sequential(*packable(), nn.BatchNorm1d(2)).eval()
+    model[-1].running_mean.copy_(torch.tensor([2.0, -3.0]))
+    model[-1].running_var.copy_(torch.tensor([4.0, 9.0]))
+    model[-1].weight.copy_(torch.tensor([0.5, -2.0]))
+    model[-1].bias.copy_(torch.tensor([0.1, 0.2]))
+    pixels = random_codes(0, 8, 40, 5)
+    assert np.allclose(pack_network(model, 1.0, 0.0)(pixels), model(torch.from_numpy(pixels).float()), atol=1e-5)

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrizations, parametrize
 from fewbits.core.codes import Codes
 from fewbits.core.quantizer import (
     Quantizer,
+    calibrate,
     encode_weights,
     quantize_activations,
     quantize_weights,
@@ -298,6 +299,7 @@ def test_a_copy_shares_nothing():
 
 def test_eval_and_double_go_through():
     model = quantize_activations(quantize_weights(network(), lambda: UniformQuantizer(8)), lambda: UniformQuantizer(8))
+    calibrate(model, IMAGES)
     assert model.eval()(IMAGES).dtype == torch.float32
     assert model.double()(IMAGES.double()).dtype == torch.float64
     assert encode_weights(model)["3"].scale.dtype == torch.float64

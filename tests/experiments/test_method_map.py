@@ -129,8 +129,8 @@ def test_every_method_trains_and_has_costs(name, monkeypatch, tmp_path):
         assert not torch.equal(rounded(data.test_images), model(data.test_images))
 
 
-def small_network(activation):
-    return MLP((784, 6, 6, 6, 10), activation, batch_norm=True)
+def small_network(activation, **options):
+    return MLP((784, 6, 6, 6, 10), activation, batch_norm=True, **options)
 
 
 @functools.cache

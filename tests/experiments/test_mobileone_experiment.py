@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 import shutil
 
 import pandas as pd
@@ -140,6 +141,44 @@ def test_claims_on_alignment_by_hand():
     assert records.cifar_claims(pd.concat([table, better, *others])) == records.cifar_claims(table)
 
 
+def test_claims_on_normalization_correction_and_merging_by_hand():
+    in_float = cifar_table({key: [66.0, 66.0] for key in records.PAPER if key[1] == "float"})
+    rows = cifar_table({("mobileone", "inq"): [65.5, 65.3]}).assign(variant=records.BEST)
+    claims = {claim["id"]: claim for claim in records.normalized_claims(pd.concat([in_float, rows]))}
+    drop = claims["mobileone/drop-mean-only-aligned-distilled"]["parts"][0]
+    assert (drop["values"], drop["holds"]) == ([0.5, 0.7], {"max": 1.13})
+    assert claims["mobileone/best-beats-mobilenet-float"]["parts"][0]["values"] == [-0.5, -0.7]
+    assert {evidence.word(claim) for claim in claims.values()} == {"undecided"}  # two networks decide little
+    again = rows.assign(inq_seed=7, accuracy=1.0)  # more runs from the same float networks do not count
+    assert records.normalized_claims(pd.concat([in_float, rows, again])) == list(claims.values())
+
+    keys = {"network": ["mobilenet"] * 3 + ["mobileone"] * 3, "seed": [0, 1, 2] * 2, "form": "as trained"}
+    forms = pd.DataFrame(keys | {"all": [5.0] * 6, "corrected": [50.0, 51.0, 52.0, 20.0, 30.0, 60.0]})
+    (claim,) = records.correction_claims(pd.concat([forms, forms.assign(form="aligned", corrected=0.0)]))
+    assert [part["values"] for part in claim["parts"]] == [[45.0, 46.0, 47.0], [15.0, 25.0, 55.0]]
+    assert evidence.word(claim) == "undecided"  # the interval of the second reaches below 0
+
+    keys = {"network": "MobileOne k=4", "seed": [0, 0, 0, 0, 1, 1, 1, 1]}
+    keys |= {"form": ["float", "branches", "merged", "rounded"] * 2}
+    numbers = {"accuracy": [96.0, 96.1, 96.1, 60.0, 95.0, 94.8, 94.8, 30.0], "on_grid": [0, 1, 0.15, 1] * 2}
+    claims = {claim["id"]: claim["parts"][0] for claim in records.merging_claims(pd.DataFrame(keys | numbers))}
+    assert claims["mobileone/branches-drop-digits"]["values"] == [-0.1, 0.2]
+    assert claims["mobileone/branches-merged-grid"]["values"] == [15.0, 15.0]
+    assert claims["mobileone/branches-merged-rounded"]["values"] == [36.1, 64.8]
+
+
+def test_a_value_says_which_run_it_comes_from():
+    stamp = {"commit": "1" * 40, "command": "x", "date": "2026-01-01", "device": "cpu", "torch": "2", "wall_s": 1.0}
+    table = cifar_table({key: [50.0, 51.0] for key in records.PAPER})
+    table = table.assign(**{key: None for key in stamp})
+    mine = (table.network == "mobileone") & (table.form == "inq") & (table.seed == 1)
+    table.loc[mine, list(stamp)] = list(stamp.values())
+    claims = {claim["id"]: claim["parts"][0] for claim in records.cifar_claims(table)}
+    assert claims["mobileone/d"]["origins"] == [None, stamp]
+    assert claims["mobileone/drop"]["origins"] == [None, stamp]
+    assert "origins" not in claims["mobileone/c"]
+
+
 def test_the_sizes_are_the_paper_s():
     claims = records.size_claims()
     assert [first(claim)["values"] for claim in claims] == [[159_236], [5_095_552], [796_180]]
@@ -168,6 +207,21 @@ def test_claims_follow_from_the_recorded_tables():
         assert numbers[0] == numbers[1]
 
 
+def covers(command: str, seed: int) -> bool:
+    """Whether a command trains or evaluates the network of this seed."""
+    if found := re.search(r"--seeds (\d+)", command):
+        return seed < int(found[1])
+    return f"--seed {seed} " in command or command.endswith("--network forms")  # of all stored networks
+
+
+def test_which_seeds_a_command_covers():
+    assert covers("mobileone --network mobileone --seed 1 --resume", 1)
+    assert not covers("mobileone --network mobileone --seed 1 --resume", 0)
+    assert covers("mobileone --network merging --seeds 5", 4)
+    assert not covers("mobileone --network merging --seeds 5", 5)
+    assert covers("mobileone --network forms", 2)
+
+
 def test_a_value_names_the_run_that_trained_its_network():
     """No number of one network carries the command of another."""
     for claim in evidence.load("mobileone"):
@@ -175,21 +229,23 @@ def test_a_value_names_the_run_that_trained_its_network():
             for run, origin in zip(part["runs"], part["origins"], strict=True):
                 command = claim["provenance"][origin]["command"]
                 if run.startswith("float"):
-                    assert f"--seed {run.removeprefix('float ')} " in command
+                    assert covers(command, int(run.removeprefix("float ")))
                     other = "mobileone" if "MobileNet-V1" in claim["statement"].split(" than ")[0] else "mobilenet"
                     assert f"--network {other} " not in command or claim["id"] == "mobileone/drop-smaller"
 
 
 def stored_networks() -> list[tuple[str, str, int, float]]:
     """Network, form, seed and accuracy of the rows of the table whose network is in ``data/checkpoints``."""
-    rows = records.recorded_cifar100().query("variant == 'plain' and seed == inq_seed and branches in (0, 4)")
-    rows = rows.query("form == 'float' or seed == 0")
+    rows = records.recorded_cifar100().query("seed == inq_seed and branches in (0, 4)")
+    plain, mean_only = rows.variant == "plain", rows.variant.str.startswith("mean-only")
+    rows = rows[plain & ((rows.form == "float") | (rows.seed == 0)) | mean_only]
+    rows = rows.assign(form=rows.form.where(~mean_only, rows.variant))
     return list(rows[["network", "form", "seed", "accuracy"]].itertuples(index=False, name=None))
 
 
 @pytest.mark.parametrize(("network", "form", "seed", "expected"), stored_networks())
 def test_a_frozen_network_has_the_recorded_accuracy(network, form, seed, expected):
-    where = codes_path if form == "inq" else checkpoint_path
+    where = checkpoint_path if form == "float" else codes_path
     path = where(full_scale.checkpoint_name(network, form, seed))
     model = load_model(reparameterize(MobileNetV1().eval()), path)
     if not os.environ.get("FEWBITS_DATA"):
@@ -197,7 +253,7 @@ def test_a_frozen_network_has_the_recorded_accuracy(network, form, seed, expecte
     data = full_scale.cifar100(torch.device("cpu"))
     predicted = full_scale.predict(model, data.test_images)
     assert 100 * (predicted == data.test_labels).double().mean().item() == pytest.approx(expected, abs=1e-9)
-    if form == "inq":
+    if form != "float":
         assert training.on_grid(model, 5, biases=True) == 1
 
 
@@ -259,7 +315,10 @@ def test_inq_starts_from_a_stored_network(tmp_path, tiny_cifar):
     cli.main([*TINY_RUN, "--seed", "3", "--pretrained"])
     again = rows.query("form == 'inq'").reset_index(drop=True)
     # The counts are integers where no float network, which has none, is in the table.
-    pd.testing.assert_frame_equal(evidence.rows("mobileone_cifar100"), again, check_dtype=False)
+    stamp = ["command", "wall_s"]
+    written = evidence.rows("mobileone_cifar100")
+    same = written.drop(columns=stamp)
+    pd.testing.assert_frame_equal(same, again[same.columns], check_dtype=False)
     column = "mobilenet-0-inq-plain-3"
     assert evidence.rows("mobileone_predictions")[column].tolist() == answers[column].tolist()
     with pytest.raises(FileNotFoundError, match=r"inq-mobilenet-float-4\.safetensors"):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from fewbits.nets import MLP, VGGSmall, count_parameters
+from fewbits.nets import MLP, LeNet32x64, ResNet20, VGGSmall, count_parameters
 
 
 def test_mlp_is_the_formula_written_out():
@@ -86,3 +86,64 @@ def test_count_parameters_counts_shared_once_and_no_buffers():
     tied[1].weight = tied[0].weight
     tied[0].weight.requires_grad_(False)
     assert count_parameters(tied) == 9 + 3 + 3 + 6
+
+
+def kinds(layers) -> list[str]:
+    return [type(layer).__name__ for layer in layers]
+
+
+def test_an_mlp_ends_in_batch_normalization_where_the_papers_do():
+    model = MLP((6, 5, 3), batch_norm=True, output_norm=True)
+    assert kinds(model) == ["Flatten", "Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]
+    assert model[4].bias is None
+
+
+def test_xnor_nets_order_of_an_mlp():
+    model = MLP((6, 5, 4, 3, 2), nn.Identity, batch_norm=True, norm_first=True)
+    block = ["BatchNorm1d", "Identity", "Linear"]
+    edge = ["Linear", "BatchNorm1d", "ReLU"]
+    assert kinds(model) == ["Flatten", *edge, *block, *block, "BatchNorm1d", "ReLU", "Linear"]
+    assert model(torch.rand(7, 6)).shape == (7, 2)
+    with pytest.raises(ValueError, match="norm_first needs batch_norm"):
+        MLP((6, 5, 3), norm_first=True)
+
+
+def test_orders_of_a_vgg_stage():
+    widths = (4, 4, 6, 6, 8, 8)
+    pool_first = VGGSmall(3, 32, 10, widths, order="conv-pool-norm-activation")
+    pair = ["Conv2d", "BatchNorm2d", "ReLU", "Conv2d", "MaxPool2d", "BatchNorm2d", "ReLU"]
+    assert kinds(pool_first.features) == 3 * pair
+    xnor = VGGSmall(3, 32, 10, widths, nn.Identity, order="norm-activation-conv-pool")
+    block, edge = ["BatchNorm2d", "Identity", "Conv2d"], ["BatchNorm2d", "ReLU"]
+    assert kinds(xnor.features) == [
+        *["Conv2d", *edge, *block, "MaxPool2d"],
+        *[*block, *block, "MaxPool2d"],
+        *[*block, *block, "MaxPool2d", *edge],
+    ]
+    for model in (pool_first, xnor):
+        assert model(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    assert kinds(VGGSmall(3, 32, 10, widths, output_norm=True).classifier)[-1] == "BatchNorm1d"
+    for options in ({"order": "pool"}, {"order": "norm-activation-conv-pool", "batch_norm": False}):
+        with pytest.raises(ValueError, match="order must be one of"):
+            VGGSmall(3, 32, 10, widths, **options)
+
+
+def test_the_network_of_li2016_has_its_weights():
+    model = LeNet32x64()
+    assert model(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+    weights = 25 * 32 + 25 * 32 * 64 + 1024 * 512 + 512 * 10
+    assert count_parameters(model) == weights + 2 * (32 + 64 + 512) + 10
+
+
+def test_resnet20_has_its_parameters_and_a_shortcut_without_any():
+    model = ResNet20().eval()
+    assert model(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    convolutions = 9 * (3 * 16 + 6 * 16 * 16 + 16 * 32 + 5 * 32 * 32 + 32 * 64 + 5 * 64 * 64)
+    norms = 2 * (7 * 16 + 6 * 32 + 6 * 64)
+    assert count_parameters(model) == convolutions + norms + 650 == 269_722
+    block = model.blocks[3]  # 16 to 32 channels: with nothing from the convolutions, the input with zeros around it
+    nn.init.zeros_(block.bn2.weight)
+    x = torch.rand(1, 16, 8, 8)
+    expected = torch.zeros(1, 32, 4, 4)
+    expected[:, 8:24] = x[:, :, ::2, ::2]
+    assert torch.equal(block(x), expected)

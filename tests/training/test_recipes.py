@@ -1,6 +1,8 @@
 """What the chapters' runs share: learning rates by their formula, clipping by hand, and train against fit."""
 
 import math
+from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -15,12 +17,14 @@ from fewbits.training import (
     clip_gradients,
     correct,
     cosine,
+    exponential,
     fit,
     half_size,
     one_cycle,
     percent,
     seed_everything,
     sgd,
+    squared_hinge,
     step_count,
     train,
 )
@@ -42,6 +46,18 @@ def rates(schedule, steps: int, groups: list[float]) -> list[list[float]]:
         scheduler.step()
     found.append([group["lr"] for group in optimizer.param_groups])
     return found
+
+
+def test_the_exponential_schedule_falls_by_the_same_factor_to_its_final_share():
+    first = [row[0] for row in rates(partial(exponential, final=1e-3), 10, [0.1, 0.3])]
+    assert first[-1] == pytest.approx(1e-4)
+    assert [after / before for before, after in pairwise(first)] == pytest.approx([10**-0.3] * 10)
+
+
+def test_the_squared_hinge_by_hand():
+    logits = torch.tensor([[2.0, -0.5, 0.5], [0.0, 0.0, -3.0]])
+    # Targets + - - and - + -: margins 2, 0.5, -0.5 and 0, 0, 3; max(0, 1 - margin)² is 0, 0.25, 2.25, 1, 1, 0.
+    assert squared_hinge(logits, torch.tensor([0, 1])).item() == pytest.approx(4.5 / 6)
 
 
 def test_the_cosine_falls_from_the_learning_rate_to_zero():

@@ -3,6 +3,7 @@
 import copy
 import math
 from fractions import Fraction
+from functools import partial
 
 import pytest
 import torch
@@ -32,7 +33,8 @@ from torch.ao.quantization import MinMaxObserver, PerChannelMinMaxObserver
 
 from fewbits.core.codes import Codes
 from fewbits.core.packing import unpack
-from fewbits.core.quantizer import weight_layers, weight_quantizers
+from fewbits.core.quantize import quantize
+from fewbits.core.quantizer import quantize_activations, weight_layers, weight_quantizers
 from fewbits.uniform import (
     UniformQuantizer,
     affine_parameters,
@@ -914,3 +916,46 @@ def test_scales_that_do_not_factor_out_are_refused(shape):
     if shape != (2, 1):
         with pytest.raises(ValueError, match=r"^integer_linear needs one scale for x"):
             integer_linear(plain, scaled)
+
+
+# --- ranges of activations --------------------------------------------------------------------------------------------
+
+
+def activation_network(**options) -> nn.Module:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    return quantize_activations(model, lambda: UniformQuantizer(4, signed=False, **options))
+
+
+def test_a_range_that_would_come_from_the_test_batch_is_refused():
+    x = torch.rand(6, 4)
+    for model in (activation_network(), activation_network(running=0.1)):
+        with pytest.raises(ValueError, match="not fixed, and it would depend on the test batch"):
+            model.eval()(x)
+        calibrate(model, x)
+        assert torch.equal(model(x)[:1], model(x[:1]))  # the answer for one image does not depend on the others
+    by_one_call = quantize(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), None, partial(UniformQuantizer, 4), x).eval()
+    (own,) = (module for module in by_one_call.modules() if isinstance(module, UniformQuantizer))
+    own.low.fill_(torch.nan)
+    with pytest.raises(ValueError, match="not fixed, and it would depend on the test batch"):
+        by_one_call(x)
+    assert torch.equal(UniformQuantizer(4).eval()(x), UniformQuantizer(4)(x))  # weights may follow what they quantize
+
+
+def test_running_ranges_are_averages_in_training_and_frozen_in_a_test():
+    quantizer = UniformQuantizer(4, signed=False, running=0.25)
+    quantizer.for_activations()
+    for top in (4.0, 8.0):
+        quantizer(torch.tensor([0.0, top]))
+    assert quantizer.high.item() == 4 + 0.25 * (8 - 4)
+    quantizer.eval()
+    assert quantizer(torch.tensor([100.0])).item() == quantizer.high.item() == 5.0
+    again = UniformQuantizer(4, signed=False, running=0.25)
+    again.load_state_dict(quantizer.state_dict())
+    assert again.eval()(torch.tensor([100.0])).item() == 5.0
+
+
+@pytest.mark.parametrize("options", [{"running": 0.0}, {"running": 1.5}, {"running": 0.1, "channel_axis": 0}])
+def test_bad_running_shares_are_refused(options):
+    with pytest.raises(ValueError, match=r"running must lie in \(0, 1\]"):
+        UniformQuantizer(4, **options)

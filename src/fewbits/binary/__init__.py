@@ -10,9 +10,10 @@ from fewbits.binary.binary_connect import (
     latent_weights,
     probability_of_plus,
     sign_codes,
+    start_latent,
 )
 from fewbits.binary.shift_based import ShiftAdaMax, ShiftBatchNorm, use_shift_batch_norm
-from fewbits.binary.xnor import XnorConv2d, XnorLinear, XnorWeights, binarize_inputs, input_scale
+from fewbits.binary.xnor import XnorConv2d, XnorLinear, XnorWeights, binarize_inputs, center_latent, input_scale
 
 __all__ = [
     "BinaryConnect",
@@ -24,6 +25,7 @@ __all__ = [
     "XnorWeights",
     "binarize_inputs",
     "binary_inner_product",
+    "center_latent",
     "clip_latent",
     "glorot_coefficient",
     "glorot_groups",
@@ -31,5 +33,6 @@ __all__ = [
     "latent_weights",
     "probability_of_plus",
     "sign_codes",
+    "start_latent",
     "use_shift_batch_norm",
 ]

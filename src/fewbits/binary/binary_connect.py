@@ -86,6 +86,19 @@ def clip_latent(model: nn.Module) -> None:
         latent.clamp_(-1, 1)  # courbariaux2015 Sec. 2.4
 
 
+@torch.no_grad()
+def start_latent(model: nn.Module) -> nn.Module:
+    """Draw every latent weight of ``model`` anew, uniformly from [-1, 1], in place, and return ``model``.
+
+    A usual start, within ±0.04 say, makes every stochastic weight a fair coin: nothing is learned for a long while.
+
+    Source: courbariaux2016 Alg. 1 (start and rates from the released code)
+    """
+    for latent in {id(latent): latent for _, _, latent in weight_quantizers(model)}.values():
+        nn.init.uniform_(latent, -1, 1)
+    return model
+
+
 @contextmanager
 def latent_weights(model: nn.Module) -> Iterator[None]:
     """Within this context the layers of ``model`` use their latent weights instead of the quantized ones.

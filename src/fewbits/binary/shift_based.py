@@ -29,8 +29,9 @@ class ShiftBatchNorm(nn.Module):
     ``C * AP2(1 / sqrt(var + eps)) * AP2(weight) + bias``. Left as they are: the mean, whose division by the number of
     values is a shift if that number is a power of two, and the inverse square root, one per channel.
 
-    Train mode uses the batch's statistics and moves the running ones by ``momentum``; eval mode uses the running ones.
-    (The paper's released code normalizes with the batch's even when testing.) The running variance is the biased,
+    Train mode uses the batch's statistics and moves the running ones by ``momentum``; eval mode uses the running ones,
+    or again the batch's with ``running=False``, as the paper's released code does: the answer for one image then
+    depends on the others. The running variance is the biased,
     shift-based one above. In the backward pass AP2 counts as the identity, so gradients are those of ordinary batch
     normalization with these approximations in place; the paper gives no rule, and this pass does multiply.
 
@@ -40,14 +41,15 @@ class ShiftBatchNorm(nn.Module):
         num_features: channels C.
         eps: added to the variance.
         momentum: share of the new value in the running statistics, a power of two.
+        running: use the running statistics in eval mode.
     Raises:
         ValueError: ``momentum`` is not a power of two.
     Source: courbariaux2016 Sec. 1.4; book eq-binary-shift-bn
     """
 
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 2**-3):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 2**-3, running: bool = True):
         super().__init__()
-        self.num_features, self.eps = num_features, eps
+        self.num_features, self.eps, self.running = num_features, eps, running
         self.momentum = _check_power_of_two(momentum, "momentum")
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))
@@ -60,20 +62,22 @@ class ShiftBatchNorm(nn.Module):
         """Normalize ``x`` (N, C), (N, C, L) or (N, C, H, W), channel by channel.
 
         Raises:
-            ValueError: ``x`` has another number of axes or channels, or, in train mode, one value per channel.
+            ValueError: ``x`` has another number of axes or channels, or one value per channel where the batch's
+                statistics are needed.
         """
         if check_float(x).dim() not in (2, 3, 4) or x.shape[1] != self.num_features:
             raise ValueError(f"x must be (N, {self.num_features}, ...) with 2 to 4 axes, got {tuple(x.shape)}")
         axes = [axis for axis in range(x.dim()) if axis != 1]
-        if self.training:
+        if self.training or not self.running:
             if x.numel() == self.num_features:
-                raise ValueError(f"x must have more than one value per channel in train mode, got {tuple(x.shape)}")
+                raise ValueError(f"x must have more than one value per channel, got {tuple(x.shape)}")
             mean = x.mean(axes)
             centered = x - per_channel(mean, x.dim(), 1)
             variance = (centered * ap2(centered)).mean(axes)  # courbariaux2016 Sec. 1.4
-            with torch.no_grad():
-                self.running_mean += self.momentum * (mean - self.running_mean)
-                self.running_var += self.momentum * (variance - self.running_var)
+            if self.training:
+                with torch.no_grad():
+                    self.running_mean += self.momentum * (mean - self.running_mean)
+                    self.running_var += self.momentum * (variance - self.running_var)
         else:
             centered, variance = x - per_channel(self.running_mean, x.dim(), 1), self.running_var
         normalized = centered * per_channel(ap2(torch.rsqrt(variance + self.eps)), x.dim(), 1)
@@ -81,7 +85,7 @@ class ShiftBatchNorm(nn.Module):
         return normalized * per_channel(ap2(self.weight), x.dim(), 1) + per_channel(self.bias, x.dim(), 1)
 
     def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, running={self.running}"
 
 
 def use_shift_batch_norm(model: nn.Module) -> nn.Module:

@@ -24,14 +24,15 @@ _LIMIT = 2**31 - 1
 
 @dataclass(frozen=True)
 class PackedLayer:
-    """Signs of (N, K) weights, and N thresholds; the last layer has a bias instead.
+    """Signs of (N, K) weights, and N thresholds; the last layer has a factor and a bias instead.
 
-    The other one is empty.
+    What a layer has not is empty.
     """
 
     weights: Weights
     inputs: int
     limits: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    factor: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     bias: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
 
 
@@ -60,7 +61,7 @@ class PackedNetwork:
         """Logits (M, classes) float32 of ``pixels`` (M, K) uint8."""
         last = self.layers[-1]
         sums = xnor_gemm(self.hidden(pixels, threads)[-1], last.weights, last.inputs, threads)
-        return sums.astype(np.float32) + last.bias
+        return sums.astype(np.float32) * last.factor + last.bias
 
     def nbytes(self) -> int:
         """Bytes of all packed weights."""
@@ -72,7 +73,7 @@ def pack_network(model: nn.Module, scale: float, offset: float) -> PackedNetwork
 
     Args:
         model: calls ``flatten(1)``, then a linear layer, ``BatchNorm1d`` and a sign quantizer for each hidden layer,
-            then a linear layer; in evaluation mode. All weights have sign codes of scale 1
+            then a linear layer, and perhaps ``BatchNorm1d``; in evaluation mode. All weights have sign codes of scale 1
             (:func:`fewbits.core.quantizer.encode_weights`), and hidden layers have no bias.
         scale, offset: the network was trained on ``scale * pixel + offset``, scale > 0.
     Raises:
@@ -80,10 +81,11 @@ def pack_network(model: nn.Module, scale: float, offset: float) -> PackedNetwork
             running statistics, or weights have other codes; the message names the module.
     """
     calls = [call for call in read(model).chain() if call.op != "identity"]
+    final = calls.pop() if calls[-1].op == "batch_norm" else None
     words = [call.op for call in calls]
     hidden = (len(calls) - 2) // 3
     if hidden < 1 or words != ["flatten", *["linear", "batch_norm", "quantizer"] * hidden, "linear"]:
-        form = "flatten, (linear, normalization, sign) for each hidden layer, linear"
+        form = "flatten, (linear, normalization, sign) for each hidden layer, linear, perhaps normalization"
         raise ValueError(f"model must be {form}; got {', '.join(map(str, calls))}")
     if calls[0].settings != {"start_dim": 1, "end_dim": -1}:
         raise ValueError(f"{calls[0]} must flatten all but the batch")
@@ -105,8 +107,14 @@ def pack_network(model: nn.Module, scale: float, offset: float) -> PackedNetwork
     last = calls[-1]
     bits = _sign_bits(codes, last)
     given = getattr(last.module, "bias", None)
-    bias = np.zeros(len(bits), np.float32) if given is None else given.detach().float().numpy()
-    layers.append(PackedLayer(_words(bits), bits.shape[1], bias=bias))
+    factor, bias = torch.ones(len(bits), dtype=torch.float64), torch.zeros(len(bits), dtype=torch.float64)
+    if given is not None:
+        bias = given.detach().double()
+    if final is not None:
+        mean, deviation, gamma, beta = _normalization(final)
+        factor, bias = gamma / deviation, (bias - mean) * gamma / deviation + beta
+    ends = {"factor": factor.float().numpy(), "bias": bias.float().numpy()}
+    layers.append(PackedLayer(_words(bits), bits.shape[1], **ends))
     return PackedNetwork(tuple(layers))
 
 

@@ -168,6 +168,8 @@ def put_after(network: Network, call: Call, module: nn.Module, name: str) -> Non
     while hasattr(root, name):  # a module of the user's has the name
         name += "_"
     root.add_module(name, module)
+    if isinstance(module, Quantizer):
+        module.for_activations()
     module.train(root.training).register_forward_hook(as_its_input)
     with graph.inserting_after(call.node):
         node = graph.call_module(name, (call.node,))

@@ -42,6 +42,35 @@ CLOSED = (
 class Quantizer(nn.Module):
     """Base of all quantizers. A subclass documents its straight-through rule and its treatment of odd inputs."""
 
+    of_activations = False  # it was put after an activation
+    observed = False  # while ranges are calibrated: what it returns is then thrown away
+    weights_only = False  # it takes its scale or threshold from what it quantizes, whenever it is called
+
+    def for_activations(self) -> None:
+        """Called when it is put after an activation: from now on no range comes from a batch in eval mode.
+
+        Raises:
+            ValueError: it can only quantize weights, as its result for one image would depend on the other images.
+        """
+        if self.weights_only:
+            raise ValueError(
+                f"{type(self).__name__} takes its scale from what it quantizes, so for activations its result would "
+                "depend on the other images of the batch: it is for weights"
+            )
+        self.of_activations = True
+
+    def check_batch(self) -> None:
+        """To be called before a range is taken from an input.
+
+        Raises:
+            ValueError: of activations in eval mode, where the result would depend on the test batch.
+        """
+        if self.of_activations and not (self.training or self.observed):
+            raise ValueError(
+                f"the range of {type(self).__name__} for activations is not fixed, and it would depend on the test "
+                "batch: calibrate the network, or fix the range"
+            )
+
     def forward(self, x: Tensor) -> Tensor:
         """Simulated quantization: floating point in, floating point on the grid out, differentiable."""
         raise NotImplementedError
@@ -146,8 +175,8 @@ def quantize_activations(
         ``model``, in which every such module has become ``nn.Sequential(module, quantizer)``.
     Raises:
         ValueError: ``model`` has no module of type ``after``, there is a quantizer after one already, one is called
-            more than once, a function or a part of a module of torch does the same, or the forward pass cannot be read.
-            Nothing has changed then.
+            more than once, a function or a part of a module of torch does the same, the forward pass cannot be read, or
+            the quantizer is for weights only. Nothing has changed then.
     """
     from fewbits.core.graph import function_name, read  # which knows quantizers itself
 
@@ -174,6 +203,8 @@ def quantize_activations(
             raise ValueError(f"{call} is called more than once: use fewbits.quantize, which quantizes each call")
     for parent, name, child in places:
         quantizer = make_quantizer()
+        if isinstance(quantizer, Quantizer):
+            quantizer.for_activations()
         quantizer.register_forward_hook(as_its_input)
         place = nn.Sequential(child, quantizer.train(child.training))
         place.training = child.training
@@ -207,8 +238,16 @@ def observe_activations(
     places = [
         module for name, module in model.named_modules() if isinstance(module, kind) and "parametrizations" not in name
     ]
-    with watching(places, counting), evaluating(model):
-        model(images)
+    # Those of another kind as well: a range that is calibrated later is taken from the images meanwhile.
+    everyone = [module for module in model.modules() if isinstance(module, Quantizer)]
+    for quantizer in everyone:
+        quantizer.observed = True
+    try:
+        with watching(places, counting), evaluating(model):
+            model(images)
+    finally:
+        for quantizer in everyone:
+            del quantizer.observed
     if not reached:
         raise ValueError("model has no activation quantizer to calibrate")
 

@@ -9,12 +9,13 @@ from fewbits.inq.codebook import (
     least_error_exponent,
     lowest_exponent,
 )
-from fewbits.inq.schedule import ALEXNET, GOOGLENET, Inq, PartlyFrozen, halving
+from fewbits.inq.schedule import ALEXNET, GOOGLENET, RESNET18, Inq, PartlyFrozen, halving
 
 __all__ = [
     "ALEXNET",
     "GOOGLENET",
     "MAX_BITS",
+    "RESNET18",
     "Inq",
     "InqQuantizer",
     "PartlyFrozen",

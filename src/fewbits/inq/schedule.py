@@ -18,6 +18,13 @@ from fewbits.inq.codebook import InqQuantizer, check_inq_bits, largest_exponent
 # Share of the weights that is frozen after each stage (zhou2017 Sec. 3.1).
 ALEXNET = (0.3, 0.6, 0.8, 1.0)
 GOOGLENET = (0.2, 0.4, 0.6, 0.8, 1.0)
+# Of ResNet-18 by bits: the fewer bits, the more stages (zhou2017 Sec. 3.1 and 3.3).
+RESNET18 = {
+    5: (0.5, 0.75, 0.875, 1.0),
+    4: (0.3, 0.5, 0.8, 0.9, 0.95, 1.0),
+    3: (0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0),
+    2: (0.2, 0.4, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 1.0),
+}
 
 
 def halving(stages: int) -> tuple[float, ...]:

@@ -154,8 +154,15 @@ class LogQuantizer(Quantizer):
         self.set_full_scale((rule or full_scale_of_max)(working_precision(x), self))
 
     def full_scale(self, x: Tensor) -> int:
-        """The full scale range used for ``x``: the fixed one, else :func:`full_scale_of_max`."""
-        return full_scale_of_max(x, self) if self.fsr.isnan() else int(self.fsr)
+        """The full scale range used for ``x``: the fixed one, else :func:`full_scale_of_max`.
+
+        Raises:
+            ValueError: a quantizer of activations without a fixed range, in eval mode: it would depend on the batch.
+        """
+        if not self.fsr.isnan():
+            return int(self.fsr)
+        self.check_batch()
+        return full_scale_of_max(x, self)
 
     def levels(self, fsr: int, dtype: torch.dtype = torch.float64) -> Tensor:
         """(2^bits,) the number that each code stands for, rounded to ``dtype``."""

@@ -2,17 +2,19 @@
 
 from torch import nn
 
-from fewbits.nets.lenet import LeNet5, lenet_300_100
+from fewbits.nets.lenet import LeNet5, LeNet32x64, lenet_300_100
 from fewbits.nets.lstm import CharLSTM
 from fewbits.nets.mlp import MLP
-from fewbits.nets.resnet import ResNet18
+from fewbits.nets.resnet import ResNet18, ResNet20
 from fewbits.nets.vgg import VGGSmall
 
 __all__ = [
     "MLP",
     "CharLSTM",
     "LeNet5",
+    "LeNet32x64",
     "ResNet18",
+    "ResNet20",
     "VGGSmall",
     "count_parameters",
     "lenet_300_100",

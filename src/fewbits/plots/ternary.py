@@ -127,3 +127,23 @@ def accuracy_by_ratio(
     other.set_ylim(bottom=0)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
+
+
+def accuracy_by_sparsity(
+    runs: pd.DataFrame, level: float, *, title: str = "How many zeros does a network bear?"
+) -> Figure:
+    """Test accuracy of TTQ against the share of zeros, mean and 95 % interval over seeds.
+
+    Args:
+        runs: one row a run, with columns ``share`` (percent of zeros) and ``accuracy`` (percent).
+        level: accuracy of the float network, a dashed line.
+    """
+    groups = runs.groupby("share")["accuracy"].apply(list)
+    found = [interval(values) for values in groups]
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
+    axes.axhline(level, color=COLORS["paper"], linestyle=(0, (4, 3)), linewidth=1, label="float")
+    means, halves = [mean for mean, _ in found], [half for _, half in found]
+    axes.errorbar(groups.index, means, halves, color=COLORS["ttq"], marker=MARKERS["ttq"], capsize=2.5, label="TTQ")
+    axes.set(xlabel="zeros in every layer (%)", ylabel="test accuracy (%)", title=title)
+    axes.legend()
+    return figure

@@ -7,10 +7,12 @@ from fewbits.training.recipes import (
     centred,
     clip_gradients,
     cosine,
+    exponential,
     half_size,
     one_cycle,
     percent,
     sgd,
+    squared_hinge,
     step_count,
     train,
 )
@@ -22,6 +24,7 @@ __all__ = [
     "clip_gradients",
     "correct",
     "cosine",
+    "exponential",
     "fit",
     "half_size",
     "load_model",
@@ -33,6 +36,7 @@ __all__ = [
     "save_state",
     "seed_everything",
     "sgd",
+    "squared_hinge",
     "step_count",
     "train",
 ]

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LRScheduler, OneCycleLR
 
 from fewbits.data import Dataset
 from fewbits.training.loop import correct, fit
@@ -54,6 +54,14 @@ def cosine(optimizer: Optimizer, steps: int) -> LRScheduler:
     return CosineAnnealingLR(optimizer, steps)
 
 
+def exponential(optimizer: Optimizer, steps: int, final: float = 1e-3) -> LRScheduler:
+    """From the optimizer's learning rates down to ``final`` times that, by the same factor in each of ``steps`` steps.
+
+    The schedule of BinaryConnect and BinaryNet, which take such a step after each epoch.
+    """
+    return ExponentialLR(optimizer, final ** (1 / max(steps, 1)))
+
+
 def one_cycle(optimizer: Optimizer, steps: int) -> LRScheduler:
     """Up to the optimizer's learning rates and down again, momentum the other way round, in ``steps`` steps."""
     return OneCycleLR(optimizer, [group["lr"] for group in optimizer.param_groups], total_steps=steps)
@@ -87,6 +95,19 @@ def train(
     scheduler = None if schedule is None else schedule(optimizer, steps)
     options |= {"epochs": epochs, "optimizer": optimizer, "scheduler": scheduler}
     return fit(model, data.train_images, data.train_labels, batch_size=batch_size, seed=seed, **options)
+
+
+def squared_hinge(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over samples and classes of ``max(0, 1 - t * logit)²``, where t is +1 for the label and -1 for the others.
+
+    The loss of BinaryConnect and BinaryNet (courbariaux2015 Sec. 3.1).
+
+    Args:
+        logits: (N, classes).
+        labels: (N,) int64.
+    """
+    targets = 2 * F.one_hot(labels, logits.shape[1]).to(logits.dtype) - 1
+    return F.relu(1 - targets * logits).square().mean()
 
 
 def percent(model: nn.Module, data: Dataset, batch_size: int = 1000) -> float:

@@ -82,6 +82,11 @@ class UniformQuantizer(Quantizer):
     The range comes from the input of each call (minimum and maximum: right for weights) until :meth:`set_range` fixes
     it (right for activations, whose range is calibrated once). The gradient passes inside the range and is 0 outside.
 
+    A quantizer of activations (:func:`fewbits.core.quantizer.quantize_activations`) without a fixed range takes that of
+    each batch in train mode and refuses to work in eval mode, where its result would depend on the other images of the
+    batch. With ``running`` it keeps moving averages of minimum and maximum in train mode, quantizes with them, and
+    leaves them as they are in eval mode.
+
     Odd inputs: ±Inf and NaN are refused while the range comes from the input. With a fixed range, ``forward`` lets NaN
     through as NaN and saturates ±Inf, and ``encode`` refuses both. Half precision is computed in float32.
 
@@ -91,11 +96,24 @@ class UniformQuantizer(Quantizer):
         signed: False for symmetric data that is never negative, such as the output of a ReLU: all 2^bits codes go to
             the positive side, and negative inputs become 0. Affine codes are always unsigned.
         channel_axis: axis with a scale of its own for each index, or None for one scale.
-    Source: jacob2018 Eq. 12; jacob2018 Eq. 13; wu2020 Sec. 3.1; book eq-uniform
+        running: share of the newest batch in the moving averages, in (0, 1]; None for none.
+    Raises:
+        ValueError: ``bits`` or ``running`` is out of range; ``running`` with a ``channel_axis``.
+    Source: jacob2018 Eq. 12; jacob2018 Eq. 13; jacob2018 Sec. 3.1 (moving averages); wu2020 Sec. 3.1; book eq-uniform
     """
 
-    def __init__(self, bits: int, symmetric: bool = True, signed: bool = True, channel_axis: int | None = None):
+    def __init__(
+        self,
+        bits: int,
+        symmetric: bool = True,
+        signed: bool = True,
+        channel_axis: int | None = None,
+        running: float | None = None,
+    ):
         super().__init__()
+        if running is not None and not (0 < running <= 1 and channel_axis is None):
+            raise ValueError(f"running must lie in (0, 1], and channel_axis be None, got {running} and {channel_axis}")
+        self.running = running
         self.bits, self.symmetric, self.channel_axis = bits, symmetric, channel_axis
         self.signed = signed and symmetric
         self.q_min, self.q_max = integer_range(bits, self.signed, narrow=self.signed)
@@ -134,7 +152,7 @@ class UniformQuantizer(Quantizer):
         Raises:
             ValueError: the fixed range is per channel, but does not have the shape that ``x`` asks for.
         """
-        low, high = (self.low, self.high) if self._fixed() else max_range(x, self.channel_axis)
+        low, high = self._range(x)
         per_channel = check_channel_axis(x, self.channel_axis)
         if not {low.shape, high.shape} <= {(), per_channel}:
             raise ValueError(f"range of shape {tuple(low.shape)} for x of shape {tuple(x.shape)}: needs {per_channel}")
@@ -144,6 +162,18 @@ class UniformQuantizer(Quantizer):
         return symmetric_scale(
             torch.maximum(-low, high).clamp(min=0) if self.signed else high.clamp(min=0), self.q_max
         ), None
+
+    def _range(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Minimum and maximum used for ``x``."""
+        if self._fixed() and not (self.running and self.training):
+            return self.low, self.high
+        self.check_batch()
+        low, high = max_range(x, self.channel_axis)
+        if self.running and self.training:
+            if self._fixed():
+                low, high = (old + self.running * (new - old) for old, new in ((self.low, low), (self.high, high)))
+            self.set_range(low, high)  # jacob2018 Sec. 3.1
+        return low, high
 
     def _fixed(self) -> bool:
         return not self.low.isnan().any()

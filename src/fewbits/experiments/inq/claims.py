@@ -7,7 +7,9 @@ import pandas as pd
 from fewbits import evidence
 from fewbits.evidence import departure, own_claim, paper_claim, part
 
-STANDARD, BN_KEPT, LEAST_ERROR = "standard", "BN kept as a scale", "n1 of least error"  # settings in ``inq_small``
+# Settings in ``inq_small``.
+STANDARD, BN_KEPT, LEAST_ERROR = "standard", "BN kept as a scale", "n1 of least error"
+PAPER_STAGES = "BN kept, the paper's stages"
 KEYS = ["network", "seed", "setting", "bits"]  # of ``inq_small``; ``stage`` in addition in ``inq_small_stages``
 INDEPENDENT = "float networks, trained from different seeds, each with one run of INQ"
 DEPARTS: list[str | dict] = [
@@ -19,9 +21,13 @@ FOLDED = "BN is folded before INQ, and biases are quantized as well; the authors
 
 
 def points_lost(table: pd.DataFrame, setting: str, bits: int, network: str = "MobileNet") -> pd.Series:
-    """Points of test accuracy that INQ costs, by seed; ``table`` has the rows of ``inq_small``."""
+    """Points of test accuracy that INQ costs, by seed; ``table`` has the rows of ``inq_small``.
+
+    A setting with rows of 32 bits is compared with these, the others with the rows "float".
+    """
     by = table[table.network == network].set_index(["setting", "bits", "seed"]).accuracy.sort_index()
-    return by["float", 32] - by[setting, bits]
+    start = setting if setting in by[:, 32].index.get_level_values("setting") else "float"
+    return by[start, 32] - by[setting, bits]
 
 
 def by_seed(values: pd.Series, unit: str = "pt", **band: Any) -> evidence.Part:
@@ -53,10 +59,10 @@ def small_claims(table: pd.DataFrame) -> list[evidence.Claim]:
             "inq/drop-3-bit",
             kept.format(3, "at most a point"),
             ("zhou2017", "Sec. 3", "small"),
-            by_seed(points_lost(table, BN_KEPT, 3), high=1.0),
+            by_seed(points_lost(table, PAPER_STAGES, 3), high=1.0),
             scale="notebook",
             independent=INDEPENDENT,
-            departs=[*DEPARTS, "the four stages of 5 bits in place of the eight that the paper takes at 3 bits"],
+            departs=DEPARTS,
         ),
         paper_claim(
             "inq/retraining-pays",
@@ -91,3 +97,37 @@ def small_claims(table: pd.DataFrame) -> list[evidence.Claim]:
             independent=INDEPENDENT,
         ),
     ]
+
+
+RESNET_KEYS = ["seed", "bits"]  # of ``inq_resnet``; ``stage`` in addition in ``inq_resnet_stages``
+# What zhou2017 say of ResNet-18 against floating point, by bits.
+RESNET_PAPER: dict[int, tuple] = {
+    5: ("zhou2017", "Table 1: 31.73 to 31.02 % top-1 error", 0.71, "pt"),
+    4: ("zhou2017", "Abstract", "better or very similar"),
+    3: ("zhou2017", "Abstract", "better or very similar"),
+}
+
+
+def resnet_claims(table: pd.DataFrame) -> list[evidence.Claim]:
+    """What INQ with zhou2017's schedules leaves of ResNet-18 on CIFAR-100; rows of ``inq_resnet``."""
+    claims = []
+    accuracy = table.pivot(index="seed", columns="bits", values="accuracy")
+    for bits, source in RESNET_PAPER.items():
+        if bits not in accuracy or 32 not in accuracy:
+            continue
+        rows = table[table.bits == bits]
+        of_run = dict(zip(rows.seed, evidence.origins(rows), strict=True))
+        values = (accuracy[bits] - accuracy[32]).dropna()
+        measured = by_seed(values, low=0.0, origins=[of_run[seed] for seed in sorted(values.index)])
+        claims.append(
+            paper_claim(
+                f"inq/resnet-{bits}-bit",
+                f"ResNet-18 with {bits}-bit INQ of its weights is no less accurate than in floating point",
+                source,
+                measured,
+                scale="reduced",
+                independent=INDEPENDENT,
+                departs=["CIFAR-100 in place of ImageNet, with a stem for small images"],
+            )
+        )
+    return claims

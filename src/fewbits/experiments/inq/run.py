@@ -3,6 +3,9 @@
 Several seeds, in minutes. Written are ``data/results/inq_small.csv``, ``inq_small_stages.csv`` (the rows of a network
 and seed when they are done; what is there does not run again), the claims that follow in ``inq.json``, and those in
 ``mobileone.json`` that follow from the same rows.
+
+``--network resnet18`` runs one seed of ResNet-18 on CIFAR-100 by the schedules of zhou2017, see
+:mod:`fewbits.experiments.inq.resnet`, and writes ``inq_resnet.csv`` and ``inq_resnet_stages.csv``.
 """
 
 import copy
@@ -19,11 +22,12 @@ from fewbits import evidence
 from fewbits.core import container
 from fewbits.core.codes import Codes
 from fewbits.experiments.common import checkpoint_path, codes_path, merge_rows, recorded, seeds
-from fewbits.experiments.inq.claims import BN_KEPT, KEYS, LEAST_ERROR, STANDARD, small_claims
+from fewbits.experiments.inq.claims import BN_KEPT, KEYS, LEAST_ERROR, PAPER_STAGES, STANDARD, small_claims
 from fewbits.experiments.inq.networks import small_data, small_net
+from fewbits.experiments.inq.resnet import EPOCHS, INQ_EPOCHS, run_resnet
 from fewbits.experiments.inq.training import FRACTIONS, Trainer, apply_inq, on_grid
 from fewbits.experiments.mobileone import claims as mobileone
-from fewbits.inq import ALEXNET, GOOGLENET, Inq, halving
+from fewbits.inq import ALEXNET, GOOGLENET, RESNET18, Inq, halving
 from fewbits.mobileone import reparameterize
 from fewbits.training import percent, save_model, seed_everything
 
@@ -46,12 +50,23 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of ``python -m fewbits.experiments inq``."""
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
+    parser.add_argument("--network", choices=("small", "resnet18"), default="small", help="resnet18 wants a GPU")
+    parser.add_argument("--seed", type=int, default=0, help="of resnet18")
+    parser.add_argument("--bits", type=int, nargs="+", choices=sorted(RESNET18), default=[5, 4, 3], help="of resnet18")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the float resnet18")
+    parser.add_argument("--inq-epochs", type=int, default=INQ_EPOCHS, help="of each stage of INQ of resnet18")
+    parser.add_argument("--minutes", type=float, help="stop resnet18 after so many minutes; go on with --resume")
+    parser.add_argument("--resume", action="store_true", help="go on with resnet18 from the state in data/runs")
 
 
 def run(options: Namespace, command: str) -> None:
     """Measure what the table lacks, then write the claims of this chapter and those of ``mobileone``."""
     evidence.code_version()
-    table = measure_missing(seeds(options.seeds))
+    if options.network == "resnet18":
+        run_resnet(options, command)
+        return
+    measure_missing(seeds(options.seeds))
+    table = measure_stages(seeds(options.seeds), command)
     wall_s = float(table.seconds.sum())
     evidence.record("inq", small_claims(table), command=command, wall_s=wall_s)
     evidence.record("mobileone", mobileone.current_claims(), command=command, wall_s=wall_s)
@@ -95,6 +110,40 @@ def measure_missing(seed_list: Sequence[int]) -> pd.DataFrame:
             merge_rows("inq_small", pd.DataFrame(rows), KEYS)
             table = pd.DataFrame(rows).pivot_table("accuracy", "setting", "bits")
             print(f"{network}, seed {seed}\n{table.to_string()}", flush=True)
+    return evidence.rows("inq_small")
+
+
+def measure_stages(seed_list: Sequence[int], command: str) -> pd.DataFrame:
+    """INQ of MobileNet's weights, BN kept, by the stages that zhou2017 take at 4 and 3 bits, where they are missing.
+
+    Returns:
+        The whole table ``inq_small``.
+    """
+    data, network = small_data(), "MobileNet"
+    for seed in seed_list:
+        known = recorded("inq_small", KEYS)
+        if ((known.network == network) & (known.seed == seed) & (known.setting == PAPER_STAGES)).any():
+            continue
+        trainer = Trainer(data, seed)
+        model = train_small(0, trainer)
+        where = {"network": network, "seed": seed, "setting": PAPER_STAGES}
+        # Its own float network: with another number of threads it is not that of the other rows to the last bit.
+        rows: list[dict[str, Any]] = [where | {"bits": 32, "accuracy": percent(model, data)}]
+        for bits in (4, 3):
+            started = time.perf_counter()
+            fractions = RESNET18[bits]
+            epochs = SMALL_INQ_EPOCHS // (len(fractions) - 1)
+            kept = apply_inq(model, trainer, epochs, bits, fractions, biases=False, lr=SMALL_INQ_LR)
+            row = where | {
+                "bits": bits,
+                "accuracy": percent(kept.model, data),
+                "on_grid": on_grid(kept.model, bits, False),
+            }
+            row |= {"changed": kept.changed, "outgrown": kept.outgrown}
+            rows.append(row | {"seconds": round(time.perf_counter() - started, 1)})
+        new = pd.DataFrame(rows)
+        print(new.to_string(), flush=True)
+        merge_rows("inq_small", evidence.stamped(new, command, float(new.seconds.sum())), KEYS)
     return evidence.rows("inq_small")
 
 

@@ -137,6 +137,8 @@ def run(options, command: str) -> None:
             seed_everything(seed)
             model = quantize_training(network(), *settings, *range_images(data))
             history = train(model, seed, data, epochs)
+            if settings[1] is not None:  # the test finds the ranges of activations fixed
+                calibrate(model, data.train_images[:CALIBRATION_IMAGES])
             names = ("method", "bits", "gradient_bits", "headroom", "seed", "loss", "accuracy")
             row = (*settings, seed, history[-1]["loss"], percent(model, data))
             trained.append(dict(zip(names, row, strict=True)))

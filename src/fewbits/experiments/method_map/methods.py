@@ -77,9 +77,10 @@ def scratch(method: Method) -> Callable[[Dataset, int], nn.Module]:
 
 
 def uniform(network: Network, bits: int) -> nn.Module:
-    """Weights and activations of ``bits`` bits on even grids; the activations find their range in training."""
+    """Weights and activations of ``bits`` bits on even grids; the ranges of the activations are running averages of the
+    batches of training, which the test finds frozen."""
     model = quantize_weights(network(activation=nn.ReLU), partial(UniformQuantizer, bits, channel_axis=0), skip=())
-    return quantize_activations(model, partial(UniformQuantizer, bits, signed=False))
+    return quantize_activations(model, partial(UniformQuantizer, bits, signed=False, running=0.1))
 
 
 def learned_steps(network: Network, bits: int, scale_gradient: bool = True) -> nn.Module:

@@ -18,7 +18,7 @@ from fewbits.core.codes import Codes
 from fewbits.data import Dataset, held_out, load, normalize, random_crop_flip
 from fewbits.experiments.common import checkpoint_path, codes_path, merge_rows, run_folder
 from fewbits.experiments.inq.training import OutOfTime, Trainer, apply_inq, retrain
-from fewbits.experiments.mobileone.claims import CIFAR_KEYS, STAGE_KEYS, current_claims
+from fewbits.experiments.mobileone.claims import CIFAR_KEYS, STAGE_KEYS, current_claims, recorded_cifar100
 from fewbits.experiments.mobileone.normalized import (
     BN_KEPT,
     MEAN_ONLY,
@@ -142,7 +142,8 @@ def _run(options, command: str, device: torch.device) -> None:
             else:
                 outcome = apply_inq(folded, trainer, options.inq_epochs, variant=variant, lr=options.inq_lr)
                 epochs = options.inq_epochs * (len(outcome.stages) - 1)
-            stages += [where | {"variant": variant, "inq_seed": inq_seed} | stage for stage in outcome.stages]
+            about = where | {"variant": variant, "inq_seed": inq_seed}
+            stages += [about | {"biases": stage["fraction"]} | stage for stage in outcome.stages]
             counts = {"changed": outcome.changed, "outgrown": outcome.outgrown}
             final = with_half_norms(outcome.model) if norm == BN_KEPT else outcome.model
             add("inq", variant, final, epochs, outcome.codes, **counts)
@@ -160,12 +161,17 @@ def _run(options, command: str, device: torch.device) -> None:
     if options.images:
         print("A part of the images: nothing is recorded.")
         return
-    merge_rows("mobileone_cifar100", pd.DataFrame(rows), CIFAR_KEYS)
+    # Not the clock: an interrupted run goes on later.
+    wall_s = sum(pd.read_csv(log).seconds.sum() for log in folder.rglob("*.csv"))
+    found = pd.DataFrame(rows)
+    # What is there already, such as the float network of an earlier run, keeps the provenance of that.
+    known = recorded_cifar100().set_index([*CIFAR_KEYS, "accuracy"]).index
+    new = found[~found.set_index([*CIFAR_KEYS, "accuracy"]).index.isin(known)]
+    if len(new):
+        merge_rows("mobileone_cifar100", evidence.stamped(new, command, wall_s, device), CIFAR_KEYS)
     if stages:
         merge_rows("mobileone_cifar100_stages", pd.DataFrame(stages), [*STAGE_KEYS, "stage"])
     write_predictions(predicted, data.test_labels)
-    # Not the clock: an interrupted run goes on later.
-    wall_s = sum(pd.read_csv(log).seconds.sum() for log in folder.rglob("*.csv"))
     evidence.record("mobileone", current_claims(), command=command, wall_s=wall_s, device=device)
 
 

@@ -68,6 +68,7 @@ NAMES = {"mobilenet": "MobileNet-V1", "mobileone": "MobileOne"}
 # accuracy counts as equal.
 BEST = "mean-only+aligned+distilled"
 BEST_SET = "cd0ed3626babb20271f6c32d693942ee29f2c5a3"  # the commit before the first of these runs
+FORMS_SET = "98f41d486944a7a9143d1fe25fa09a7362cc1970"  # the one before those of correction and merging
 PAPER_DROP = 1.13  # points that INQ costs MobileOne in yokota2024's Table 1
 _TABLE_1 = "{} is at most a point below the paper's accuracy on CIFAR-100"
 MARGIN = 1.0  # points within which an accuracy or a difference of two counts as the paper's
@@ -120,23 +121,25 @@ def cifar_claims(table: pd.DataFrame) -> list[evidence.Claim]:
     claims = []
     for letter, (key, paper) in LETTERS.items():
         independent = FLOATS if key[1] == "float" else INQS
-        measured = _part(_scores(table, *key), "%", low=paper - MARGIN, paper=paper, margin=MARGIN)
+        band: dict[str, Any] = {"low": paper - MARGIN, "paper": paper, "margin": MARGIN}
+        measured = _part(_scores(table, *key), "%", _origins(table, *key), **band)
         claims += _measured(
             letter, _TABLE_1.format(_network(key)), paper, measured, _departs(key), independent=independent
         )
     drops = {network: -above(network, network) for network in NAMES}
+    runs: dict[str, dict[str, Any]] = {network: {"origins": _origins(table, network, "inq")} for network in NAMES}
     claims += _measured(
         "mobilenet-drop",
         "5-bit INQ costs MobileNet-V1 more than 4 points",
         4.38,
-        _part(drops["mobilenet"], low=4.0, paper=4.38, margin=MARGIN),
+        _part(drops["mobilenet"], low=4.0, paper=4.38, margin=MARGIN, **runs["mobilenet"]),
         _departs(("mobilenet", "inq")),
     )
     claims += _measured(
         "drop",
         "5-bit INQ costs MobileOne at most 2 points",
         1.13,
-        _part(drops["mobileone"], high=2.0, paper=1.13, margin=MARGIN),
+        _part(drops["mobileone"], high=2.0, paper=1.13, margin=MARGIN, **runs["mobileone"]),
         _departs(("mobileone", "inq")),
         headline=True,
     )
@@ -144,14 +147,15 @@ def cifar_claims(table: pd.DataFrame) -> list[evidence.Claim]:
         "drop-smaller",
         "INQ costs MobileOne less than MobileNet-V1: the difference of the drops",
         3.25,
-        _part(drops["mobilenet"] - drops["mobileone"], low=0.0, paper=3.25, margin=MARGIN),
+        _part(drops["mobilenet"] - drops["mobileone"], low=0.0, paper=3.25, margin=MARGIN, **runs["mobileone"]),
         _departs(("mobileone", "inq")),
     )
+    ahead: dict[str, Any] = {"name": "accuracy", "low": 0.0, "paper": 0.27, "margin": MARGIN} | runs["mobileone"]
     claims += _measured(
         "proposed-beats-mobilenet-float",
         "MobileOne with 5-bit INQ is more accurate than MobileNet-V1 in floating point, with 84 % fewer bits",
         0.27,
-        _part(above("mobileone", "mobilenet"), name="accuracy", low=0.0, paper=0.27, margin=MARGIN),
+        _part(above("mobileone", "mobilenet"), **ahead),
         _departs(("mobileone", "inq")),
         part([100 - 100 * 5 / 32], name="bits saved", unit="%", type="size", low=84.0, runs=["5 bits of 32"]),
         headline=True,
@@ -163,18 +167,21 @@ def aligned_claims(table: pd.DataFrame) -> list[evidence.Claim]:
     """What alignment of channel scales before INQ does, and a float teacher in addition, as far as it has been run."""
     aligned = {network: _scores(table, network, "inq", "aligned") for network in NAMES}
     taught = _scores(table, "mobileone", "inq", "aligned+distilled")
+    runs: dict[str, dict[str, Any]] = {
+        network: {"origins": _origins(table, network, "inq", "aligned")} for network in NAMES
+    }
     claims = {
         "drop-aligned": (
             "5-bit INQ costs MobileOne at most 2 points after folding constants and aligning scales",
-            _part(_scores(table, "mobileone", "float") - aligned["mobileone"], high=2.0),
+            _part(_scores(table, "mobileone", "float") - aligned["mobileone"], high=2.0, **runs["mobileone"]),
         ),
         "alignment-pays": (
             "Folding constants and aligning scales makes MobileOne more accurate after 5-bit INQ",
-            _part(aligned["mobileone"] - _scores(table, "mobileone", "inq"), low=0.0),
+            _part(aligned["mobileone"] - _scores(table, "mobileone", "inq"), low=0.0, **runs["mobileone"]),
         ),
         "alignment-pays-mobilenet": (
             "Folding constants and aligning scales makes MobileNet-V1 more accurate after 5-bit INQ",
-            _part(aligned["mobilenet"] - _scores(table, "mobilenet", "inq"), low=0.0),
+            _part(aligned["mobilenet"] - _scores(table, "mobilenet", "inq"), low=0.0, **runs["mobilenet"]),
         ),
         "teacher-pays": (
             "Aligned MobileOne is more accurate after 5-bit INQ if the float network teaches it",
@@ -193,19 +200,84 @@ def normalized_claims(table: pd.DataFrame) -> list[evidence.Claim]:
     claims = []
     for network in NAMES:
         in_float = _scores(table, network, "float")
-        for variant in ("mean-only", "mean-only+aligned", BEST):
+        for variant in ("mean-only", "mean-only+aligned", BEST, "bn-kept"):
             slug = variant.replace("+", "-")
+            drop = in_float - _scores(table, network, "inq", variant)
             claims.append(
                 own_claim(
                     f"mobileone/drop-{slug}" if network == "mobileone" else f"mobileone/{network}-drop-{slug}",
                     f"INQ with the changes {variant} costs {NAMES[network]} at most {PAPER_DROP} points",
-                    _part(in_float - _scores(table, network, "inq", variant), high=PAPER_DROP),
+                    _part(drop, origins=_origins(table, network, "inq", variant), high=PAPER_DROP),
                     scale="full",
                     independent=INQS,
-                    band_commit=BEST_SET,
+                    band_commit="" if variant == "bn-kept" else BEST_SET,
                 )
             )
+    ahead = _scores(table, "mobileone", "inq", BEST) - _scores(table, "mobilenet", "float")
+    claims.append(
+        own_claim(
+            "mobileone/best-beats-mobilenet-float",
+            "MobileOne with powers of two only is more accurate than MobileNet-V1 in floating point",
+            _part(ahead, origins=_origins(table, "mobileone", "inq", BEST), low=0.0),
+            scale="full",
+            independent=INQS,
+        )
+    )
     return [claim for claim in claims if claim["parts"][0]["values"]]
+
+
+def correction_claims(forms: pd.DataFrame) -> list[evidence.Claim]:
+    """What statistics correction gives back without training; rows of ``mobileone_forms``."""
+    trained = forms[forms.form == "as trained"]
+    parts = []
+    for network, name in NAMES.items():
+        rows = trained[trained.network == network].set_index("seed", drop=False).sort_index()
+        origins = dict(zip(rows.seed, evidence.origins(rows), strict=True))
+        parts.append(_part(rows.corrected - rows["all"], origins=origins, name=name, low=0.0))
+    return [
+        own_claim(
+            "mobileone/correction-pays",
+            "Means and variances of all channels put back with 1,000 unlabelled images make both networks more "
+            "accurate after rounding everything to 5 bits",
+            *parts,
+            scale="full",
+            independent=FLOATS,
+            band_commit=FORMS_SET,
+        )
+    ]
+
+
+def merging_claims(table: pd.DataFrame) -> list[evidence.Claim]:
+    """Two readings of yokota2024 on ``mnist5k``, INQ before merging and after it; rows of ``mobileone_merging``."""
+    rows = table[table.network == "MobileOne k=4"]
+    accuracy = rows.pivot(index="seed", columns="form", values="accuracy")
+    grid = rows.pivot(index="seed", columns="form", values="on_grid")
+    origins = dict(zip(rows.seed, evidence.origins(rows), strict=True))
+    values = {
+        "branches-drop-digits": (
+            "Small MobileOne: INQ of the branches, BN kept, costs at most half a point before they are merged",
+            _part(accuracy["float"] - accuracy.branches, origins=origins, high=0.5),
+        ),
+        "branches-merged-grid": (
+            "Small MobileOne: merging after INQ of the branches leaves less than half of the weights powers of two",
+            _part(100 * grid.merged, "%", origins, high=50.0),
+        ),
+        "branches-merged-rounded": (
+            "Small MobileOne: rounding the merged network to powers of two again costs more than 10 points",
+            _part(accuracy.merged - accuracy.rounded, origins=origins, low=10.0),
+        ),
+    }
+    return [
+        own_claim(
+            f"mobileone/{slug}",
+            statement,
+            measured,
+            scale="notebook",
+            independent=inq.INDEPENDENT,
+            band_commit=FORMS_SET,
+        )
+        for slug, (statement, measured) in values.items()
+    ]
 
 
 def _scores(table: pd.DataFrame, network: str, form: str, variant: str = "plain") -> pd.Series:
@@ -213,16 +285,29 @@ def _scores(table: pd.DataFrame, network: str, form: str, variant: str = "plain"
 
     Further runs of INQ from the same float network say how INQ spreads, and not how such networks do.
     """
+    return _rows(table, network, form, variant).set_index("seed").accuracy.sort_index()
+
+
+def _rows(table: pd.DataFrame, network: str, form: str, variant: str) -> pd.DataFrame:
     rows = table[(table.network == network) & (table.form == form) & (table.variant == variant)]
-    rows = rows[rows.branches.isin((0, 4)) & (rows.seed == rows.inq_seed)]
-    return rows.set_index("seed").accuracy.sort_index()
+    return rows[rows.branches.isin((0, 4)) & (rows.seed == rows.inq_seed)]
 
 
-def _part(values: pd.Series, unit: str = "pt", **band: Any) -> evidence.Part:
-    """A part with one value a float network, from ``values`` by its seed."""
+def _origins(table: pd.DataFrame, network: str, form: str, variant: str = "plain") -> dict[int, dict | None]:
+    """The run of each of the :func:`_scores`, where the table says which it was."""
+    rows = _rows(table, network, form, variant)
+    return dict(zip(rows.seed, evidence.origins(rows), strict=True))
+
+
+def _part(
+    values: pd.Series, unit: str = "pt", origins: dict[int, dict | None] | None = None, **band: Any
+) -> evidence.Part:
+    """A part with one value a float network, from ``values`` by its seed, and the run that each comes from."""
     values = values.dropna().sort_index()
     runs = [f"float {seed}" for seed in values.index]
-    return part([round(float(v), 4) for v in values], unit=unit, runs=runs, **band)
+    found = [(origins or {}).get(seed) for seed in values.index]
+    more: dict[str, Any] = {"origins": found} if any(found) else {}
+    return part([round(float(v), 4) for v in values], unit=unit, runs=runs, **band, **more)
 
 
 def _measured(
@@ -283,5 +368,8 @@ def current_claims() -> list[evidence.Claim]:
     full = recorded_cifar100()
     claims = size_claims() + cifar_claims(full) + aligned_claims(full)
     claims += normalized_claims(full) + cited_claims(full)
-    small = recorded("inq_small", [])
-    return claims + (small_claims(small) if len(small) else [])
+    tables = {"mobileone_forms": correction_claims, "mobileone_merging": merging_claims, "inq_small": small_claims}
+    for name, make in tables.items():
+        if len(rows := recorded(name, [])):
+            claims += make(rows)
+    return claims

@@ -15,6 +15,7 @@ from fewbits.core.quantizer import LinearOrConv, weight_layers
 from fewbits.data import Dataset
 from fewbits.experiments.inq.training import ALIGNED_WITH
 from fewbits.experiments.mobileone.cifar100 import cifar100, float_network
+from fewbits.experiments.mobileone.claims import current_claims
 from fewbits.inq import Inq, InqQuantizer
 from fewbits.mobileone import align_scales, fold_constant_channels
 from fewbits.training import percent
@@ -26,19 +27,21 @@ SEEDS = range(3)  # of the float networks in data/checkpoints
 CORRECTED_WITH = 1000  # training images, without their labels
 
 
-def run_layers(images: int | None) -> None:
+def run_layers(images: int | None, command: str) -> None:
     """Write ``mobileone_layers.csv``: rows of :func:`layer_rows`, float networks of seed 0 in ``data/checkpoints``."""
+    started = time.perf_counter()
     data = cifar100(torch.device("cpu"), images)
     rows = [{"network": network} | row for network in NETWORKS for row in layer_rows(float_network(network), data)]
-    _write("mobileone_layers", rows, images)
+    _write("mobileone_layers", rows, images, command, time.perf_counter() - started)
 
 
-def run_forms(images: int | None) -> None:
+def run_forms(images: int | None, command: str) -> None:
     """Write ``mobileone_forms.csv``, rows of :func:`form_row` for all stored float networks in three forms.
 
     "as trained"; "constants folded" by :func:`fold_constant_channels`; "aligned" by :func:`align_scales` after that;
     with training images as in INQ.
     """
+    started = time.perf_counter()
     data = cifar100(torch.device("cpu"), images)
     rows = []
     for network, seed in product(NETWORKS, SEEDS):
@@ -50,14 +53,15 @@ def run_forms(images: int | None) -> None:
             {"network": network, "seed": seed, "form": form} | form_row(changed, data)
             for form, changed in forms.items()
         ]
-    _write("mobileone_forms", rows, images)
+    _write("mobileone_forms", rows, images, command, time.perf_counter() - started)
 
 
-def _write(name: str, rows: list[dict], images: int | None) -> None:
+def _write(name: str, rows: list[dict], images: int | None, command: str, wall_s: float) -> None:
     table = pd.DataFrame(rows).round(6)
     print(table.to_string())
     if images is None:
-        evidence.write_rows(name, table)
+        evidence.write_rows(name, evidence.stamped(table, command, wall_s))
+        evidence.record("mobileone", current_claims(), command=command, wall_s=wall_s)
 
 
 # 250 images at a time stay in the cache: 3 times faster than the default.
@@ -85,7 +89,7 @@ def form_row(model: nn.Module, data: Dataset) -> dict:
 
     ``largest`` is after the step that takes the largest :data:`LARGEST` of each tensor, ``all`` after that which takes
     everything. ``means`` is that with the means of all channels put back, which changes biases only, and ``corrected``
-    with their variances, too (:func:`fewbits.bn_folding.correct_statistics`); ``seconds`` is what the latter takes.
+    with their variances, too (:func:`fewbits.bn_folding.correct_statistics`).
     ``error`` and ``zeros`` are as in :func:`layer_rows`, for everything, averaged over the layers.
     """
     everything = rounded(model, 1.0)
@@ -97,9 +101,7 @@ def form_row(model: nn.Module, data: Dataset) -> dict:
         "all": score(everything, data),
         "means": score(correct_statistics(everything, model, images, variance=False), data),
     }
-    started = time.perf_counter()
-    corrected = correct_statistics(everything, model, images)
-    row |= {"seconds": time.perf_counter() - started, "corrected": score(corrected, data)}
+    row["corrected"] = score(correct_statistics(everything, model, images), data)
     return row | errors.to_dict()
 
 

@@ -6,38 +6,45 @@ more, as a circuit that only shifts needs them.
 """
 
 import copy
+import time
 
 import pandas as pd
 from torch import nn
 
+from fewbits import evidence
 from fewbits.bn_folding import correct_statistics
 from fewbits.experiments.common import merge_rows, recorded
 from fewbits.experiments.inq.networks import small_data
 from fewbits.experiments.inq.run import SMALL_INQ_EPOCHS, SMALL_INQ_LR, train_small
 from fewbits.experiments.inq.training import FRACTIONS, Trainer, apply_inq, on_grid
+from fewbits.experiments.mobileone.claims import current_claims
 from fewbits.inq import Inq
 from fewbits.mobileone import reparameterize
 from fewbits.training import percent
 
 BITS = 5
-NETWORKS = {"MobileNet": 0, "MobileOne k=4": 4}
+NETWORK, BRANCHES = "MobileOne k=4", 4  # ``inq_small`` has the same of MobileNet, which has one branch
 CORRECTED_WITH = 500  # training images, without their labels
 KEYS = ["network", "seed", "form"]
 
 
-def run_merging(seeds: int) -> None:
-    """Write ``mobileone_merging.csv``, rows of :func:`merging_rows`; what is there does not run again."""
+def run_merging(seeds: int, command: str) -> None:
+    """Write ``mobileone_merging.csv``, rows of :func:`merging_rows`, and the claims that follow.
+
+    What is there does not run again.
+    """
+    wall_s = 0.0
     for seed in range(seeds):
-        for network, branches in NETWORKS.items():
-            if len(recorded("mobileone_merging", KEYS).query("network == @network and seed == @seed")):
-                continue
-            trainer = Trainer(small_data(), seed)
-            rows = [
-                {"network": network, "seed": seed} | row
-                for row in merging_rows(train_small(branches, trainer), trainer)
-            ]
-            merge_rows("mobileone_merging", pd.DataFrame(rows).round(6), KEYS)
-            print(pd.DataFrame(rows).to_string(), flush=True)
+        if len(recorded("mobileone_merging", KEYS).query("seed == @seed")):
+            continue
+        started = time.perf_counter()
+        trainer = Trainer(small_data(), seed)
+        rows = pd.DataFrame(merging_rows(train_small(BRANCHES, trainer), trainer)).round(6)
+        rows = rows.assign(network=NETWORK, seed=seed)[[*KEYS, "accuracy", "on_grid"]]
+        print(rows.to_string(), flush=True)
+        wall_s += (spent := time.perf_counter() - started)
+        merge_rows("mobileone_merging", evidence.stamped(rows, command, spent), KEYS)
+    evidence.record("mobileone", current_claims(), command=command, wall_s=wall_s)
 
 
 def merging_rows(model: nn.Module, trainer: Trainer) -> list[dict]:

@@ -19,7 +19,7 @@ images, and the outcome goes to ``mobileone_held_out.csv``.
 channels folded and scales aligned, and with the statistics of the channels put back, and writes
 ``mobileone_forms.csv``.
 
-``--network merging`` trains small networks of both kinds on ``mnist5k``, with INQ before and after merging, and writes
+``--network merging`` trains small MobileOnes on ``mnist5k``, with INQ before and after merging, and writes
 ``mobileone_merging.csv``. What else small networks lose on ``mnist5k`` is measured by the experiment ``inq``.
 """
 
@@ -69,10 +69,10 @@ def run(options: Namespace, command: str) -> None:
     """Train and measure, then write tables, claims and checkpoints."""
     evidence.code_version()
     if options.network == "layers":
-        run_layers(options.images)
+        run_layers(options.images, command)
     elif options.network == "forms":
-        run_forms(options.images)
+        run_forms(options.images, command)
     elif options.network == "merging":
-        run_merging(options.seeds)
+        run_merging(options.seeds, command)
     else:
         run_cifar(options, command)
