@@ -10,7 +10,7 @@ from fewbits import evidence
 from fewbits.data import load
 from fewbits.experiments import __main__ as cli
 from fewbits.experiments.binary import run as binary
-from fewbits.experiments.common import checkpoint_path, run_missing_rows, seeds
+from fewbits.experiments.common import checkpoint_path, measured, run_missing_rows, seeds
 from fewbits.experiments.uniform import run as uniform
 from fewbits.nets import MLP
 from fewbits.training import load_model
@@ -46,6 +46,22 @@ def test_a_recorded_command_can_be_typed_again(monkeypatch):
     ((methods, command),) = calls
     assert methods == ["binarynet, real ends", "bwn"]
     assert shlex.split(command)[3:] == ["binary", "--methods", *methods]
+
+
+def test_a_run_that_measures_everything_signs_for_values_that_are_on_record(monkeypatch, tmp_path):
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(evidence.records, "_is_ancestor", lambda *commits: True)
+    claims = [
+        evidence.own_claim("demo/a", "A", evidence.part([1], type="count", runs=["one"], high=1), scale="notebook")
+    ]
+    signed = []
+    for commit, again in (("a" * 40, False), ("b" * 40, False), ("b" * 40, True)):
+        monkeypatch.setattr(evidence.records, "code_version", lambda commit=commit: commit)
+        given = measured(claims, "again", 2.0) if again else claims
+        (stored,) = evidence.record("demo", given, command="again", wall_s=2.0)
+        signed.append([origin["commit"] for origin in stored["provenance"]])
+    assert signed == [["a" * 40], ["a" * 40], ["b" * 40]]
+    assert "origins" not in claims[0]["parts"][0]
 
 
 def test_at_least_one_seed():

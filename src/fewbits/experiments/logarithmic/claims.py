@@ -17,7 +17,6 @@ _TRAINED = (
     "a small CNN for 5,000 digits, six epochs, instead of a VGG-like network for CIFAR-10",
     "ranges follow the largest number of every step instead of being set once for each layer",
     "batch normalization computes in floating point in both directions",
-    "the recorded runs took the ranges of activations from each test batch, where the experiment fixes them by now",
     "the learning rate was chosen on the test images",
 )
 _FLOATS = "float networks, trained from different seeds"

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from fewbits import evidence, training
 from fewbits.core.quantizer import calibrate, quantize_activations, quantize_weights, weight_quantizers
 from fewbits.data import Dataset, load
-from fewbits.experiments.common import checkpoint_path, seeds
+from fewbits.experiments.common import checkpoint_path, measured, seeds
 from fewbits.experiments.logarithmic.claims import accumulation_claims, rounding_claims, training_claims
 from fewbits.experiments.logarithmic.networks import BATCH_SIZE, quantize_training
 from fewbits.experiments.logarithmic.post_training import run_post_training
@@ -156,7 +156,8 @@ def run(options, command: str) -> None:
         accumulation = accumulation_errors(options.seeds)
         evidence.write_rows("logarithmic_accumulation", accumulation)
         claims += training_claims(runs) + accumulation_claims(accumulation)
-    evidence.record("logarithmic", claims, command=command, wall_s=time.perf_counter() - started)
+    wall_s = time.perf_counter() - started
+    evidence.record("logarithmic", measured(claims, command, wall_s), command=command, wall_s=wall_s)
 
 
 def after_training(model: nn.Module, seed: int, data) -> list[dict]:

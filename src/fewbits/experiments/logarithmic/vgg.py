@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from fewbits import evidence
 from fewbits.core.quantizer import weight_quantizers
-from fewbits.data import held_out
+from fewbits.data import held_out, load
 from fewbits.experiments.common import run_folder, run_missing_rows, seeds
-from fewbits.experiments.comparison import VGG_WIDTHS, prepared
+from fewbits.experiments.comparison import VGG_WIDTHS
 from fewbits.experiments.logarithmic.claims import vgg_claims
 from fewbits.experiments.logarithmic.networks import BATCH_SIZE, fix_ranges, quantize_training
 from fewbits.logarithmic import LogQuantizer
 from fewbits.nets import VGGSmall
-from fewbits.training import one_cycle, percent, seed_everything, sgd, train
+from fewbits.training import centred, half_size, one_cycle, percent, seed_everything, sgd, train
 from fewbits.uniform import UniformQuantizer
 
 TABLE = "logarithmic_vgg"
@@ -53,7 +53,7 @@ def network(method: str, headroom: int, images: Tensor, labels: Tensor) -> nn.Mo
 def run_vgg(options, command: str) -> None:
     """Train what the table lacks, seed after seed, and record the claims."""
     started = time.perf_counter()
-    data = prepared("cifar10")
+    data = centred(half_size(load("cifar10")))
     table = TABLE
     headrooms: dict[str, tuple[int, ...]] = {method: (HEADROOM[method],) for method in METHODS}
     if options.held_out:

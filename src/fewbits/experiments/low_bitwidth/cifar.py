@@ -13,10 +13,11 @@ from torch import nn
 from fewbits import evidence
 from fewbits.core.quantizer import quantize_weights
 from fewbits.experiments.common import run_folder, run_missing_rows, seeds
-from fewbits.experiments.comparison import TASKS, prepared
+from fewbits.experiments.comparison import VGG_WIDTHS, prepared
 from fewbits.experiments.low_bitwidth.claims import cifar_claims
 from fewbits.experiments.low_bitwidth.networks import round_gradients
 from fewbits.low_bitwidth import DoReFaActivation, DoReFaWeights
+from fewbits.nets import VGGSmall
 from fewbits.training import adam, percent, seed_everything, train
 
 TABLE = "low_bitwidth_cifar"
@@ -34,7 +35,7 @@ SETTINGS = (
 def network(weight_bits: int, activation_bits: int, gradient_bits: int, rounding: str) -> nn.Module:
     """VGG-small with the first and the last layer in floating point; 32 bits are floating point."""
     activation = nn.ReLU if activation_bits == 32 else partial(DoReFaActivation, activation_bits)
-    model = TASKS["cifar100"].network(activation=activation)
+    model: nn.Module = VGGSmall(3, 16, 100, VGG_WIDTHS, batch_norm=True, activation=activation)
     if weight_bits < 32:
         quantize_weights(model, partial(DoReFaWeights, weight_bits))
     return model if gradient_bits == 32 else round_gradients(model, gradient_bits, rounding)

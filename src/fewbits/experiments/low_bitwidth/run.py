@@ -24,7 +24,7 @@ from fewbits import evidence
 from fewbits.binary import BinaryConnect, clip_latent
 from fewbits.core.quantizer import quantize_weights
 from fewbits.data import CharText, bits_per_character, load, load_text, windows
-from fewbits.experiments.common import checkpoint_path, seeds
+from fewbits.experiments.common import checkpoint_path, measured, seeds
 from fewbits.experiments.low_bitwidth.bit_training import run_bit_planes
 from fewbits.experiments.low_bitwidth.cifar import run_cifar
 from fewbits.experiments.low_bitwidth.claims import SETTING, make_claims
@@ -180,4 +180,5 @@ def run(options, command: str) -> None:
     evidence.write_rows("low_bitwidth_cnn", cnns)
     evidence.write_rows("low_bitwidth_lstm", lstms)
     claims = make_claims(cnns, lstms)
-    evidence.record("low_bitwidth", claims, command=command, wall_s=time.perf_counter() - started)
+    wall_s = time.perf_counter() - started
+    evidence.record("low_bitwidth", measured(claims, command, wall_s), command=command, wall_s=wall_s)

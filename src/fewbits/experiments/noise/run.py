@@ -32,7 +32,7 @@ from fewbits import evidence, training
 from fewbits.binary import XnorWeights
 from fewbits.core.quantizer import quantize_weights
 from fewbits.data import Dataset, load
-from fewbits.experiments.common import checkpoint_path, run_missing_rows, seeds
+from fewbits.experiments.common import checkpoint_path, measured, run_missing_rows, seeds
 from fewbits.experiments.noise.claims import make_claims, pooling_claims
 from fewbits.training import adam, load_model, one_cycle, percent, save_model, seed_everything, step_count
 from fewbits.uniform import UniformQuantizer
@@ -345,7 +345,8 @@ def run(options, command: str) -> None:
     evidence.write_rows("noise_hardware", hardware)
     evidence.write_rows("noise_frozen", frozen)
     claims = make_claims(many, hardware, frozen)
-    evidence.record("noise", claims, command=command, wall_s=time.perf_counter() - started)
+    wall_s = time.perf_counter() - started
+    evidence.record("noise", measured(claims, command, wall_s), command=command, wall_s=wall_s)
 
 
 def run_pooling(count: int, command: str) -> None:
