@@ -151,6 +151,29 @@ def test_files_without_codes_are_of_version_1():
         assert container.from_bytes(content)
 
 
+def test_arithmetic_codes_make_a_file_of_version_3():
+    """Older programs refuse it by its version; in a file that claims an older one the form is unknown."""
+    content = bytearray(example("arithmetic"))
+    assert struct.unpack_from("<H", content, 8) == (3,)
+    assert len(content) < len(example("huffman"))
+    for version in (1, 2):
+        content[8] = version
+        with pytest.raises(ValueError, match=r"makes no sense \(unknown form (10|11)\)"):
+            container.from_bytes(resealed(bytes(content)))
+
+
+def test_a_value_in_nineteen_of_twenty_places_takes_less_than_a_bit():
+    """Huffman's code cannot: 4,000 weights of three values are 4,000 bits at least."""
+    weight = torch.zeros(4000)
+    weight[torch.randperm(4000, generator=torch.Generator().manual_seed(0))[:200]] = torch.tensor([-1.0, 1.0]).repeat(
+        100
+    )
+    sizes = {coding: len(container.to_bytes({"w": weight + 2}, coding)) for coding in ("huffman", "arithmetic")}
+    assert sizes["huffman"] > 500 > 300 > sizes["arithmetic"]
+    back = container.from_bytes(container.to_bytes({"w": weight + 2}, "arithmetic"))["w"]
+    assert same_bits(back, weight + 2)
+
+
 @settings(max_examples=100)
 @given(CODED_FILES, st.data())
 def test_damaged_codes_are_refused(codes, data):
@@ -241,7 +264,7 @@ def test_size_by_hand():
 def test_every_flipped_bit_and_every_cut_is_refused(coding, tmp_path):
     content = example(coding)
     path = tmp_path / "net.fewbits"
-    for place in range(0, len(content), 1 if coding == "huffman" else 13):
+    for place in range(0, len(content), 1 if coding in ("huffman", "arithmetic") else 13):
         altered = bytearray(content)
         altered[place] ^= 1 << place % 8
         for damaged in (bytes(altered), content[:place]):
@@ -285,9 +308,9 @@ def test_foreign_and_future_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"net\.fewbits: not a \.fewbits file"):
         container.load(path)
     content = bytearray(example())
-    content[8] = 3
+    content[8] = 4
     path.write_bytes(resealed(bytes(content)))
-    with pytest.raises(ValueError, match=r"net\.fewbits: version 3; this program reads versions 1 to 2"):
+    with pytest.raises(ValueError, match=r"net\.fewbits: version 4; this program reads versions 1 to 3"):
         container.load(path)
     with pytest.raises(FileNotFoundError, match=r"other\.fewbits: no such file"):
         container.load(tmp_path / "other.fewbits")

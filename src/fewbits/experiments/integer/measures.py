@@ -22,7 +22,7 @@ RUNTIMES = {
     "QOperator": ("qoperator", {}),
     "QDQ": ("qdq", {}),
     "QDQ, simulated": ("qdq", {"fuse": False}),
-    "QOperator, 16-bit sums": ("qoperator", {"exact": False}),
+    "QOperator, 16-bit sums": ("qoperator", {"guard": False}),
 }
 
 
