@@ -12,9 +12,9 @@ from fewbits.experiments.common import merge_rows, recorded
 from fewbits.experiments.method_map.circuits import PRODUCTS
 from fewbits.fpga.synthesis import Synthesis, rtl, synthesize
 
-# E2M1's numbers, doubled, are 0, 1, 2, 3, 4, 6, 8 and 12, so a product is a choice between 0, x, 2x and 3x, shifted. The
-# scale of a block is applied to the sum of its products. SCALE 0: none. 1: E8M0 for all 32 products, of which the lowest
-# four bits count: 16 powers. 2: E4M3 for each 16 products, 4 bits of significand and a shift.
+# E2M1's numbers, doubled, are 0, 1, 2, 3, 4, 6, 8 and 12, so a product is a choice between 0, x, 2x and 3x, shifted.
+# The scale of a block is applied to the sum of its products. SCALE 0: none. 1: E8M0 for all 32 products, of which the
+# lowest four bits count: 16 powers. 2: E4M3 for each 16 products, 4 bits of significand and a shift.
 E2M1_DOT = """
 module e2m1_dot #(
     parameter N = 32, parameter A = 8, parameter SCALE = 0,
