@@ -46,9 +46,10 @@ class LSQ(Quantizer):
     The paper puts ``v / s = Q_P`` itself outside; differentiation of the formula puts it inside, and so do we.
 
     The first input sets the step to ``2 * mean|v| / sqrt(Q_P)`` (Sec. 2.1): a layer's weights when the quantizer is
-    registered, or the first batch of activations. All zero gives 1. NaN and ±Inf are refused there and in ``encode``;
-    later ``forward`` keeps NaN and saturates ±Inf. Half precision is computed in float32. Training can take the step
-    below 0, where it is refused: train with ``after_step=constrain`` (:func:`fewbits.core.quantizer.constrain`).
+    registered, or the first batch of activations in train mode or in calibration; in eval mode activations without a
+    step are refused. All zero gives 1. NaN and ±Inf are refused there and in ``encode``; later ``forward`` keeps NaN
+    and saturates ±Inf. Half precision is computed in float32. Training can take the step below 0, where it is refused:
+    train with ``after_step=constrain`` (:func:`fewbits.core.quantizer.constrain`).
 
     Args:
         bits: 2 to 16, or 1 to 16 where not ``signed``.
@@ -91,6 +92,7 @@ class LSQ(Quantizer):
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_float(x))
         if not self.started:
+            self.check_batch()
             self.fit(x)
         step: Tensor = self.step_size
         if self.scale_gradient:
@@ -123,7 +125,7 @@ class LSQ(Quantizer):
 def least_error_step(x: Tensor, bits: int, signed: bool = True, candidates: int = 400) -> float:
     """The step whose grid of ``bits`` bits has the least squared error for ``x``, of ``candidates`` tried.
 
-    They lie evenly between 0 and the step that clips nothing, so it is found to within 1/``candidates`` of that.
+    They are equally spaced from 0 to the step that clips nothing, so it is found to within 1/``candidates`` of that.
 
     Args:
         x: any shape, finite, floating point.

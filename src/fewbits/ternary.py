@@ -61,6 +61,8 @@ class TWN(Quantizer):
     Source: li2016 Eq. 6 (its approximate solution, in the text after it); own (powers of two); book eq-ternary
     """
 
+    weights_only = True
+
     def __init__(self, ratio: float = 0.7, channel_axis: int | None = None, power_of_two: bool = False):
         super().__init__()
         if not 0 <= ratio < torch.inf:
@@ -144,6 +146,8 @@ class TTQ(Quantizer):
     Source: zhu2016 Eq. 6; zhu2016 Eq. 7 (with the missing minus sign); zhu2016 Eq. 8; zhu2016 Eq. 9; zhu2016 Sec. 3.2
         (constant sparsity); own (fit_scales); book eq-ternary-ttq
     """
+
+    weights_only = True
 
     def __init__(self, threshold: float = 0.05, sparsity: float | None = None):
         super().__init__()
@@ -258,6 +262,8 @@ class ExactTernary(Quantizer):
         power_of_two: allow only powers of two as scales, so that scaling is a shift.
     Source: yin2016 Sec. 2
     """
+
+    weights_only = True
 
     def __init__(self, channel_axis: int | None = None, power_of_two: bool = False):
         super().__init__()

@@ -150,6 +150,22 @@ def test_a_method_from_float_starts_there_and_asks_for_it(long_task):
         assert torch.equal(first, second)
 
 
+def test_a_pilot_and_a_shorter_run_leave_the_float_network_of_the_real_run_alone(long_task, monkeypatch):
+    """A pilot's float network has not seen a tenth of the images, and must not be recorded as one that has."""
+    held_out = lambda name, pilot=False: comparison.held_out(small(name)) if pilot else small(name)  # noqa: E731
+    monkeypatch.setattr(comparison, "prepared", held_out)
+    methods = {"float": comparison.FLOAT}
+    run_missing("pilot_runs", methods, "mnist5k", [0], COMMAND, pilot=True)
+    run_missing("short_runs", methods, "mnist5k", [0], COMMAND, epochs=1)
+    after, alone = [], []
+    run_missing("real_runs", methods, "mnist5k", [0], COMMAND, lambda name, seed, model: after.append(model))
+    for path in long_task.glob("float*/*"):
+        path.unlink()
+    run_missing("clean_runs", methods, "mnist5k", [0], COMMAND, lambda name, seed, model: alone.append(model))
+    for first, second in zip(after[0].parameters(), alone[0].parameters(), strict=True):
+        assert torch.equal(first, second)
+
+
 def test_pilots_never_see_a_test_image():
     whole, pilot = prepared("mnist5k"), prepared("mnist5k", pilot=True)
     assert len(pilot.test_images) == len(whole.train_images) // 10
@@ -306,6 +322,25 @@ def test_what_a_paper_did_not_run_is_a_question_of_our_own():
     kinds = {claim["id"]: claim["kind"] for claim in evidence.load("binary")}
     assert kinds["binary/binarynet-gap"] == "paper"
     assert {kind for name, kind in kinds.items() if "scales-of-xnor" in name} == {"own"}
+
+
+@pytest.mark.parametrize("task", ["mnist5k", "mnist", "mnist-lenet", "cifar10", "cifar10-resnet20"])
+def test_every_claim_that_needs_training_says_how_it_departs(task):
+    """On every data set of the experiment, whatever has been recorded of it so far."""
+    methods = ["float", "twn", "bwn", "exact ternary", "ttq, from float", "twn, from float", "float, from float"]
+    rows = [
+        {"data": task, "method": method, "seed": seed, "epochs": 3, "accuracy": 90.0 + seed}
+        for method in methods
+        for seed in (0, 1)
+    ]
+    errors = pd.DataFrame({"data": [], "seed": [], "method": [], "error": []})
+    claims = [
+        claim for claim in ternary_claims.make_claims(pd.DataFrame(rows), errors, task) if claim["kind"] == "paper"
+    ]
+    assert len(claims) == 5
+    for claim in claims:
+        assert any(item["could_explain"] for item in claim["departs"]), claim["id"]
+        assert ("CIFAR-10" in claim["paper"]["where"]) == ("cifar" in task) or claim["paper"]["key"] != "li2016"
 
 
 def test_ttq_is_judged_from_the_start_of_its_authors():

@@ -148,7 +148,10 @@ def test_the_sign_of_a_weight_matters(small):
     expected = maps(ShiftAdderNet.from_codes(model, codes, program.array.form).layers, images, program.array.form)
     for number, instruction in enumerate(program.instructions):
         weights = list(program.weights)
-        column = int((expected[number][:, : program.array.columns] != 0).sum((0, 2, 3)).argmax())
+        active = (expected[number][:, : program.array.columns] != 0).sum((0, 2, 3))
+        if instruction["flags"] & 2:  # depthwise: its own channel of the input must be busy too
+            active *= (expected[number - 1][:, : program.array.columns] != 0).sum((0, 2, 3))
+        column = int(active.argmax())
         busiest = np.argsort(-np.abs(expected[number - 1]).sum((0, 2, 3))) if instruction["flags"] & 1 == 0 else [4]
         places = [5 * (column * LANES + int(lane)) for lane in busiest if lane < CHANNELS]
         place = next(place for place in places if weights[instruction["base"]] >> place & 15)

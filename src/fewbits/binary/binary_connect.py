@@ -88,7 +88,7 @@ def clip_latent(model: nn.Module) -> None:
 
 @torch.no_grad()
 def start_latent(model: nn.Module) -> nn.Module:
-    """Draw every latent weight of ``model`` anew, evenly from [-1, 1], in place, and return ``model``.
+    """Draw every latent weight of ``model`` anew, uniformly from [-1, 1], in place, and return ``model``.
 
     A usual start, within ±0.04 say, makes every stochastic weight a fair coin: nothing is learned for a long while.
 

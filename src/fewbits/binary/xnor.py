@@ -66,6 +66,8 @@ class XnorWeights(Quantizer):
         book eq-binary-xnor-gradient
     """
 
+    weights_only = True
+
     def __init__(self, channel_axis: int | None = 0, gradient: str = "paper", power_of_two: bool = False):
         super().__init__()
         if gradient not in GRADIENTS:

@@ -42,10 +42,34 @@ CLOSED = (
 class Quantizer(nn.Module):
     """Base of all quantizers. A subclass documents its straight-through rule and its treatment of odd inputs."""
 
+    of_activations = False  # it was put after an activation
     observed = False  # while ranges are calibrated: what it returns is then thrown away
+    weights_only = False  # it takes its scale or threshold from what it quantizes, whenever it is called
 
     def for_activations(self) -> None:
-        """Called when it is put after an activation: from now on it may not take a range from what it quantizes."""
+        """Called when it is put after an activation: from now on no range comes from a batch in eval mode.
+
+        Raises:
+            ValueError: it can only quantize weights, as its result for one image would depend on the other images.
+        """
+        if self.weights_only:
+            raise ValueError(
+                f"{type(self).__name__} takes its scale from what it quantizes, so for activations its result would "
+                "depend on the other images of the batch: it is for weights"
+            )
+        self.of_activations = True
+
+    def check_batch(self) -> None:
+        """To be called before a range is taken from an input.
+
+        Raises:
+            ValueError: of activations in eval mode, where the result would depend on the test batch.
+        """
+        if self.of_activations and not (self.training or self.observed):
+            raise ValueError(
+                f"the range of {type(self).__name__} for activations is not fixed, and it would depend on the test "
+                "batch: calibrate the network, or fix the range"
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Simulated quantization: floating point in, floating point on the grid out, differentiable."""
@@ -139,9 +163,11 @@ def as_its_input(quantizer: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
 
 
 def quantize_activations(
-    model: nn.Module, make_quantizer: Callable[[], nn.Module], after: type[nn.Module] = nn.ReLU
+    model: nn.Module,
+    make_quantizer: Callable[[], nn.Module],
+    after: type[nn.Module] | tuple[type[nn.Module], ...] = nn.ReLU,
 ) -> nn.Module:
-    """Put a new quantizer after every module of type ``after``, in place.
+    """Put a new quantizer after every module of type ``after``, or of one of several types, in place.
 
     For networks with one module for each activation. :func:`fewbits.core.quantize.quantize` also serves those that
     call one module several times or functions such as ``F.relu``: these are refused here, since one quantizer would
@@ -151,11 +177,13 @@ def quantize_activations(
         ``model``, in which every such module has become ``nn.Sequential(module, quantizer)``.
     Raises:
         ValueError: ``model`` has no module of type ``after``, there is a quantizer after one already, one is called
-            more than once, a function or a part of a module of torch does the same, or the forward pass cannot be read.
-            Nothing has changed then.
+            more than once, a function or a part of a module of torch does the same, the forward pass cannot be read, or
+            the quantizer is for weights only. Nothing has changed then.
     """
     from fewbits.core.graph import function_name, read  # which knows quantizers itself
 
+    kinds = after if isinstance(after, tuple) else (after,)
+    kind_names = " or ".join(kind.__name__ for kind in kinds)
     places = [
         (parent, name, child)
         for parent in model.modules()
@@ -163,15 +191,15 @@ def quantize_activations(
         if isinstance(child, after)
     ]
     if not places:
-        raise ValueError(f"model has no {after.__name__} to put a quantizer after")
+        raise ValueError(f"model has no {kind_names} to put a quantizer after")
     for parent, _, _ in places:
         if isinstance(parent, nn.Sequential) and len(parent) == 2 and isinstance(parent[1], Quantizer):
-            raise ValueError(f"there is a quantizer after a {after.__name__} of model already")
+            raise ValueError(f"there is a quantizer after a {type(parent[0]).__name__} of model already")
     registered = [child for _, _, child in places]
-    for call in read(model, (after,)).calls:
+    for call in read(model, kinds).calls:
         if isinstance(call.module, CLOSED):
             raise ValueError(f"{call} has activations inside, which cannot be quantized: write it with layers")
-        if call.module is None and function_name(call) == after.__name__.lower():
+        if call.module is None and function_name(call) in {kind.__name__.lower() for kind in kinds}:
             raise ValueError(f"{call} is a function, so no module can follow it: use fewbits.quantize")
         if call.module in registered:
             registered.remove(call.module)  # one call for each place
@@ -214,14 +242,16 @@ def observe_activations(
     places = [
         module for name, module in model.named_modules() if isinstance(module, kind) and "parametrizations" not in name
     ]
-    for quantizer in places:
+    # Those of another kind as well: a range that is calibrated later is taken from the images meanwhile.
+    everyone = [module for module in model.modules() if isinstance(module, Quantizer)]
+    for quantizer in everyone:
         quantizer.observed = True
     try:
         with watching(places, counting), evaluating(model):
             model(images)
     finally:
-        for quantizer in places:
-            quantizer.observed = False
+        for quantizer in everyone:
+            del quantizer.observed
     if not reached:
         raise ValueError("model has no activation quantizer to calibrate")
 

@@ -96,7 +96,7 @@ class PapersTable:
             for key, found in self.papers.items()
         )
         head = "".join(f'<th scope="col" style="{_CELL}">{heading}</th>' for heading in ("paper", "what became of it"))
-        return f'<table class="dataframe claims">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>'
+        return f'<table class="dataframe papers">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>'
 
 
 def _line(claim: Claim) -> str:

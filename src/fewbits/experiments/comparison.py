@@ -289,8 +289,11 @@ def run_missing(
             if left is not None and left <= 0:
                 return recorded(table, COLUMNS)
             files = run_folder(table)
-            path = files / f"{data_name}-{name.replace(' ', '-').replace(',', '')}-{seed}.safetensors"
-            float_path = run_folder("float") / f"{data_name}-{seed}.safetensors"  # shared by the experiments
+            # The length is part of the name: a run of other epochs has another schedule from its first step on.
+            path = files / f"{data_name}-{name.replace(' ', '-').replace(',', '')}-{epochs}-{seed}.safetensors"
+            # Shared by the experiments, but not by pilots, which train on other images.
+            float_folder = run_folder("float-pilot" if pilot else "float")
+            float_path = float_folder / f"{data_name}-{epochs}-{seed}.safetensors"
             options: dict[str, Any] = {"minutes": left}
             if task.long:
                 files.mkdir(parents=True, exist_ok=True)

@@ -110,6 +110,7 @@ class InqQuantizer(Quantizer):
         if n1 is not None and (isinstance(n1, bool) or not isinstance(n1, int)):
             raise TypeError(f"n1 must be an int or None, got {type(n1).__name__}")
         self.bits, self.n1 = check_inq_bits(bits), n1
+        self.weights_only = n1 is None
 
     def levels(self) -> Tensor:
         """The weight of every field in units of 2^n2, int64: :func:`fewbits.core.powers.signed_powers`.

@@ -127,7 +127,7 @@ class LogQuantizer(Quantizer):
         if lowest not in ("zero", "smallest"):
             raise ValueError(f"lowest must be 'zero' or 'smallest', got {lowest!r}")
         self.bits, self.base, self.signed, self.lowest = bits, base, signed, lowest
-        self.field_size, self.of_activations = 2 ** (bits - signed), False
+        self.field_size = 2 ** (bits - signed)
         self.fsr: Tensor
         self.register_buffer("fsr", torch.tensor(torch.nan))
 
@@ -161,16 +161,8 @@ class LogQuantizer(Quantizer):
         """
         if not self.fsr.isnan():
             return int(self.fsr)
-        if self.of_activations and not (self.training or self.observed):
-            raise ValueError(
-                "the range of this quantizer of activations is not fixed, and it would depend on the test batch: "
-                "calibrate it, or set_full_scale"
-            )
+        self.check_batch()
         return full_scale_of_max(x, self)
-
-    def for_activations(self) -> None:
-        """From now on an unknown range is refused in eval mode."""
-        self.of_activations = True
 
     def levels(self, fsr: int, dtype: torch.dtype = torch.float64) -> Tensor:
         """(2^bits,) the number that each code stands for, rounded to ``dtype``."""

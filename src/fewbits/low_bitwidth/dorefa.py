@@ -50,6 +50,8 @@ class DoReFaWeights(Quantizer):
     Source: zhou2016dorefa Sec. 2.3; zhou2016dorefa Sec. 2.2 (q_k); book eq-low-bitwidth-wa; book eq-low-bitwidth-qk
     """
 
+    weights_only = True
+
     def __init__(self, bits: int):
         super().__init__()
         self.bits = check_bits(bits)

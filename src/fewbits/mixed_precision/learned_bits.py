@@ -181,6 +181,7 @@ class LearnedBits(Quantizer):
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_finite(check_float(x)))
         if not self._has_a_grid_for_each_channel():
+            self.check_batch()
             self.fit(x)
         return _LearnedGrid.apply(x, *self._grid(x.dtype), self.signed, self.rule)
 

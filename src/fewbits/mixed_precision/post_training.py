@@ -38,6 +38,8 @@ class DistributionQuantizer(Quantizer):
     Source: sasaki2019 (title only); own (step and bits); uhlich2020 Sec. 4 (formula of the bits)
     """
 
+    weights_only = True
+
     def __init__(self, ratio: float, channel_axis: int = 0, max_bits: int = 8):
         super().__init__()
         if not 0 < ratio < torch.inf:

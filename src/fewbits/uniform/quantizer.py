@@ -113,7 +113,7 @@ class UniformQuantizer(Quantizer):
         super().__init__()
         if running is not None and not (0 < running <= 1 and channel_axis is None):
             raise ValueError(f"running must lie in (0, 1], and channel_axis be None, got {running} and {channel_axis}")
-        self.running, self.of_activations = running, False
+        self.running = running
         self.bits, self.symmetric, self.channel_axis = bits, symmetric, channel_axis
         self.signed = signed and symmetric
         self.q_min, self.q_max = integer_range(bits, self.signed, narrow=self.signed)
@@ -163,19 +163,11 @@ class UniformQuantizer(Quantizer):
             torch.maximum(-low, high).clamp(min=0) if self.signed else high.clamp(min=0), self.q_max
         ), None
 
-    def for_activations(self) -> None:
-        """From now on an unknown range is refused in eval mode."""
-        self.of_activations = True
-
     def _range(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Minimum and maximum used for ``x``."""
         if self._fixed() and not (self.running and self.training):
             return self.low, self.high
-        if self.of_activations and not (self.training or self.observed):
-            raise ValueError(
-                "the range of this quantizer of activations is not fixed, and it would depend on the test batch: "
-                "calibrate it, set_range, or train with running"
-            )
+        self.check_batch()
         low, high = max_range(x, self.channel_axis)
         if self.running and self.training:
             if self._fixed():
@@ -223,7 +215,7 @@ def quantize_model(
     channel_axis: int | None = 0,
     range_of: RangeOf = max_range,
 ) -> nn.Module:
-    """A copy of ``model`` with all weights and all ReLU outputs on uniform grids: post-training quantization.
+    """A copy of ``model`` with all weights and all outputs of ReLU and ReLU6 on uniform grids, without training.
 
     Weights are symmetric, by default with one scale per output channel; activations are unsigned, per tensor, and
     calibrated on ``images``. Training the copy further is quantization-aware training.
@@ -232,7 +224,7 @@ def quantize_model(
     """
     model = copy.deepcopy(model)
     quantize_weights(model, lambda: UniformQuantizer(weight_bits, channel_axis=channel_axis), skip=())
-    quantize_activations(model, lambda: UniformQuantizer(activation_bits, signed=False))
+    quantize_activations(model, lambda: UniformQuantizer(activation_bits, signed=False), (nn.ReLU, nn.ReLU6))
     return calibrate(model, images, range_of=range_of)
 
 
