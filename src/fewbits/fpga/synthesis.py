@@ -126,7 +126,7 @@ def synthesize(
     Args:
         top: its module.
         parameters: of that module; the others keep the default of the source.
-        sources: Verilog by file name; ``rtl()`` if left out.
+        sources: Verilog, and what ``$readmemh`` reads, by file name; ``rtl()`` if left out.
         flatten: dissolve the hierarchy first. A netlist must be flat to be simulated. A whole layer should not be:
             each different module is then synthesized once, which takes seconds and not gigabytes.
         dsp: use multiplier blocks; else multipliers are made of LUTs.
@@ -143,7 +143,7 @@ def synthesize(
     flow = " ".join(["synth_xilinx -family xcup -noiopad -noclkbuf", *["-flatten"] * flatten, *["-nodsp"] * (not dsp)])
     script = [
         # The modules wait until it is known with which parameters they are used.
-        *(f"read_verilog -defer {name}" for name in sorted(sources)),
+        *(f"read_verilog -defer {name}" for name in sorted(sources) if name.endswith(".v")),
         f"hierarchy -check -top {top} {settings}",
         # The step `map_memory` takes longer than the rest of a small circuit: it reads the library of memory blocks.
         *([flow] if memories else [f"{flow} -run begin:map_memory", f"{flow} -run fine:"]),
