@@ -29,16 +29,16 @@ def packed(right: np.ndarray) -> str:
 
 def change(accuracy: pd.DataFrame, before: str, after: str, **more: Any) -> evidence.Part:
     """The change of accuracy between two methods, in points, on the photographs that both have been run on."""
-    rows = {name: accuracy[accuracy.method == name].set_index("half") for name in (before, after)}
-    halves = sorted(set(rows[before].index) & set(rows[after].index))
-    if not halves:
+    rows = {name: accuracy[accuracy.method == name].set_index("group") for name in (before, after)}
+    groups = sorted(set(rows[before].index) & set(rows[after].index))
+    if not groups:
         return part([], unit="pt", type="paired images", **more)
-    first, second = (np.concatenate([marks(rows[name].loc[half]) for half in halves]) for name in (before, after))
+    first, second = (np.concatenate([marks(rows[name].loc[group]) for group in groups]) for name in (before, after))
     gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
     images = {"gained": gained, "lost": lost, "of": len(first)}
     value = 100 * (gained - lost) / len(first)
     run = f"{len(first)} photographs"
-    origins = evidence.origins(rows[after].loc[[halves[-1]]])
+    origins = evidence.origins(rows[after].loc[[groups[-1]]])
     return part([value], unit="pt", type="paired images", runs=[run], images=images, origins=origins, **more)
 
 

@@ -19,7 +19,7 @@ from fewbits.uniform import UniformQuantizer
 from fewbits.vector import SharedWeights
 
 AXES = {"per channel": 0, "per tensor": None}
-RANGE_IMAGES, MOMENT_IMAGES = 32, 64  # for ranges of activations, and for moments; from the photographs held out
+RANGE_IMAGES, MOMENT_IMAGES = 32, 32  # for ranges of activations, and for moments; from the photographs held out
 
 
 def uniform(bits: int, scales: str) -> partial:
@@ -95,7 +95,6 @@ METHODS |= {f"{bits} bits, {scales}": _weights(uniform(bits, scales)) for bits i
 METHODS["8 bits, per tensor, equalized"] = lambda model, _: quantize(
     equalize(with_relu(fold_model(model))), uniform(8, "per tensor")
 )
-METHODS["4 bits, per channel, GPTQ"] = _compensated(uniform(4, "per channel"))
 METHODS |= {"MXFP4": _weights(MXQuantizer), "NVFP4": _weights(NVFP4Quantizer)}
 METHODS |= {f"k-means, {bits} bits": _shared(2**bits) for bits in (6, 4)}
 METHODS["4 bits, per channel, statistics corrected"] = _corrected(uniform(4, "per channel"))
@@ -108,6 +107,7 @@ METHODS["powers of √2, 5 bits"] = _weights(partial(LogQuantizer, 5, base="sqrt
 METHODS["powers of √2, 6 bits"] = _weights(partial(LogQuantizer, 6, base="sqrt2"))
 METHODS |= {f"step from the distribution, {bits} bits": _distribution(bits) for bits in (6, 4)}
 METHODS |= {"MXFP6": _weights(partial(MXQuantizer, "E2M3")), "MXFP8": _weights(partial(MXQuantizer, "E4M3"))}
+METHODS["4 bits, per channel, GPTQ"] = _compensated(uniform(4, "per channel"))
 METHODS["ReLU in place of ReLU6"] = lambda model, _: with_relu(fold_model(model))
 METHODS["6 bits, per tensor, equalized"] = lambda model, _: quantize(
     equalize(with_relu(fold_model(model))), uniform(6, "per tensor")

@@ -1,11 +1,12 @@
 """EfficientNet-Lite0 on 1,000 photographs: every method that needs no training, integers, sizes, times.
 
 The photographs are read from ``$FEWBITS_DATA/imagenet1000`` (:mod:`fewbits.data.photographs` says how to build it).
-Every fifth is held out: ranges and moments come from there, and nothing is chosen by accuracy. The others are two
-halves of 400, measured one after the other. Each row is stored as soon as it is there, and a row that is stored is not
+Every fifth is held out: ranges and moments come from there, and nothing is chosen by accuracy. The others are four
+groups of 200, measured one after the other. Each row is stored as soon as it is there, and a row that is stored is not
 measured again, so that the run may be stopped at any time. Parts, with minutes of one core that does nothing else:
 
-* ``accuracy`` (15 a half): ``real_network_accuracy.csv``, one row a method and half, with what each photograph became;
+* ``accuracy`` (4 a group, and 3 once for GPTQ): ``real_network_accuracy.csv``, one row a method and group, with what
+  became of each photograph;
 * ``sensitivity`` (2): ``real_network_sensitivity.csv``, one layer alone at 4 bits;
 * ``integers`` (2): folding, integers, ONNX Runtime and sizes, in ``real_network_measures.csv``;
 * ``speed`` (1): times in ONNX Runtime, in the same table;
@@ -42,7 +43,7 @@ from fewbits.nets.efficientnet_lite import weights_file
 
 ACCURACY, SENSITIVITY, MEASURES = (f"real_network_{name}" for name in ("accuracy", "sensitivity", "measures"))
 PARTS = ("accuracy", "sensitivity", "integers", "speed", "claims")
-HALVES = {1: (1, 2), 2: (3, 4)}  # remainders of the class by 5; 0 is held out
+GROUPS = (1, 2, 3, 4)  # remainders of the class by 5; 0 is held out
 BATCH = 4
 EXACT_IMAGES, SENSITIVITY_IMAGES, ROUNDS = 48, 50, 11
 
@@ -50,7 +51,9 @@ EXACT_IMAGES, SENSITIVITY_IMAGES, ROUNDS = 48, 50, 11
 def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments real_network``."""
     parser.add_argument("--part", choices=PARTS, default="accuracy", help="what to measure (default: accuracy)")
-    parser.add_argument("--half", type=int, choices=HALVES, default=1, help="which 400 photographs (accuracy)")
+    parser.add_argument(
+        "--groups", type=int, nargs="+", choices=GROUPS, default=GROUPS, help="of 200 photographs each (accuracy)"
+    )
     parser.add_argument("--methods", nargs="+", choices=METHODS, metavar="name", help="some methods (default: all)")
 
 
@@ -59,11 +62,9 @@ def held_out(photographs: Photographs) -> Tensor:
     return to_input(photographs.part(photographs.labels % 5 == 0).images)
 
 
-def half(photographs: Photographs, number: int) -> Photographs:
-    """400 photographs that are measured."""
-    first, second = HALVES[number]
-    rest = photographs.labels % 5
-    return photographs.part((rest == first) | (rest == second))
+def group(photographs: Photographs, number: int) -> Photographs:
+    """200 photographs that are measured."""
+    return photographs.part(photographs.labels % 5 == number)
 
 
 @torch.inference_mode()
@@ -82,23 +83,24 @@ def run(options, command: str) -> None:
     if options.part != "claims":
         photographs = load_photographs(os.environ.get("FEWBITS_DATA", "."))
         if options.part == "accuracy":
-            accuracies(photographs, options.half, options.methods or list(METHODS), command)
+            for number in options.groups:
+                accuracies(photographs, number, options.methods or list(METHODS), command)
         else:
             {"sensitivity": sensitivity, "integers": integers, "speed": speed}[options.part](photographs, command)
     claims = make_claims(recorded(ACCURACY, ACCURACY_COLUMNS), recorded(MEASURES, MEASURES_COLUMNS))
     evidence.record("real_network", claims, command=command, wall_s=time.perf_counter() - started)
 
 
-ACCURACY_COLUMNS = ("method", "half", "of", "correct", "top5", "weight_bits", "bytes", "right")
+ACCURACY_COLUMNS = ("method", "group", "of", "correct", "top5", "weight_bits", "bytes", "right")
 MEASURES_COLUMNS = ("measure", "run", "value", "device")
 
 
 def accuracies(photographs: Photographs, number: int, names: list[str], command: str) -> None:
     """A row for each method that the table lacks."""
-    images, chosen, network = held_out(photographs), half(photographs, number), efficientnet_lite0()
+    images, chosen, network = held_out(photographs), group(photographs, number), efficientnet_lite0()
     done = recorded(ACCURACY, ACCURACY_COLUMNS)
     for name in names:
-        if ((done.method == name) & (done.half == number)).any():
+        if ((done.method == name) & (done.group == number)).any():
             continue
         started = time.perf_counter()
         model = built(name, network, images)
@@ -106,12 +108,12 @@ def accuracies(photographs: Photographs, number: int, names: list[str], command:
         weights = [row for row in report.rows if row.name.endswith(".weight") and "bn" not in row.name]
         found = logits(model, chosen.images)
         right = (found.argmax(1) == chosen.labels).numpy()
-        row = {"method": name, "half": number, "of": len(right), "correct": int(right.sum())}
+        row = {"method": name, "group": number, "of": len(right), "correct": int(right.sum())}
         row |= {"top5": int((found.topk(5).indices == chosen.labels[:, None]).any(1).sum())}
         row |= {"weight_bits": round(sum(w.bits for w in weights) / sum(w.count for w in weights), 4)}
         row |= {"bytes": report.file_bytes, "right": packed(right)}
         merge_rows(
-            ACCURACY, evidence.stamped(pd.DataFrame([row]), command, time.perf_counter() - started), ["method", "half"]
+            ACCURACY, evidence.stamped(pd.DataFrame([row]), command, time.perf_counter() - started), ["method", "group"]
         )
         print(name, number, f"{100 * right.mean():.1f} %", f"{time.perf_counter() - started:.0f} s", flush=True)
 
@@ -151,7 +153,7 @@ def integers(photographs: Photographs, command: str) -> None:
     started = time.perf_counter()
     network = efficientnet_lite0()
     folded = fold_model(network)
-    images = to_input(half(photographs, 1).images[:EXACT_IMAGES])
+    images = to_input(group(photographs, 1).images[:EXACT_IMAGES])
     wide = copy.deepcopy(network).double()
     few = images[:8].double()
     expected, found = wide(few), fold_model(wide)(few)
@@ -197,7 +199,7 @@ def integers(photographs: Photographs, command: str) -> None:
 def speed(photographs: Photographs, command: str) -> None:
     """CPU seconds of one photograph in ONNX Runtime, float and integers in turn, and in torch for comparison."""
     started = time.perf_counter()
-    images = to_input(half(photographs, 1).images[:1])
+    images = to_input(group(photographs, 1).images[:1])
     folded = fold_model(efficientnet_lite0())
     network = to_integers(prepare(folded, held_out(photographs)[:RANGE_IMAGES]), images)
     codes = network.grids["input"].encode(images)
