@@ -130,7 +130,7 @@ def synthesize(
         flatten: dissolve the hierarchy first. A netlist must be flat to be simulated. A whole layer should not be:
             each different module is then synthesized once, which takes seconds and not gigabytes.
         dsp: use multiplier blocks; else multipliers are made of LUTs.
-        memories: use block RAMs, and LUTs as memory; else a memory becomes flip-flops.
+        memories: make block RAMs, and LUTs used as memory, of its memories. Without this it must have none.
     Raises:
         ValueError: Yosys refuses: no such module or parameter, or Verilog that is wrong. Its message is passed on.
         ImportError: the extra "fpga" is not installed.
