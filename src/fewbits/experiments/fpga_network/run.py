@@ -13,7 +13,7 @@ Written are ``data/results/fpga_network_<part>.csv`` and the claims, ``fpga_netw
 import resource
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,8 @@ COLUMNS = {
 def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments fpga_network``."""
     parser.add_argument("--part", choices=PARTS, help="only this part")
+    sizes = [array.elements for array in ARRAYS]
+    parser.add_argument("--shift-adders", type=int, choices=sizes, help="only the array of this size")
     parser.add_argument("--images", type=int, default=IMAGES, help=f"test images to simulate (default {IMAGES:,})")
 
 
@@ -106,13 +108,18 @@ def keep(part: str, row: Mapping[str, object], command: str, started: float) -> 
     merge_rows(f"fpga_network_{part}", evidence.stamped(frame, command, seconds), KEYS[part])
 
 
+def chosen(arrays: Sequence[Array], options) -> list[Array]:
+    """Those of ``arrays`` that the options ask for."""
+    return [array for array in arrays if options.shift_adders in (None, array.elements)]
+
+
 # --- The parts ---
 
 
 def simulation(options, command: str) -> None:
     """A row for each array that is simulated."""
     data = None
-    for array in SIMULATED:
+    for array in chosen(SIMULATED, options):
         if missing("simulation", shift_adders=array.elements, images=options.images):
             data = data or cifar100(torch.device("cpu"))
             started = time.perf_counter()
@@ -162,7 +169,7 @@ def equal_layers(simulator: Simulator, net: ShiftAdderNet, images: np.ndarray) -
 
 def resources(options, command: str) -> None:
     """A row for each array that is synthesized."""
-    for array in ARRAYS:
+    for array in chosen(ARRAYS, options):
         if missing("resources", shift_adders=array.elements):
             started = time.perf_counter()
             keep("resources", count(array), command, started)
