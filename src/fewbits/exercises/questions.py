@@ -42,7 +42,7 @@ class Questions:
         lines = []
         for number, question in enumerate(self.questions, 1):
             lines.append(f"{number}. {question.text}")
-            lines += [f"   - {answer}: {why}" for answer, why in question.answers]
+            lines += [f"   - {answer} → {why}" for answer, why in question.answers]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
