@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from bitwise_inputs import SEEDS
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewbits.bitwise import dots, isa
@@ -37,6 +37,7 @@ def product(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return activations.astype(np.int64) @ weights.T.astype(np.int64)
 
 
+@settings(deadline=None)  # a new path compiles
 @given(SIZES, SIZES, LENGTHS, st.sampled_from(dots.BITS), KINDS, SEEDS)
 def test_products_of_bytes_are_those_of_integers(rows, outputs, length, bits, kind, seed):
     activations, weights = operands(seed, rows, outputs, length, bits, kind)

@@ -9,6 +9,7 @@ holds two or four such groups. Ternary weights take 2 bits. A product with one v
 reads no more than their bits; products with more unpack a panel once and use it for all.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,13 +98,14 @@ def dot_gemm(activations: np.ndarray, weights: DotWeights) -> np.ndarray:
     step = 4 * 8 // weights.bits if weights.path == "vnni" else 2
     length = -(-weights.shape[1] // step) * step
     kernel, wanted = KERNELS[weights.path]
+    moved = 0  # what was added to the activations
     if len(activations) == 1 and weights.path == "vnni":
         kernel, wanted = ONE_VECTOR[weights.bits < 8]
     rows = np.zeros((len(activations), length), wanted)
-    rows[:, : weights.shape[1]] = activations if wanted.itemsize > 1 else activations.view(wanted)
-    moved = 0  # what was added to the activations
-    if wanted.itemsize == 1 and wanted != activations.dtype:
-        rows[:, : weights.shape[1]] ^= np.array(128, np.uint8).view(wanted)
+    if wanted.itemsize > 1 or wanted == activations.dtype:
+        rows[:, : weights.shape[1]] = activations
+    else:  # add or take off 128: the upper bit changes
+        rows.view(np.uint8)[:, : weights.shape[1]] = activations.view(np.uint8) ^ np.uint8(128)
         moved = 128 if wanted == np.uint8 else -128
     out = np.zeros((len(rows), weights.shape[0]), np.int32)
     kernel(out, rows.view(np.uint8).reshape(-1), weights.panels, length, weights.bits)
@@ -301,9 +303,12 @@ def _products_of_shorts(out, activations, panels, length, bits):
 
 
 # Path -> function, and the dtype of activations that it takes.
-KERNELS = {
+KERNELS: dict[str, tuple[Callable, np.dtype]] = {
     "plain": (_products_of_shorts, np.dtype(np.int16)),
     "vnni": (_products_of_bytes, np.dtype(np.uint8)),
 }
 # Whether weights are packed codes -> the same for a product with one vector, with VNNI.
-ONE_VECTOR = {False: (_one_vector_of_bytes, np.dtype(np.uint8)), True: (_one_vector_of_codes, np.dtype(np.int8))}
+ONE_VECTOR: dict[bool, tuple[Callable, np.dtype]] = {
+    False: (_one_vector_of_bytes, np.dtype(np.uint8)),
+    True: (_one_vector_of_codes, np.dtype(np.int8)),
+}

@@ -19,7 +19,7 @@ from numba.extending import intrinsic, models, register_model
 
 from fewbits.bitwise import isa
 
-_BYTE, _INT, _WORD = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_BIT, _BYTE, _INT, _WORD = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _WORDS, _INTS = ir.VectorType(_WORD, 8), ir.VectorType(_INT, 16)
 _SHORTS, _BYTES = ir.VectorType(ir.IntType(16), 32), ir.VectorType(_BYTE, 64)
 
@@ -59,6 +59,7 @@ def _define(function: Callable, instruction: str) -> None:
 for _functions, _instruction in (
     ((operator.add, operator.iadd), "add"),
     ((operator.sub, operator.isub), "sub"),
+    ((operator.mul, operator.imul), "mul"),
     ((operator.and_, operator.iand), "and_"),
     ((operator.xor, operator.ixor), "xor"),
 ):
@@ -292,6 +293,116 @@ def bit_field(typing_context, values, shift, mask):
         return builder.and_(shifted, _same(builder, mask, _INTS))
 
     return ints16(ints16, types.int32, types.int32), generate
+
+
+@intrinsic
+def widen_codes(typing_context, array, index):
+    """Sixteen unsigned bytes from ``array[index]`` on, as numbers of 32 bits."""
+
+    def generate(context, builder, sig, args):
+        loaded = _load(context, builder, sig.args[0], *args, ir.VectorType(_BYTE, 16))
+        return builder.zext(loaded, _INTS)
+
+    return ints16(array, types.intp), generate
+
+
+@intrinsic
+def same_number(typing_context, number):
+    """A number of 32 bits, sixteen times."""
+    return ints16(types.int32), lambda context, builder, sig, args: _same(builder, args[0], _INTS)
+
+
+@intrinsic
+def times_power(typing_context, values, power):
+    """Each number times ``2**power``, modulo 2**32."""
+    return ints16(ints16, types.int32), lambda context, builder, sig, args: builder.shl(
+        args[0], _same(builder, args[1], _INTS)
+    )
+
+
+@intrinsic
+def larger(typing_context, first, second):
+    """The larger of each two numbers."""
+
+    def generate(context, builder, sig, args):
+        return builder.select(builder.icmp_signed(">", *args), *args)
+
+    return ints16(ints16, ints16), generate
+
+
+@intrinsic
+def store_low_bytes(typing_context, array, index, values):
+    """Store the lowest byte of each of sixteen numbers from ``array[index]`` on."""
+
+    def generate(context, builder, sig, args):
+        array, index, values = args
+        _store(context, builder, sig.args[0], array, index, builder.trunc(values, ir.VectorType(_BYTE, 16)))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, ints16), generate
+
+
+@intrinsic
+def scaled(typing_context, values, multipliers, halves, shifts, index):
+    """``values[i] * multipliers[index + i] + halves[index + i] >> shifts[index + i]``, in 64 bits, then cut to 32.
+
+    Args:
+        multipliers: int32. halves, shifts: int64.
+    """
+
+    def generate(context, builder, sig, args):
+        values, multipliers, halves, shifts, index = args
+        longs = ir.VectorType(_WORD, 16)
+        factor = builder.sext(_load(context, builder, sig.args[1], multipliers, index, _INTS), longs)
+        product = builder.mul(builder.sext(values, longs), factor)
+        rounded = builder.add(product, _load(context, builder, sig.args[2], halves, index, longs))
+        shift = _load(context, builder, sig.args[3], shifts, index, longs)
+        return builder.trunc(builder.ashr(rounded, shift), _INTS)
+
+    return ints16(ints16, multipliers, halves, shifts, types.intp), generate
+
+
+@intrinsic
+def clipped(typing_context, values, low, high):
+    """Each number, but at least ``low`` and at most ``high``."""
+
+    def generate(context, builder, sig, args):
+        values, low, high = args[0], _same(builder, args[1], _INTS), _same(builder, args[2], _INTS)
+        values = builder.select(builder.icmp_signed("<", values, low), low, values)
+        return builder.select(builder.icmp_signed(">", values, high), high, values)
+
+    return ints16(ints16, types.int32, types.int32), generate
+
+
+@intrinsic
+def copy_bytes(typing_context, target, to, source, at, count):
+    """``target[to:to + count] = source[at:at + count]`` of two arrays of bytes that do not overlap."""
+
+    def generate(context, builder, sig, args):
+        target, to, source, at, count = args
+        goal = _address(context, builder, sig.args[0], target, to, _BYTE)
+        begin = _address(context, builder, sig.args[2], source, at, _BYTE)
+        kind = ir.FunctionType(ir.VoidType(), [goal.type, begin.type, _WORD, _BIT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.memcpy.p0.p0.i64")
+        builder.call(function, [goal, begin, count, ir.Constant(_BIT, 0)])
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp, types.intp), generate
+
+
+@intrinsic
+def fill_bytes(typing_context, target, to, value, count):
+    """``target[to:to + count] = value`` of an array of bytes."""
+
+    def generate(context, builder, sig, args):
+        target, to, value, count = args
+        goal = _address(context, builder, sig.args[0], target, to, _BYTE)
+        kind = ir.FunctionType(ir.VoidType(), [goal.type, _BYTE, _WORD, _BIT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.memset.p0.i64")
+        builder.call(function, [goal, value, count, ir.Constant(_BIT, 0)])
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, types.uint8, types.intp), generate
 
 
 # --- Sixty-four bytes -------------------------------------------------------------------------------------------------
