@@ -86,7 +86,7 @@ def test_pools_of_many_channels_have_a_kernel_and_few_do_not_matter():
 def test_other_tie_rules_and_shapes_run_as_before(rounding):
     torch.manual_seed(0)
     images = torch.rand(2, 4, 9, 9)
-    model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), nn.ReLU(), nn.Conv2d(4, 4, 3, dilation=2))
+    model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=4))
     assert assert_same(integers(model, images), images) == {"torch"}
     network = to_integers(prepare(nn.Sequential(nn.Conv2d(4, 20, 3)).eval(), images), images[:1], rounding)
     assert assert_same(network, images) == {"torch"}
