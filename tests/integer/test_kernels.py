@@ -1,5 +1,6 @@
 """Integer networks on compiled kernels against their steps: the same codes, on each path."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 
 from fewbits.bitwise import dots, isa
 from fewbits.bn_folding import fold_model
-from fewbits.integer import prepare, to_integers
+from fewbits.integer import Layer, prepare, to_integers
 from fewbits.integer.kernels import compile_network
 from fewbits.nets import LeNet5, ResNet18
 
@@ -106,3 +107,15 @@ def test_codes_outside_the_grid_are_refused():
         fast(images)
     with pytest.raises(ValueError, match="codes"):
         fast(torch.full((1, 4), 300))
+
+
+def test_a_step_of_another_class_computes_what_it_says():
+    class Zero(Layer):
+        def accumulate(self, x):
+            return super().accumulate(x) * 0
+
+    torch.manual_seed(0)
+    images = torch.rand(3, 8)
+    network = integers(nn.Sequential(nn.Linear(8, 4)), images)
+    changed = replace(network, steps={name: Zero(**vars(step)) for name, step in network.steps.items()})
+    assert assert_same(changed, images) == {"torch"}

@@ -82,6 +82,7 @@ def compile_network(network: IntegerNetwork) -> FastNetwork:
 
 
 def _kernel(step: Step, inputs: Sequence[torch.dtype]) -> tuple[str, Compute]:
+    # A subclass may compute otherwise.
     unsigned, by_torch = set(inputs) == {torch.uint8}, _by_torch(step)
     if isinstance(step, Flatten):
         return "flatten", lambda x: _channels_first(x).flatten(1).contiguous().numpy()
@@ -90,7 +91,7 @@ def _kernel(step: Step, inputs: Sequence[torch.dtype]) -> tuple[str, Compute]:
         return "max", lambda x: _pool(x, size, stride) if x.shape[3] >= 16 else by_torch(x)
     if isinstance(step, Add) and unsigned and step.output.rounding == "upward":
         return "add", _addition(step)
-    if isinstance(step, Layer) and unsigned and step.output.rounding == "upward" and step.weight.dtype == torch.int8:
+    if type(step) is Layer and unsigned and step.output.rounding == "upward" and step.weight.dtype == torch.int8:
         geometry = step.geometry or {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
         simple = set(np.ravel(geometry["dilation"]).tolist()) == {1} and not isinstance(geometry["padding"], str)
         if simple and geometry["groups"] == 1:

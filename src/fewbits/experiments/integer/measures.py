@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fewbits.data import Dataset
 from fewbits.experiments.integer.networks import CALIBRATION_IMAGES, predictions
 from fewbits.experiments.integer.short_sums import with_short_sums
-from fewbits.integer import IntegerNetwork, decoded, prepare, run, session, to_integers, to_onnx
+from fewbits.integer import IntegerNetwork, compile_network, decoded, prepare, run, session, to_integers, to_onnx
 from fewbits.integer.requantization import ROUNDINGS
 from fewbits.integer.steps import Add, Flatten, GlobalAverage, Layer, MaxPool
 from fewbits.training import save_model
@@ -34,8 +34,8 @@ def differences(first: Tensor, second: Tensor) -> dict[str, int]:
 
 def outputs(network: IntegerNetwork, images: Tensor) -> Tensor:
     """Output codes of real images, (N, classes)."""
-    codes = network.grids["input"].encode(images)
-    return torch.cat([network(part) for part in codes.split(500)])
+    codes, fast = network.grids["input"].encode(images), compile_network(network)
+    return torch.cat([fast(part) for part in codes.split(500)])
 
 
 @torch.no_grad()
