@@ -1,5 +1,6 @@
 """What is timed: products, levels, convolutions, products with one vector, few bits, threads, the network."""
 
+import os
 import statistics
 from collections.abc import Iterator
 from functools import partial
@@ -29,6 +30,7 @@ from fewbits.training import load_model
 SHAPES = ((1024, 1024, 4096), (3136, 64, 576), (784, 256, 2304), (3136, 512, 4608))
 CONVS = ((56, 64), (28, 128), (14, 256), (7, 512))  # side, channels
 VECTOR = 4096
+BUSY = 1.5  # load of the machine, this program included
 SMALL = (64, 64, 512)  # where a contestant without fast code need not be waited for
 
 
@@ -152,7 +154,10 @@ def few_bits(rounds: int) -> Iterator[dict]:
 
 
 def two_threads(rounds: int) -> Iterator[dict]:
-    """The first shape with one and two threads."""
+    """The first shape with one and two threads, unless other programs want the second core, too."""
+    if os.getloadavg()[0] > BUSY:
+        print(f"no times of two threads: the load of the machine is {os.getloadavg()[0]:.1f}")
+        return
     m, n, k = SHAPES[0]
     rng = np.random.default_rng(0)
     a, w = (rng.integers(0, 2**64, (rows, k // 64), dtype=np.uint64) for rows in (m, n))
