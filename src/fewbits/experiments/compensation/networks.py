@@ -62,9 +62,10 @@ class GridOf:
     @property
     def settings(self) -> dict[str, dict[str, Any]]:
         """What GPTQ may do beside damping: the order, or new scales for blocks."""
+        found: dict[str, dict[str, Any]] = {"given": {}, "activation": {"order": "activation"}}
         if isinstance(self.make(), MXQuantizer | NVFP4Quantizer):
-            return {"given": {}, "rescale": {"rescale": True}}
-        return {"given": {}, "activation": {"order": "activation"}}
+            found["rescale"] = {"rescale": True}
+        return found
 
 
 ALIGNED = "INQ, aligned"
