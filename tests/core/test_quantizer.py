@@ -14,6 +14,7 @@ from fewbits.core.quantizer import (
     Quantizer,
     calibrate,
     encode_weights,
+    put_quantizer,
     quantize_activations,
     quantize_weights,
     stored_bits,

@@ -29,7 +29,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setattr("fewbits.evidence.records.code_version", lambda: "a" * 40)
     images, labels = torch.rand(600, 3, 6, 6), torch.arange(600) % 4
     data = Dataset("cifar100", images, labels, images[:40], labels[:40], tuple("0123"))
-    monkeypatch.setattr(networks, "cifar100", lambda device: data)
+    monkeypatch.setattr(networks, "cifar100", lambda device, images=None: data)
     monkeypatch.setattr(networks, "float_network", lambda network, seed: tiny_network())
     monkeypatch.setattr(networks, "prepared", lambda model, data, changes: model)
     monkeypatch.setattr(networks, "CALIBRATED_WITH", 64)
