@@ -24,8 +24,8 @@ PLACE = "% names"
 FACE = "fewbits"  # the page of the names of the package itself
 PAGES = (FACE, *sorted({*FAMILIES, "bitwise"}))
 # Chapters with another name than their family.
-FAMILY_OF = {"fpga_gates": "fpga", "your_network": FACE}
-CHAPTERS_OF = {"fpga": ("fpga", "fpga_gates"), FACE: ("your_network",)}
+FAMILY_OF = {"fpga_gates": "fpga", "fpga_network": "fpga", "your_network": FACE}
+CHAPTERS_OF = {"fpga": ("fpga", "fpga_gates", "fpga_network"), FACE: ("your_network",)}
 SECTION = re.compile(r"(Args|Attributes|Returns|Yields|Raises|Source):(?: +(.*))?")
 # How a field of a docstring is written in reStructuredText; the name or the error comes in between.
 FIELDS = {"Args": "param", "Attributes": "ivar", "Raises": "raises", "Returns": "returns", "Yields": "yields"}
