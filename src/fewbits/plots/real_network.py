@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH, text_color
 
@@ -113,11 +113,20 @@ def changes_of_methods(
     return figure
 
 
-def loss_of_layers(table: pd.DataFrame, *, title: str = "One layer alone at 4 bits") -> Figure:
+def kind_of(layer: nn.Module) -> str:
+    """Kind of a layer: "linear", "depthwise", or "dense" for other convolutions."""
+    if isinstance(layer, nn.Conv2d):
+        return "depthwise" if layer.groups > 1 else "dense"
+    return "linear"
+
+
+def loss_of_layers(
+    table: pd.DataFrame, *, title: str = "One layer alone at 4 bits", ylabel: str = "growth of the loss (nats)"
+) -> Figure:
     """What the loss grows by if one layer alone is rounded, a bar for each layer in its order, coloured by its kind.
 
     Args:
-        table: columns ``layer``, ``kind`` ("dense", "depthwise", "linear"), ``loss`` and ``float_loss``.
+        table: columns ``kind`` ("dense", "depthwise", "linear"), ``loss`` and ``float_loss``.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 2.9))
     growth = table.loss - table.float_loss
@@ -125,7 +134,7 @@ def loss_of_layers(table: pd.DataFrame, *, title: str = "One layer alone at 4 bi
         chosen = (table.kind == kind).to_numpy()
         axes.bar(np.flatnonzero(chosen) + 1, growth[chosen], color=COLORS[style], label=kind)
     axes.axhline(0, color=COLORS["float"], linewidth=0.8)
-    axes.set(xlabel="layer, from the image to the classes", ylabel="growth of the loss (nats)")
+    axes.set(xlabel="layer, from the image to the classes", ylabel=ylabel)
     axes.legend()
     figure.suptitle(title, x=0.01, ha="left")
     return figure
