@@ -214,7 +214,9 @@ def test_a_right_answer_is_right(chapter):
     verdict = check(chapter, ANSWERS[chapter][0])
     assert verdict, verdict.text
     assert verdict.state == "right"
-    assert repr(verdict).startswith(f"{chapter}: right. It agrees with ")
+    assert verdict.text.startswith(f"{chapter}: right. It agrees with ")
+    assert repr(verdict).split() == verdict.text.split()
+    assert max(map(len, repr(verdict).splitlines())) <= 84
 
 
 @pytest.mark.parametrize(("chapter", "name"), WRONG)

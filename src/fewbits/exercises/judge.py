@@ -1,6 +1,7 @@
 """How an exercise is judged: inputs from hypothesis, an independent oracle, a counterexample in plain words."""
 
 import re
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ with extra("book"):
     from hypothesis.errors import FlakyFailure
     from hypothesis.strategies import SearchStrategy
 
+LINE = 84  # characters that fit on the page
 EXAMPLES = 60  # inputs that a right answer meets
 # Derandomized: the same inputs in every run. No database: what an earlier answer failed on is not tried first.
 SETTINGS = settings(
@@ -67,7 +69,7 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What :func:`fewbits.exercises.check` says; it displays as its text and is true if the answer is right.
+    """What :func:`fewbits.exercises.check` says; it displays as its text, in lines, and is true if the answer is right.
 
     Attributes:
         state: "right", "wrong" or "open" (not done yet).
@@ -81,7 +83,7 @@ class Verdict:
         return self.state == "right"
 
     def __repr__(self) -> str:
-        return self.text
+        return textwrap.fill(self.text, LINE)
 
 
 class _Wrong(Exception):
