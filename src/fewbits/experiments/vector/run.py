@@ -4,15 +4,15 @@ For each network and seed: train the float network; prune and retrain it; share,
 the same float network, soft weight-sharing; and compare the starting points of k-means with the exact optimum. Each
 phase writes its rows when it is done, and what is recorded is not run again:
 
-* ``vector_runs.csv``: accuracy and bytes by stage;
+* ``vector_runs.csv``: accuracy and bytes by stage; ``weight_bytes`` are those of a file without biases;
 * ``vector_sizes.csv``: what other coders make of the same tensors;
-* ``vector_streams.csv``: entropy and Huffman length of each stream;
-* ``vector_inits.csv``: error of the codebooks, accuracy before and after fine-tuning;
+* ``vector_streams.csv``: entropy, and lengths of Huffman and arithmetic codes, of each stream;
+* ``vector_inits.csv``: error of the codebooks, accuracy before and, for LeNet-300-100, after fine-tuning;
 * ``vector_mixture.csv``, ``vector_histogram.csv``: soft weight-sharing of seed 0 as training proceeds.
 
 ``--data mnist`` makes the claims. ``--data mnist5k`` makes the networks that the chapter reads: seed 0 leaves
 ``data/checkpoints/vector-*.fewbits``. ``--data cifar100`` compresses the MobileNet of the experiment ``mobileone``, if
-its checkpoint is there, without training.
+its checkpoint is there, without training; ``--phases inits`` compares the starts of k-means on it.
 """
 
 import copy
@@ -31,7 +31,7 @@ from fewbits.data import Dataset, load
 from fewbits.experiments.common import checkpoint_path, recorded, seeds
 from fewbits.experiments.vector import training
 from fewbits.experiments.vector.claims import make_claims
-from fewbits.experiments.vector.mobilenet import compress_mobilenet
+from fewbits.experiments.vector.mobilenet import compare_starts, compress_mobilenet
 from fewbits.experiments.vector.training import NETWORKS, RECIPES
 from fewbits.vector import plain_state
 
@@ -53,7 +53,10 @@ def run(options, command: str) -> None:
     evidence.code_version()
     started = time.perf_counter()
     if options.data == "cifar100":
-        compress_mobilenet()
+        if set(options.phases) != {"inits"}:
+            compress_mobilenet()
+        if "inits" in options.phases:
+            compare_starts(options.seeds, command)
     else:
         data = load(options.data)
         for network in options.networks:
@@ -119,7 +122,7 @@ class Networks:
 def float_rows(networks: Networks) -> Iterator[dict]:
     """The float network."""
     model = networks.float
-    yield {"stage": "float", "accuracy": training.percent(model, networks.data), "bytes": training.size(model, "plain")}
+    yield {"stage": "float", "accuracy": training.percent(model, networks.data)} | training.sizes(model, "plain")
 
 
 def compression_rows(where: dict, networks: Networks, kept: bool) -> Iterator[dict]:
