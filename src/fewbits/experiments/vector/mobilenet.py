@@ -2,6 +2,7 @@
 
 import copy
 import time
+from typing import Any
 
 import pandas as pd
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from fewbits import evidence
 from fewbits.experiments.common import checkpoint_path, recorded, seeds
 from fewbits.experiments.mobileone.cifar100 import cifar100, float_network
+from fewbits.experiments.vector.claims import PAPER
 from fewbits.experiments.vector.training import other_sizes, size
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.training import load_model, percent
@@ -62,13 +64,19 @@ def compare_starts(count: int, command: str) -> None:
         for bits in START_BITS:
             table = recorded("vector_inits", ["data", "network", "seed", "init", "bits"])
             known = table[(table.data == "cifar100") & (table.network == "mobilenet") & (table.seed == seed)]
-            rows = []
+            rows: list[dict[str, Any]] = []
             for init in sorted(set(INITS) - set(known[known.bits == bits].init)):
                 started = time.perf_counter()
                 compression = DeepCompression(copy.deepcopy(model))
                 compression.share(2**bits, init, seed)
-                row = {"data": "cifar100", "network": "mobilenet", "seed": seed, "method": "k-means", "init": init}
-                row |= {"bits": bits, "before": percent(compression.model, data)}
+                row: dict[str, Any] = {
+                    "data": "cifar100",
+                    "network": "mobilenet",
+                    "seed": seed,
+                    "method": "k-means",
+                    "init": init,
+                }
+                row |= {"settings": PAPER, "bits": bits, "before": percent(compression.model, data)}
                 rows.append(row | {"seconds": round(time.perf_counter() - started, 1)})
                 print(rows[-1], flush=True)
             if rows:

@@ -197,7 +197,7 @@ def soft_sharing(
         "after_step": after_step,
     }
     training.train(model, data, optimizer, seed=seed, **settings)
-    rows = [{"stage": "trained", "accuracy": percent(model, data), "bytes": size(model, "plain")}]
+    rows: list[dict[str, Any]] = [{"stage": "trained", "accuracy": percent(model, data), "bytes": size(model, "plain")}]
     components = len(sharing.quantize(MERGE).all_means())
     found = {"accuracy": percent(model, data), "components": components}
     rows += [{"stage": stage} | found | sizes(model, coding) for stage, coding in SOFT_STAGES.items()]
