@@ -21,7 +21,8 @@ SOURCE = ROOT / "src" / "fewbits"
 FLOORS = (
     "core",
     "data training nets bitwise",
-    "uniform binary ternary low_bitwidth learned_step logarithmic inq mobileone mixed_precision vector bn_folding",
+    "uniform binary ternary low_bitwidth learned_step logarithmic inq mobileone mixed_precision vector bn_folding "
+    "compensation",
     "integer fpga",
     "plots evidence",
     "experiments",

@@ -16,6 +16,7 @@ from strategies import same_bits
 from fewbits.core import container
 from fewbits.core.codes import Codes, StoredForm
 from fewbits.core.filter_codes import FilterCodes
+from fewbits.core.float_codes import FORMATS, FloatCodes, blocks_of
 from fewbits.core.powers import signed_powers
 from fewbits.core.vector_codes import VectorCodes
 
@@ -60,7 +61,10 @@ def same(a: torch.Tensor | StoredForm, b: torch.Tensor | StoredForm) -> bool:
 def any_codes(draw):
     """Codes of every form: on a grid or by table, of every width, with one scale or one a channel."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
-    kind, bits = draw(st.sampled_from(["grid", "table", "powers", "filters", "vectors"])), draw(st.integers(1, 9))
+    kind, bits = (
+        draw(st.sampled_from(["grid", "table", "powers", "filters", "vectors", "floats"])),
+        draw(st.integers(1, 9)),
+    )
     dtype = draw(st.sampled_from([torch.float32, torch.float64]))
     shape = tuple(draw(st.lists(st.integers(1, 5), min_size=2, max_size=4)))
 
@@ -70,6 +74,15 @@ def any_codes(draw):
     def reals(shape):
         return torch.randn(shape, generator=generator, dtype=dtype)
 
+    if kind == "floats":
+        element = draw(st.sampled_from(list(FORMATS.values())))
+        values = integers(0, element.finite, shape) + 2 ** (element.bits - 1) * integers(0, 2, shape)
+        block, scales = draw(st.integers(1, 40)), draw(st.sampled_from(["none", "E8M0", "E4M3"]))
+        if scales == "none":
+            return FloatCodes(values, element.name, reals((shape[0], *[1] * (len(shape) - 1))))
+        fields = integers(100, 127, blocks_of(torch.Size(shape), block))
+        whole = torch.ones((), dtype=dtype) if scales == "E8M0" else reals(())
+        return FloatCodes(values, element.name, whole, block, fields, scales)
     if kind == "vectors":
         rows, d = shape[0], draw(st.integers(1, 4))
         groups = -(-torch.Size(shape[1:]).numel() // d)

@@ -45,6 +45,7 @@ from fewbits.core.checks import check_integers
 from fewbits.core.codes import Codes, StoredForm
 from fewbits.core.files import write_whole
 from fewbits.core.filter_codes import WIDTH_BITS, FilterCodes
+from fewbits.core.float_codes import FORMATS, SCALE_BITS, SCALES, FloatCodes, blocks_of
 from fewbits.core.powers import signed_powers
 from fewbits.core.vector_codes import VectorCodes
 
@@ -59,7 +60,7 @@ _RELATIVE, _TABLE, _HUFFMAN, _ARITHMETIC = 1, 2, 4, 8  # bits of the form of a f
 _FLOAT_FORMS = {0, _RELATIVE} | {
     _TABLE | positions | code for positions in (0, _RELATIVE) for code in (0, _HUFFMAN, _ARITHMETIC)
 }
-_INT64, _BOOL, _CODES, _FILTER_CODES, _VECTOR_CODES = 16, 17, 32, 33, 34  # forms of version 2
+_INT64, _BOOL, _CODES, _FILTER_CODES, _VECTOR_CODES, _FLOAT_CODES = 16, 17, 32, 33, 34, 35  # forms of version 2
 _LONE = 0xFFFF
 
 
@@ -122,7 +123,7 @@ def to_bytes(tensors: Mapping[str, Tensor | StoredForm], coding: str = "huffman"
         raise ValueError(f"coding must be one of {', '.join(CODINGS)}; got {coding!r}")
     parts, version = [], 1
     for name, item in tensors.items():
-        if not isinstance(item, Tensor | Codes | FilterCodes | VectorCodes):
+        if not isinstance(item, Tensor | Codes | FilterCodes | VectorCodes | FloatCodes):
             raise TypeError(f"{name} must be a float32, int64 or bool tensor or codes, got {type(item).__name__}")
         _check_shape(name, item.shape)
         encoded, dims = name.encode(), len(item.shape)
@@ -209,7 +210,7 @@ _ARRAY_TYPES = (("<f4", torch.float32), ("<f8", torch.float64), ("<i4", torch.in
 _SIGNED, _ZERO_POINT, _OWN_LEVELS, _POWERS = 1, 2, 4, 8  # flags of codes
 
 
-def _form_of_version_2(name: str, item: Tensor | Codes | FilterCodes | VectorCodes) -> bytes:
+def _form_of_version_2(name: str, item: Tensor | Codes | FilterCodes | VectorCodes | FloatCodes) -> bytes:
     """Form and streams of an int64 or bool tensor or of codes."""
     if isinstance(item, Tensor):
         if item.dtype == torch.bool:
@@ -220,6 +221,11 @@ def _form_of_version_2(name: str, item: Tensor | Codes | FilterCodes | VectorCod
     if isinstance(item, VectorCodes):
         head = struct.pack("<BBI", _VECTOR_CODES, item.bits, item.values.shape[1])
         return head + _array(name, item.codebooks) + item.packed()
+    if isinstance(item, FloatCodes):
+        places = list(FORMATS).index(item.format), SCALES.index(item.block_format)
+        head = struct.pack("<BBBH", _FLOAT_CODES, *places, item.block) + _array(name, item.real_scale)
+        scales = b"" if item.block_scales is None else packing.pack(item.block_scales, SCALE_BITS)
+        return head + scales + item.packed()
     if isinstance(item, FilterCodes):
         axis = item.channel_axis % len(item.shape)
         streams = (packing.pack(rows, bits, signed=True) for bits, rows in item.by_width())
@@ -252,6 +258,15 @@ def _read_form_of_version_2(reader: "_Reader", form: int, shape: torch.Size) -> 
         rows = shape[0] if shape else 0
         values = _read_packed(reader, bits, rows * groups, signed=False).reshape(rows, groups)
         return VectorCodes(values, bits, codebooks, shape)
+    if form == _FLOAT_CODES:
+        number, kind, block = reader.number("<B"), reader.number("<B"), reader.number("<H")
+        element, real_scale = list(FORMATS)[number], _read_array(reader)
+        scales = None
+        if block:
+            rows, blocks = blocks_of(shape, block)
+            scales = _read_packed(reader, SCALE_BITS, rows * blocks, signed=False).reshape(rows, blocks)
+        values = _read_packed(reader, FORMATS[element].bits, numel, signed=False).reshape(shape)
+        return FloatCodes(values, element, real_scale, block, scales, SCALES[kind])
     if form == _FILTER_CODES:
         axis = reader.number("<B")
         if axis >= len(shape) or not numel:

@@ -89,6 +89,11 @@ class Synthesis:
         """Multiplier blocks (DSP48E2)."""
         return self.cells["DSP48E2"]
 
+    @property
+    def block_rams(self) -> int:
+        """Block RAMs of 36 Kbit, as the board counts them; two of 18 Kbit are one."""
+        return self.cells["RAMB36E2"] + -(-self.cells["RAMB18E2"] // 2)
+
     def counts(self) -> dict[str, int]:
         """LUT (with those used as memory, as vendors count), LUTRAM, FF and DSP."""
         return {
@@ -114,16 +119,18 @@ def synthesize(
     sources: Mapping[str, str] | None = None,
     flatten: bool = True,
     dsp: bool = True,
+    memories: bool = False,
 ) -> Synthesis:
-    """Synthesize one circuit with ``synth_xilinx -family xcup``. A memory in it would become flip-flops.
+    """Synthesize one circuit with ``synth_xilinx -family xcup``.
 
     Args:
         top: its module.
         parameters: of that module; the others keep the default of the source.
-        sources: Verilog by file name; ``rtl()`` if left out.
+        sources: Verilog, and what ``$readmemh`` reads, by file name; ``rtl()`` if left out.
         flatten: dissolve the hierarchy first. A netlist must be flat to be simulated. A whole layer should not be:
             each different module is then synthesized once, which takes seconds and not gigabytes.
         dsp: use multiplier blocks; else multipliers are made of LUTs.
+        memories: use block RAMs, and LUTs as memory; else a memory becomes flip-flops.
     Raises:
         ValueError: Yosys refuses: no such module or parameter, or Verilog that is wrong. Its message is passed on.
         ImportError: the extra "fpga" is not installed.
@@ -136,11 +143,10 @@ def synthesize(
     flow = " ".join(["synth_xilinx -family xcup -noiopad -noclkbuf", *["-flatten"] * flatten, *["-nodsp"] * (not dsp)])
     script = [
         # The modules wait until it is known with which parameters they are used.
-        *(f"read_verilog -defer {name}" for name in sorted(sources)),
+        *(f"read_verilog -defer {name}" for name in sorted(sources) if name.endswith(".v")),
         f"hierarchy -check -top {top} {settings}",
-        # All but the step `map_memory`, which takes longer than the rest: it reads the library of memory blocks.
-        f"{flow} -run begin:map_memory",
-        f"{flow} -run fine:",
+        # The step `map_memory` takes longer than the rest of a small circuit: it reads the library of memory blocks.
+        *([flow] if memories else [f"{flow} -run begin:map_memory", f"{flow} -run fine:"]),
         "write_json netlist.json",
         "tee -q -o stat.json stat -json -tech xilinx",
     ]

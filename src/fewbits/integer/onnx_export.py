@@ -25,7 +25,7 @@ from torch import Tensor
 from fewbits.core.channels import per_channel
 from fewbits.core.extras import extra
 from fewbits.integer.network import IntegerNetwork
-from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Requantizing, Step
+from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Pad, Requantizing, Step
 
 with extra("onnx"):
     import onnx
@@ -160,6 +160,11 @@ class _Writer:
         grid = self.network.grids[name]
         return [self.constant(np.float32(grid.scale)), self.constant(torch.tensor(grid.zero_point, dtype=grid.dtype))]
 
+    def zero(self, name: str) -> Any:
+        """What stands for the real number 0 in a value."""
+        grid = self.network.grids[name]
+        return torch.tensor(grid.zero_point, dtype=grid.dtype)
+
     def weight_grid(self, name: str) -> list[str]:
         scales = self.network.weight_scales[name].float()
         return [self.constant(scales), self.constant(torch.zeros(len(scales), dtype=torch.int8))]
@@ -180,6 +185,10 @@ class _Writer:
         if isinstance(step, MaxPool):
             sizes = self.shapes[sources[0]][2:], self.shapes[name][2:]
             self.node("MaxPool", sources, name, **_pool_attributes(step.geometry, *sizes))
+        elif isinstance(step, Pad):
+            left, right, above, below = step.padding
+            sides = self.constant(np.array([0, 0, above, left, 0, 0, below, right]))
+            self.node("Pad", [*sources, sides, self.constant(self.zero(sources[0]))], name)
         elif isinstance(step, Flatten):
             self.node("Flatten", sources, name)
         else:
@@ -244,6 +253,9 @@ class _Float(_Qdq):
     def port_type(self, codes: Tensor) -> int:
         return TensorProto.FLOAT
 
+    def zero(self, name: str) -> Any:
+        return np.float32(0)
+
     def clipped(self, name: str, step: Requantizing, write) -> None:
         write(name)
 
@@ -257,7 +269,10 @@ class _Float(_Qdq):
         return self.constant(weight.float()), self.constant((step.bias * unit).float())
 
     def finish(self, name: str, step: Requantizing, total: str, result: str) -> None:
-        self.node("Relu" if step.output.relu else "Identity", [total], result)
+        if step.output.ceiling is not None:
+            self.node("Clip", [total, *map(self.constant, (np.float32(0), np.float32(step.output.ceiling)))], result)
+        else:
+            self.node("Relu" if step.output.relu else "Identity", [total], result)
 
 
 class _Qonnx(_Float):
@@ -296,6 +311,8 @@ class _Qonnx(_Float):
     def finish(self, name: str, step: Requantizing, total: str, result: str) -> None:
         if step.output.q_min > self.network.grids[name].q_min:
             total = self.node("Relu", [total], f"{name}..relu")
+        if step.output.q_max < self.network.grids[name].q_max:  # the ceiling of a ReLU6 within the grid
+            total = self.node("Min", [total, self.constant(np.float32(step.output.ceiling))], f"{name}..ceiling")
         self.quant(name, total, result)
 
 
