@@ -132,7 +132,7 @@ BUGS = {
     "zero is a power of two": ("shift_multiply.v", "exponent == 0", "code == 0"),
     "sign of the next weight": ("shift_multiply.v", "{(WIDTH+1){negative}}", "{(WIDTH+1){code[4]}}"),
     "no carry": ("shift_multiply.v", "flipped + negative", "flipped"),
-    "32-bit term": ("accumulator.v", "before + term", "before + $signed(term[WIDTH-1:0])"),
+    "32-bit term": ("accumulator.v", "sum_before + term", "sum_before + $signed(term[WIDTH-1:0])"),
     "limits swapped": ("accumulator.v", "{total[WIDTH+1], {(WIDTH-1){~total[WIDTH+1]}}}",
                        "{~total[WIDTH+1], {(WIDTH-1){total[WIDTH+1]}}}"),
     "start too early": ("shift_pe.v", "first[1]", "first[0]"),

@@ -1,9 +1,9 @@
 """Resources of a separable convolution on the FPGA of the ZCU102: shifts against multipliers.
 
-Table 2 of Yokota et al. (2024). Every circuit of ``fewbits.fpga`` is synthesized with Yosys: processing elements,
-columns of 32 multipliers, and whole layers with 1,312. A circuit whose row is recorded is not synthesized again, so the
-run can be stopped at any time; ``--again`` starts over. Written are ``data/results/fpga_gates_resources.csv``
-and the claims about the table, ``fpga_gates.json``.
+Table 2 of Yokota et al. (2024). Circuits of ``fewbits.fpga`` are synthesized with Yosys: processing elements, columns
+of 32 multipliers, and whole layers with 1,312 that hold their weights and biases in registers. A circuit whose row is
+recorded is not synthesized again, so the run can be stopped at any time; ``--again`` does those of ``--circuit`` once
+more. Written are ``data/results/fpga_gates_resources.csv`` and the claims, ``fpga_gates.json``.
 """
 
 import time
@@ -12,16 +12,21 @@ import pandas as pd
 
 from fewbits import evidence
 from fewbits.core import container
-from fewbits.experiments.common import codes_path, recorded
+from fewbits.experiments.common import codes_path, merge_rows, recorded
 from fewbits.experiments.fpga_gates.claims import make_claims
 from fewbits.fpga.synthesis import WIDE, hard_wired, rtl, synthesize
 
-COLUMNS = ["circuit", "design", "multipliers", "LUT", "packed_LUT", "LUTRAM", "FF", "DSP", "CARRY4", "seconds"]
+COLUMNS = [
+    *("circuit", "design", "multipliers", "LUT", "fair_LUT", "aggressive_LUT"),
+    *("LUTRAM", "FF", "DSP", "CARRY8", "seconds"),
+]
 FIXED = {"SHIFT": 0}
+FLOAT = {"FLOAT": 1, "SOFT": 52}  # the ZCU102 has DSPs for 1,260 multipliers of 1,312
+TABLES = ("resources", "adders", "timing")
 WIDTHS = (8, 16, 24, 32)
-# Two other ways to write a line of shift_multiply.v: each computes the same. One lists the 16 shifts and lets the tool
-# choose among them; one makes both s and -s, and chooses.
-_CASES = "\n".join(f"            {e}: moved = largest >>> {15 - e};" for e in range(1, 16))
+# Two other ways to write a line of shift_multiply.v: each computes the same. One lists the eight shifts and lets the
+# tool choose among them; one makes both s and -s, and chooses.
+_CASES = "\n".join(f"            {e}: moved = largest >>> {8 - e};" for e in range(1, 9))
 REWRITTEN = {
     "shift, list of cases": (
         "wire signed [WIDTH-1:0] moved = largest >>> distance;",
@@ -34,28 +39,28 @@ REWRITTEN = {
     ),
     "shift, negation by choice": ("flipped + negative", "negative ? -shifted : shifted"),
 }
-# Table 2 is compared with elements of all 15 exponents that a field of 5 bits has; INQ's 8 are rows of their own.
+LAYER = {"flatten": False}
+# Elements have INQ's 8 exponents; WIDE ones take all 15 that a field of 5 bits has.
 # circuit, design, multipliers, module, its parameters, options of `synthesize`
 CIRCUITS = [
-    ("PE", "shift", 1, "shift_pe", WIDE, {}),
-    ("PE", "shift, INQ", 1, "shift_pe", {}, {}),
-    ("PE", "shift, saturating", 1, "shift_pe", WIDE | {"SATURATE": 1}, {}),
+    ("PE", "shift", 1, "shift_pe", {}, {}),
+    ("PE", "shift, 15 exponents", 1, "shift_pe", WIDE, {}),
+    ("PE", "shift, saturating", 1, "shift_pe", {"SATURATE": 1}, {}),
     ("PE", "fixed", 1, "fixed_pe", {}, {}),
     ("PE", "fixed, no DSP", 1, "fixed_pe", {}, {"dsp": False}),
     ("PE", "float", 1, "float_pe", {}, {}),
-    ("PE", "float, no DSP", 1, "float_pe", {}, {"dsp": False}),
-    ("column", "shift", 32, "pointwise", WIDE, {}),
-    ("column", "shift, INQ", 32, "pointwise", {}, {}),
+    ("PE", "float, truncating", 1, "truncating_pe", {}, {}),
+    ("column", "shift", 32, "pointwise", {}, {}),
     ("column", "hard-wired", 32, "hard_wired", {}, {}),
-    ("column", "fixed", 32, "pointwise", FIXED, {"flatten": False}),
-    ("column", "float", 32, "float_pointwise", {}, {"flatten": False}),
-    ("layer", "shift", 1312, "layer", WIDE, {"flatten": False}),
-    ("layer", "shift, INQ", 1312, "layer", {}, {"flatten": False}),
-    ("layer", "shift, list of cases", 1312, "layer", WIDE, {"flatten": False}),
-    ("layer", "shift, negation by choice", 1312, "layer", WIDE, {"flatten": False}),
-    ("layer", "fixed", 1312, "layer", FIXED, {"flatten": False}),
-    ("layer", "float", 1312, "float_layer", {}, {"flatten": False}),
-    *((f"multiplier {width}", "shift", 1, "shift_multiply", WIDE | {"WIDTH": width}, {}) for width in WIDTHS),
+    ("layer", "shift", 1312, "stored_layer", {}, LAYER),
+    ("layer", "float", 1312, "stored_layer", FLOAT, LAYER),
+    ("layer", "float, truncating", 1312, "stored_layer", FLOAT | {"KIND": 1}, LAYER),
+    ("layer", "float, fused", 1312, "stored_layer", FLOAT | {"KIND": 2}, LAYER),
+    ("layer", "shift, 15 exponents", 1312, "stored_layer", WIDE, LAYER),
+    ("layer", "shift, list of cases", 1312, "stored_layer", {}, LAYER),
+    ("layer", "shift, negation by choice", 1312, "stored_layer", {}, LAYER),
+    ("layer", "fixed", 1312, "stored_layer", FIXED, LAYER),
+    *((f"multiplier {width}", "shift", 1, "shift_multiply", {"WIDTH": width}, {}) for width in WIDTHS),
     *(
         (
             f"multiplier {width}",
@@ -72,31 +77,40 @@ CIRCUITS = [
 
 def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments fpga_gates``."""
+    parser.add_argument("--circuit", nargs="*", default=[], help="only these: PE, column, layer, multiplier 8, …")
     parser.add_argument("--again", action="store_true", help="synthesize what is recorded too")
 
 
 def run(options, command: str) -> None:
     """Synthesize what is missing, then write table and claims."""
     evidence.code_version()
-    table = pd.DataFrame(columns=COLUMNS) if options.again else recorded("fpga_gates_resources", COLUMNS)
-    for circuit, design, multipliers, top, parameters, settings in CIRCUITS:
-        if ((table.circuit == circuit) & (table.design == design)).any():
-            continue
-        started = time.perf_counter()
-        sources = rtl()
-        if design == "hard-wired":
-            sources = hard_wired(trained_codes())
-        elif design in REWRITTEN:
-            sources = rewritten(design)
-        found = synthesize(top, parameters, sources=sources, **settings)
-        row = {"circuit": circuit, "design": design, "multipliers": multipliers, **found.counts()}
-        row |= {"packed_LUT": found.packed_luts + found.memory_luts, "CARRY4": found.cells["CARRY4"]}
-        seconds = round(time.perf_counter() - started, 1)
-        new = pd.DataFrame([row | {"seconds": seconds}])[COLUMNS]
-        print(new.to_string(index=False, header=False), flush=True)
-        table = pd.concat([table, evidence.stamped(new, command, seconds)], ignore_index=True)
-        evidence.write_rows("fpga_gates_resources", table)
-    evidence.record("fpga_gates", make_claims(table), command=command, wall_s=float(table["seconds"].sum()))
+    chosen = [entry for entry in CIRCUITS if not options.circuit or entry[0] in options.circuit]
+    for entry in chosen:
+        table = recorded("fpga_gates_resources", COLUMNS)
+        if options.again or not ((table.circuit == entry[0]) & (table.design == entry[1])).any():
+            count_circuit(*entry, command)
+    tables = {name: recorded(f"fpga_gates_{name}", []) for name in TABLES}
+    wall = float(tables["resources"]["seconds"].sum())
+    evidence.record("fpga_gates", make_claims(tables), command=command, wall_s=wall)
+
+
+def count_circuit(
+    circuit: str, design: str, multipliers: int, top: str, parameters: dict, settings: dict, command: str
+) -> None:
+    """Synthesize one circuit and write its row."""
+    started = time.perf_counter()
+    sources = rtl()
+    if design == "hard-wired":
+        sources = hard_wired(trained_codes())
+    elif design in REWRITTEN:
+        sources = rewritten(design)
+    found = synthesize(top, parameters, sources=sources, **settings)
+    row = {"circuit": circuit, "design": design, "multipliers": multipliers, **found.counts()}
+    row |= {"fair_LUT": found.fair_luts, "aggressive_LUT": found.aggressive_luts, "CARRY8": found.carry8}
+    seconds = round(time.perf_counter() - started, 1)
+    new = pd.DataFrame([row | {"seconds": seconds}])[COLUMNS]
+    print(new.to_string(index=False, header=False), flush=True)
+    merge_rows("fpga_gates_resources", evidence.stamped(new, command, seconds), ["circuit", "design"])
 
 
 def rewritten(design: str) -> dict[str, str]:

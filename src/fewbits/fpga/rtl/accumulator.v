@@ -17,8 +17,8 @@ module accumulator #(
     output reg  signed [WIDTH-1:0] sum
 );
     // Two bits wider than the sum, so that nothing is lost yet.
-    wire signed [WIDTH+1:0] before = first ? 0 : sum;
-    wire signed [WIDTH+1:0] total = before + term;
+    wire signed [WIDTH+1:0] sum_before = first ? 0 : sum;
+    wire signed [WIDTH+1:0] total = sum_before + term;
 
     // It fits if all bits above the sum's sign are copies of it.
     wire fits = (total[WIDTH+1:WIDTH-1] == 3'b000) || (total[WIDTH+1:WIDTH-1] == 3'b111);
