@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fewbits.core.extras import extra
-from fewbits.fpga.sites import SHIFT_REGISTERS, TABLE_MEMORY, TABLES, carry_blocks, instances, sites
+from fewbits.fpga.sites import SHIFT_REGISTERS, TABLE_MEMORY, TABLES, carry_blocks, instances, levels, sites
 
 # Zynq UltraScale+ XCZU9EG of the ZCU102. The LUTs that can also be memory (LUTRAM) are a part of the LUTs.
 ZCU102 = {"LUT": 274_080, "LUTRAM": 144_000, "FF": 548_160, "DSP": 2_520, "BRAM": 912}
@@ -89,6 +89,10 @@ class Synthesis:
     def carry8(self) -> int:
         """Carry blocks of the family, of eight bits; Yosys writes them as one or two CARRY4."""
         return self._over_modules(carry_blocks)
+
+    def stage_levels(self) -> dict[str, int]:
+        """Levels of logic before each register of a flat circuit, by its name (`fewbits.fpga.sites.levels`)."""
+        return levels(self.design[self._top()])
 
     def _over_modules(self, count: Callable[[Mapping], int]) -> int:
         return sum(times * count(self.design[name]) for name, times in instances(self.design, self._top()).items())
