@@ -25,7 +25,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	    echo "Few Bits needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is not one. Name one: make PYTHON=python3.12" >&2; \
 	    exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[book,onnx,fpga,data,dev]'
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[book,onnx,fpga,data,photographs,dev]'
 	@touch $@
 
 # --all reads every page again: a warning in a page that did not change since the last build would otherwise be lost.

@@ -30,6 +30,7 @@ from fewbits.binary import (
 )
 from fewbits.bitwise.network import pack_network
 from fewbits.bn_folding import equalize, fold_in_training, fold_model, merge_folded
+from fewbits.compensation import compensate
 from fewbits.core.codes import StoredForm
 from fewbits.core.macs import layer_work
 from fewbits.core.powers import ap2
@@ -165,6 +166,16 @@ def check_quantize(name: str, make_quantizer: Callable = four_bits) -> None:
     assert all(torch.equal(value, after[key]) for key, value in before.items()), "the model given has changed"
     with torch.no_grad():  # where torch has faster kernels of its own for some modules
         near(small(images), with_codes(name, codes_of_all(name, small)))
+
+
+def check_compensate(name: str) -> None:
+    """The network of the attached codes; the model given stays as it was."""
+    model, images = make(name)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    small = call(compensate, model, four_bits, images)
+    near(small(images), with_codes(name, codes_of_all(name, small)))
+    after = model.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items()), "the model given has changed"
 
 
 def check_quantize_weights(name: str) -> None:
@@ -576,6 +587,7 @@ def check_layer_sensitivity(name: str) -> None:
 FUNCTIONS: dict[str, Callable[[str], None]] = {
     "quantize weights": check_quantize,
     "quantize_weights": check_quantize_weights,
+    "compensate": check_compensate,
     "LSQ, keep_positive": check_learned_step,
     "share_weights": check_share_weights,
     "learn_weight_bits": check_learned_bits,

@@ -1,5 +1,6 @@
 """Runs Verilog modules in Icarus Verilog or Verilator, as an oracle for the tests: neither shares code with Yosys."""
 
+import importlib.resources
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -57,14 +58,17 @@ def run(
         execute = ["vvp", "bench.vvp"]
     else:
         options = ["-Wno-fatal", "-Wno-lint", "-O3", "--top-module", "bench"]
-        # Where blocks are compiled alone, Verilator writes SystemVerilog in their place.
-        options += [] if blocks else ["--language", "1364-2005"]
+        build = ["verilator", "--binary", "--language", "1364-2005", *options, "bench.v", *sources]
         if blocks:
             lines = [f'hier_block -module "{name}"\n' for name in blocks]
             (folder / "blocks.vlt").write_text("`verilator_config\n" + "".join(lines), "ascii")
-            options += ["--hierarchical", "-MAKEFLAGS", "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0", "blocks.vlt"]
-        # All that --binary stands for, which Verilator 5.006 does not take beside --hierarchical.
-        build = ["verilator", "--cc", "--exe", "--main", "--timing", "--build", *options, "bench.v", *sources]
+            # Verilator's own --main cannot be used with --hierarchical.
+            main = (importlib.resources.files("fewbits.fpga") / "rtl" / "bench" / "main.cpp").read_text("utf-8")
+            (folder / "main.cpp").write_text(main.replace("Vaccelerator_bench", "Vbench"), "utf-8")
+            # What it writes for a block that is compiled by itself is SystemVerilog, ours is not.
+            build = ["verilator", "--cc", "--exe", "--timing", "--build", "--hierarchical", "+1364-2005ext+v", *options]
+            build += ["-MAKEFLAGS", "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0", "blocks.vlt", "bench.v", *sources]
+            build += ["main.cpp"]
         execute = ["obj_dir/Vbench"]
     for command in (build, execute):
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -21,7 +21,8 @@ SOURCE = ROOT / "src" / "fewbits"
 FLOORS = (
     "core",
     "data training nets bitwise",
-    "uniform binary ternary low_bitwidth learned_step logarithmic inq mobileone mixed_precision vector bn_folding",
+    "uniform binary ternary low_bitwidth learned_step logarithmic inq mobileone mixed_precision vector bn_folding "
+    "compensation",
     "integer fpga",
     "plots evidence",
     "experiments",
@@ -165,7 +166,7 @@ def test_every_module_can_be_imported_and_brings_in_nothing_from_above():
 
 
 def test_a_module_on_too_low_a_floor_is_noticed():
-    done = imported_by_floors(("core", "low_bitwidth", "binary"))
+    done = imported_by_floors(("core bitwise", "low_bitwidth", "binary"))
     assert "AssertionError: floor 1 brings in ['binary']" in done.stderr
 
 

@@ -216,7 +216,8 @@ def test_the_wheel_holds_the_files_that_modules_read(core):
 def test_a_file_that_the_wheel_lacks_is_noticed(core, tmp_path):
     source = copy_of_the_source(tmp_path)
     settings = (source / "pyproject.toml").read_text("utf-8")
-    (source / "pyproject.toml").write_text(settings.replace('"fewbits.data" = ["alice.txt"]', ""), "utf-8")
+    without = settings.replace('"fewbits.data" = ["alice.txt", ', '"fewbits.data" = [')
+    (source / "pyproject.toml").write_text(without, "utf-8")
     with zipfile.ZipFile(build(source)) as archive:
         archive.extractall(tmp_path / "installed")
     done = core.run(READ_THE_FILES, tmp_path / "installed")

@@ -25,8 +25,9 @@ HEAD = """\
 # MNIST and CIFAR are read from the folder FEWBITS_DATA, or downloaded. Some experiments write data/checkpoints anew.
 ---
 """
-# Chapters whose commands do not name the data set.
+# Chapters, and parts of them, whose commands do not name the data set.
 DATA = {"mobileone": "cifar100", "integer": "cifar100"}
+PARTS = {"post-training": "cifar100", "vgg": "cifar10", "cifar": "cifar100"}
 BUILT_IN = "none to fetch"  # digits, mnist5k and the texts come inside the dependencies
 
 
@@ -73,12 +74,14 @@ def runs(claims: Iterable[dict]) -> list[dict]:
         for origin in claim["provenance"]:
             command = origin["command"]
             named = re.search(r"--data (\S+)", command)
+            part = re.search(r"--part (\S+)", command)
+            otherwise = DATA.get(chapter_of(claim), BUILT_IN)
             entry = found.setdefault(
                 command,
                 {
                     "command": command,
                     "claims": [],
-                    "data": named[1] if named else DATA.get(chapter_of(claim), BUILT_IN),
+                    "data": named[1] if named else PARTS.get(part[1], otherwise) if part else otherwise,
                     "minutes": 0,
                     "machine": origin["device"],
                 },

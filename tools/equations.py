@@ -28,7 +28,7 @@ from sphinxcontrib.bibtex.nodes import bibliography as bibliography_node
 
 FAMILIES = {
     *("uniform", "binary", "ternary", "low_bitwidth", "learned_step", "logarithmic", "inq", "mobileone"),
-    *("mixed_precision", "vector", "bn_folding", "integer", "fpga"),
+    *("mixed_precision", "vector", "bn_folding", "compensation", "integer", "fpga"),
 }
 # Equations that no function of the package computes, and why.
 WITHOUT_FUNCTION = {

@@ -12,17 +12,23 @@ from pathlib import Path
 
 import torch.nn.functional as F
 
+from fewbits import evidence
 from fewbits.core.macs import layer_work
 from fewbits.experiments.common import checkpoint_path
+from fewbits.experiments.fpga_network import run as fpga_network
 from fewbits.experiments.inq.networks import small_data, small_net
 from fewbits.experiments.inq.run import SMALL_INQ_EPOCHS, SMALL_INQ_LR
 from fewbits.experiments.inq.training import FRACTIONS, WEIGHT_DECAY, Trainer
+from fewbits.fpga.latency import accelerator_cycles
+from fewbits.fpga.network import ShiftAdderNet
+from fewbits.fpga.synthesis import ZCU102
 from fewbits.inq import Inq
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.nets import MLP
 from fewbits.training import load_model, percent
 
 WIDGETS = Path(__file__).resolve().parent.parent / "book" / "_static" / "widgets"
+SHOWN = ("LUT", "FF", "BRAM")  # resources of the accelerator's figure
 INQ_LAYER = "features.6.weight"  # the depthwise convolution of the second block: 144 weights
 
 
@@ -68,6 +74,19 @@ def network_159k() -> list[dict]:
     return [{"name": name_of(i, work)} | {key: getattr(work, key) for key in keys} for i, work in enumerate(works)]
 
 
+def accelerator_data() -> dict:
+    """The whole network on arrays of five sizes: cycles of an image, counts of the recorded synthesis, and the chip."""
+    table = evidence.rows("fpga_network_resources").set_index("shift_adders")
+    model, codes = fpga_network.network()
+    arrays = []
+    for array in fpga_network.ARRAYS:
+        layers = ShiftAdderNet.from_codes(model, codes, array.form).layers
+        cycles = sum(layer.cycles for layer in accelerator_cycles(layers, array))
+        counts = {name: int(table.loc[array.elements, name]) for name in SHOWN}
+        arrays.append({"shift_adders": array.elements, "cycles": cycles, "counts": counts})
+    return {"arrays": arrays, "chip": {name: ZCU102[name] for name in SHOWN}}
+
+
 def name_of(index: int, work) -> str:
     """What a reader calls the layer: "conv 3×3", "depthwise 4", "pointwise 4", "linear"."""
     if work.kind == "linear":
@@ -82,7 +101,12 @@ def numbers(tensor) -> list[float]:
     return [float(f"{value:.9g}") for value in tensor.detach().flatten().tolist()]
 
 
-DATA = {"explorer_data": explorer_data, "inq_run": inq_run, "network_159k": network_159k}
+DATA = {
+    "explorer_data": explorer_data,
+    "inq_run": inq_run,
+    "network_159k": network_159k,
+    "accelerator_data": accelerator_data,
+}
 
 
 def script(name: str, value: object) -> str:

@@ -46,6 +46,10 @@ def _adder(page: Page) -> None:
     page.get_by_role("button", name="Add to the sum").press("Enter")
 
 
+def _accelerator(page: Page) -> None:
+    page.get_by_role("combobox", name="shift-adders").select_option("1,024")
+
+
 def _bit_mixer(page: Page) -> None:
     page.get_by_role("button", name="4 bits for half the MACs").press("Enter")
 
@@ -55,6 +59,7 @@ PREPARE: dict[str, Callable[[Page], None]] = {
     "inq-stepper": _inq_stepper,
     "adder": _adder,
     "bit-mixer": _bit_mixer,
+    "accelerator": _accelerator,
 }
 
 

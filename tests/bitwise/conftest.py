@@ -3,12 +3,13 @@
 import pytest
 
 from fewbits.bitwise import isa
+from fewbits.bitwise.gemm import LAYOUTS
 
 
-@pytest.fixture(params=isa.NAMES)
+@pytest.fixture(params=LAYOUTS)
 def path(request, monkeypatch):
-    """Each path in turn, forced by the environment."""
+    """Each path of the kernels that count bits in turn, forced by the environment."""
     if request.param not in isa.available():
-        pytest.skip(f"this processor has no {request.param}: {', '.join(sorted(isa._NEEDED[request.param]))}")
+        pytest.skip(f"this processor has no {request.param}: {', '.join(sorted(isa.NEEDED[request.param]))}")
     monkeypatch.setenv("FEWBITS_ISA", request.param)
     return request.param

@@ -13,9 +13,11 @@ from bitwise_inputs import COUNTS, OUTPUTS, ROWS, SEEDS, random_codes, random_si
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewbits.bitwise import isa, plain, tables
+from fewbits.bitwise import conv, isa, lut, plain, tables, tiles
+from fewbits.bitwise.conv import conv3x3, prepare_conv
 from fewbits.bitwise.gemm import plane_gemm, prepare, signs_gemm, xnor_gemm
 from fewbits.bitwise.levels import LEVELS
+from fewbits.bitwise.lut import lut_gemv, prepare_lut
 from fewbits.bitwise.pack import bit_planes, sign_words, ternary_planes, threshold_words
 from fewbits.core.packing import pack_signs
 
@@ -219,7 +221,7 @@ def test_the_environment_is_checked(monkeypatch):
     monkeypatch.setenv("FEWBITS_ISA", "neon")
     with pytest.raises(ValueError, match="FEWBITS_ISA must be one of"):
         isa.chosen()
-    monkeypatch.setenv("FEWBITS_ISA", "avx512")
+    monkeypatch.setenv("FEWBITS_ISA", "vpopcnt")
     monkeypatch.setattr(isa, "features", lambda: {"avx2"})
     assert isa.available() == ["plain", "avx2"]
     with pytest.raises(ValueError, match="avx512vpopcntdq"):
@@ -228,29 +230,133 @@ def test_the_environment_is_checked(monkeypatch):
     assert isa.chosen() == "avx2"
 
 
+WIDE = {"avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl"}
+# Features of processors, by a name of their kind -> the paths of the product of bits, and of tables of sums.
+PROCESSORS = {
+    "ARM": (set(), "plain", "plain"),
+    "Haswell": ({"avx2"}, "avx2", "avx2"),
+    "Alder Lake": ({"avx2", "avxvnni"}, "avx2", "avx2"),
+    "Skylake-X": (WIDE, "avx2", "avx2"),
+    "Cascade Lake": (WIDE | {"avx512vnni"}, "avx2", "avx2"),
+    "Ice Lake": (WIDE | {"avx512vnni", "avx512vpopcntdq", "avx512vbmi"}, "vpopcnt", "avx2"),
+}
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_each_kind_of_processor_takes_its_best_kernels(processor, monkeypatch):
+    present, of_bits, of_tables = PROCESSORS[processor]
+    monkeypatch.delenv("FEWBITS_ISA", raising=False)
+    monkeypatch.setattr(isa, "features", lambda: present)
+    assert prepare(random_words(0, 2, 3)).path == of_bits
+    assert prepare_conv(random_words(0, 2, 3, 3, 1), 64).path == of_bits
+    assert prepare_lut(random_codes(0, 2, 3, 8), 2).path == of_tables
+
+
+KERNELS = {"plain": (plain, "accumulate"), "avx2": (tables, "accumulate"), "vpopcnt": (tiles, "accumulate")}
+CONVOLUTIONS = {"plain": "_conv_plain", "avx2": "_conv_tables", "vpopcnt": "_conv_tiles"}
+
+
+def watched(monkeypatch, module, name: str, calls: list[str]) -> None:
+    """Let calls of a function be listed, and answered as before."""
+    function = getattr(module, name)
+
+    def listed(*arguments):
+        calls.append(f"{module.__name__.split('.')[-1]}.{name}")
+        return function(*arguments)
+
+    monkeypatch.setattr(module, name, listed)
+
+
+def test_the_function_of_the_path_runs_and_no_other(path, monkeypatch):
+    calls: list[str] = []
+    for module, name in KERNELS.values():
+        watched(monkeypatch, module, name, calls)
+    for name in CONVOLUTIONS.values():
+        watched(monkeypatch, conv, name, calls)
+    xnor_gemm(random_words(0, 3, 2), prepare(random_words(1, 5, 2)), 128)
+    conv3x3(random_words(0, 1, 3, 3, 1), prepare_conv(random_words(1, 2, 3, 3, 1), 64))
+    module, name = KERNELS[path]
+    assert calls == [f"{module.__name__.split('.')[-1]}.{name}", f"conv.{CONVOLUTIONS[path]}"]
+
+
+@pytest.mark.parametrize("forced", ["plain", "avx2", ""])
+def test_tables_of_sums_use_vectors_wherever_avx2_is_there(forced, monkeypatch):
+    """On a processor with AVX-512, too: there they once fell back to look-ups one by one."""
+    if forced and forced not in isa.available():
+        pytest.skip(f"this processor has no {forced}")
+    monkeypatch.setenv("FEWBITS_ISA", forced)
+    calls: list[str] = []
+    for path in lut.PRODUCTS:
+        function = lut.PRODUCTS[path]
+        monkeypatch.setitem(lut.PRODUCTS, path, lambda *a, path=path, f=function: calls.append(path) or f(*a))
+    lut_gemv(random_codes(0, 4, 64), prepare_lut(random_codes(1, 4, 64, 64), 4))
+    assert calls == [forced or ("avx2" if "avx2" in isa.available() else "plain")]
+
+
+@given(ROWS, OUTPUTS, st.sampled_from([1, 2, 3, 4, 5, 6, 9, 22]), SEEDS)
+def test_tiles_count_the_same_on_any_processor(rows, outputs, width, seed):
+    """The tile is portable code, so its steps are tested where the processor has no VPOPCNTDQ, too."""
+    a, w = random_words(seed, rows, width), random_words(seed + 1, outputs, width)
+    want = 3 * np.bitwise_count(a[:, None] ^ w).sum(-1).astype(np.int32) + 7
+    for layout, words, groups in ((tiles.panels, a, 0), (tiles.prefix_panels, tiles.prefixed(a), width // 3)):
+        inside = np.full((rows + 2, outputs), 7, np.int32)  # rows that nobody may touch above and below
+        tiles.accumulate(inside[1:-1], layout(w), words, np.int32(3), 0, -(-rows // tiles.ROWS), groups)
+        assert np.array_equal(inside[1:-1], want)
+        assert (inside[[0, -1]] == 7).all()
+
+
+def test_prefixes_by_hand():
+    words = np.array([[1, 2, 4, 8, 16, 32, 64, 128]], np.uint64)
+    assert tiles.prefixed(words).tolist() == [[1, 3, 7, 8, 24, 56, 64, 128]]
+    assert words[0, 1] == 2  # a copy
+
+
 COMPILE = """
+import sys
 from numba import types
-from fewbits.bitwise import isa, plain
+from fewbits.bitwise import plain, tiles
 matrix = lambda kind, axes: types.Array(kind, axes, "C")
-signature = (matrix(types.int32, 2), matrix(types.uint64, 3), matrix(types.uint64, 2), matrix(types.int32, 1))
-plain.accumulate.compile((*signature, types.int64, types.int64))
-print(*plain.accumulate.inspect_asm().values())
+common = (matrix(types.int32, 2), matrix(types.uint64, 3), matrix(types.uint64, 2))
+if sys.argv[1] == "plain":
+    function, rest = plain.accumulate, (matrix(types.int32, 1), types.int64, types.int64)
+else:
+    function, rest = tiles.accumulate, (types.int32, types.int64, types.int64, types.int64)
+function.compile((*common, *rest))
+print(*function.inspect_asm().values())
 """
+OLD = "+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+bmi,+bmi2"
+NEW = f"{OLD},+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512vpopcntdq"  # LLVM prefers 256 bits on this processor
+compiles_for_x86 = pytest.mark.skipif(
+    sys.platform != "linux" or os.uname().machine != "x86_64", reason="compiles for x86-64"
+)
 
 
-def assembly(tmp_path, cpu: str, features: str) -> str:
-    """What the plain source becomes for another processor; it is compiled, not run."""
+def assembly(tmp_path, cpu: str, features: str, kernel: str) -> str:
+    """What a kernel becomes for another processor; it is compiled, not run."""
     settings = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", COMPILE]
+    command = [sys.executable, "-c", COMPILE, kernel]
     return subprocess.run(command, env=os.environ | settings, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="compiles for x86-64")
+@compiles_for_x86
 def test_plain_source_becomes_vpopcntq_where_the_processor_has_it(tmp_path):
-    old = "+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+bmi,+bmi2"
-    new = f"{old},+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512vpopcntdq"  # LLVM prefers 256 bits on this processor
     wide = re.compile(r"vpopcntq\s+.*%zmm")
-    assert len(wide.findall(assembly(tmp_path, "icelake-server", new))) >= 8
-    without = assembly(tmp_path, "haswell", old)
+    assert len(wide.findall(assembly(tmp_path, "icelake-server", NEW, "plain"))) >= 8
+    without = assembly(tmp_path, "haswell", OLD, "plain")
     assert not wide.search(without)
     assert "vpshufb" in without  # LLVM's own way to count bits with AVX2
+
+
+@compiles_for_x86
+def test_the_inner_loop_of_the_tile_keeps_its_sums_in_registers(tmp_path):
+    text = assembly(tmp_path, "icelake-server", NEW, "tiles")
+    loops = [body for body in re.split(r"^\.LBB\S+:$", text, flags=re.M) if body.count("vpternlogq") >= 8]
+    assert len(loops) == 1
+    (body,) = loops
+    end = body.index("\tj")  # the jump back: what follows is no part of the loop
+    assert body[:end].count("vpopcntq") == 16  # two counts for three words, four inputs and two registers of rows
+    assert body[:end].count("vpternlogq") == 8
+    assert "rsp" not in body[:end]  # nothing is spilled
+    without = assembly(tmp_path, "haswell", OLD, "tiles")
+    assert "%zmm" not in without
+    assert "vpshufb" in without

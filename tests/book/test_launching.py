@@ -67,7 +67,7 @@ def test_the_book_and_the_workflow_use_the_extension():
 
 def test_binder_installs_what_the_book_pins():
     lines = (ROOT / ".binder" / "requirements.txt").read_text("utf-8").splitlines()
-    assert "-e .[book,onnx,fpga,data]" in lines
+    assert "-e .[book,onnx,fpga,data,photographs]" in lines
     (constraints,) = (line.removeprefix("-c ") for line in lines if line.startswith("-c "))
     assert (ROOT / ".binder" / constraints).resolve() == ROOT / "constraints.txt"
     python = (ROOT / ".binder" / "runtime.txt").read_text("utf-8").strip()

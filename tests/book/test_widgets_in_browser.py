@@ -14,7 +14,7 @@ from fewbits.uniform import UniformQuantizer
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDGETS = ROOT / "book" / "_static" / "widgets"
-NAMES = ("explorer", "inq-stepper", "adder", "bit-mixer")
+NAMES = ("explorer", "inq-stepper", "adder", "bit-mixer", "accelerator")
 
 widget_pictures = tool("widget_pictures")
 
@@ -52,6 +52,10 @@ KEYS = {
         ("checkbox", "sign bit", "Space", "Weight +1/4"),
         ("button", "Add to the sum", "Enter", "The sum is −1.45"),
         ("radio", "saturates", "Space", "the sum would be −2.9"),
+    ],
+    "accelerator": [
+        ("combobox", "shift-adders", "End", "11,777 cycles"),
+        ("slider", "clock in MHz", "ArrowRight", "17,831 images a second"),
     ],
     "bit-mixer": [
         ("slider", "linear", "ArrowLeft", "(98"),

@@ -22,6 +22,7 @@ from contract_networks import NETWORKS, make
 from torch import Tensor, nn
 
 import fewbits
+from fewbits.compensation import FP8Quantizer, MXQuantizer, NVFP4Quantizer
 from fewbits.core.graph import read
 from fewbits.low_bitwidth import AP2Quantizer, LinearQuantizer
 from fewbits.uniform import UniformQuantizer
@@ -115,6 +116,9 @@ QUANTIZERS: dict[str, Callable] = {
     "learned bits": partial(fewbits.LearnedBits, 0),
     "distribution": partial(fewbits.DistributionQuantizer, 0.5),
     "shared": partial(fewbits.SharedWeights, k=4),
+    "FP8": partial(FP8Quantizer, "E4M3"),
+    "MXFP4": MXQuantizer,
+    "NVFP4": NVFP4Quantizer,
 }
 SOME = ("shared ReLU, residual", "one object, two places", "tied weights", "attention", "own settings of BN")
 

@@ -16,6 +16,7 @@ from strategies import same_bits
 from fewbits.core import container
 from fewbits.core.codes import Codes, StoredForm
 from fewbits.core.filter_codes import FilterCodes
+from fewbits.core.float_codes import FORMATS, FloatCodes, blocks_of
 from fewbits.core.powers import signed_powers
 from fewbits.core.vector_codes import VectorCodes
 
@@ -60,7 +61,10 @@ def same(a: torch.Tensor | StoredForm, b: torch.Tensor | StoredForm) -> bool:
 def any_codes(draw):
     """Codes of every form: on a grid or by table, of every width, with one scale or one a channel."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
-    kind, bits = draw(st.sampled_from(["grid", "table", "powers", "filters", "vectors"])), draw(st.integers(1, 9))
+    kind, bits = (
+        draw(st.sampled_from(["grid", "table", "powers", "filters", "vectors", "floats"])),
+        draw(st.integers(1, 9)),
+    )
     dtype = draw(st.sampled_from([torch.float32, torch.float64]))
     shape = tuple(draw(st.lists(st.integers(1, 5), min_size=2, max_size=4)))
 
@@ -70,6 +74,15 @@ def any_codes(draw):
     def reals(shape):
         return torch.randn(shape, generator=generator, dtype=dtype)
 
+    if kind == "floats":
+        element = draw(st.sampled_from(list(FORMATS.values())))
+        values = integers(0, element.finite, shape) + 2 ** (element.bits - 1) * integers(0, 2, shape)
+        block, scales = draw(st.integers(1, 40)), draw(st.sampled_from(["none", "E8M0", "E4M3"]))
+        if scales == "none":
+            return FloatCodes(values, element.name, reals((shape[0], *[1] * (len(shape) - 1))))
+        fields = integers(100, 127, blocks_of(torch.Size(shape), block))
+        whole = torch.ones((), dtype=dtype) if scales == "E8M0" else reals(())
+        return FloatCodes(values, element.name, whole, block, fields, scales)
     if kind == "vectors":
         rows, d = shape[0], draw(st.integers(1, 4))
         groups = -(-torch.Size(shape[1:]).numel() // d)
@@ -149,6 +162,29 @@ def test_files_without_codes_are_of_version_1():
         content = path.read_bytes()
         assert struct.unpack_from("<H", content, 8) == (1,)
         assert container.from_bytes(content)
+
+
+def test_arithmetic_codes_make_a_file_of_version_3():
+    """Older programs refuse it by its version; in a file that claims an older one the form is unknown."""
+    content = bytearray(example("arithmetic"))
+    assert struct.unpack_from("<H", content, 8) == (3,)
+    assert len(content) < len(example("huffman"))
+    for version in (1, 2):
+        content[8] = version
+        with pytest.raises(ValueError, match=r"makes no sense \(unknown form (10|11)\)"):
+            container.from_bytes(resealed(bytes(content)))
+
+
+def test_a_value_in_nineteen_of_twenty_places_takes_less_than_a_bit():
+    """Huffman's code cannot: 4,000 weights of three values are 4,000 bits at least."""
+    weight = torch.zeros(4000)
+    weight[torch.randperm(4000, generator=torch.Generator().manual_seed(0))[:200]] = torch.tensor([-1.0, 1.0]).repeat(
+        100
+    )
+    sizes = {coding: len(container.to_bytes({"w": weight + 2}, coding)) for coding in ("huffman", "arithmetic")}
+    assert sizes["huffman"] > 500 > 300 > sizes["arithmetic"]
+    back = container.from_bytes(container.to_bytes({"w": weight + 2}, "arithmetic"))["w"]
+    assert same_bits(back, weight + 2)
 
 
 @settings(max_examples=100)
@@ -241,7 +277,7 @@ def test_size_by_hand():
 def test_every_flipped_bit_and_every_cut_is_refused(coding, tmp_path):
     content = example(coding)
     path = tmp_path / "net.fewbits"
-    for place in range(0, len(content), 1 if coding == "huffman" else 13):
+    for place in range(0, len(content), 1 if coding in ("huffman", "arithmetic") else 13):
         altered = bytearray(content)
         altered[place] ^= 1 << place % 8
         for damaged in (bytes(altered), content[:place]):
@@ -285,9 +321,9 @@ def test_foreign_and_future_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"net\.fewbits: not a \.fewbits file"):
         container.load(path)
     content = bytearray(example())
-    content[8] = 3
+    content[8] = 4
     path.write_bytes(resealed(bytes(content)))
-    with pytest.raises(ValueError, match=r"net\.fewbits: version 3; this program reads versions 1 to 2"):
+    with pytest.raises(ValueError, match=r"net\.fewbits: version 4; this program reads versions 1 to 3"):
         container.load(path)
     with pytest.raises(FileNotFoundError, match=r"other\.fewbits: no such file"):
         container.load(tmp_path / "other.fewbits")

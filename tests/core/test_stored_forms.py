@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
 from fewbits.binary import BinaryConnect, SignActivation, XnorWeights
+from fewbits.compensation import FP8Quantizer, MXQuantizer, NVFP4Quantizer
 from fewbits.core import container
 from fewbits.core.codes import Codes, StoredForm
 from fewbits.core.quantizer import (
@@ -77,6 +78,9 @@ QUANTIZERS = {
     "distribution": lambda: DistributionQuantizer(0.3),
     "shared": lambda: SharedWeights(X, 4),
     "product": lambda: ProductQuantizer(X, 3, 4),
+    "FP8, per channel": lambda: FP8Quantizer("E5M2", channel_axis=0),
+    "MXFP4": lambda: MXQuantizer(block=3),
+    "NVFP4": NVFP4Quantizer,
     "kept": lambda: KeptCodes(UniformQuantizer(4).encode(X)),
 }
 

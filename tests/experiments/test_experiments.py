@@ -10,7 +10,7 @@ from fewbits import evidence
 from fewbits.data import load
 from fewbits.experiments import __main__ as cli
 from fewbits.experiments.binary import run as binary
-from fewbits.experiments.common import checkpoint_path, seeds
+from fewbits.experiments.common import checkpoint_path, measured, run_missing_rows, seeds
 from fewbits.experiments.uniform import run as uniform
 from fewbits.nets import MLP
 from fewbits.training import load_model
@@ -46,6 +46,22 @@ def test_a_recorded_command_can_be_typed_again(monkeypatch):
     ((methods, command),) = calls
     assert methods == ["binarynet, real ends", "bwn"]
     assert shlex.split(command)[3:] == ["binary", "--methods", *methods]
+
+
+def test_a_run_that_measures_everything_signs_for_values_that_are_on_record(monkeypatch, tmp_path):
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(evidence.records, "_is_ancestor", lambda *commits: True)
+    claims = [
+        evidence.own_claim("demo/a", "A", evidence.part([1], type="count", runs=["one"], high=1), scale="notebook")
+    ]
+    signed = []
+    for commit, again in (("a" * 40, False), ("b" * 40, False), ("b" * 40, True)):
+        monkeypatch.setattr(evidence.records, "code_version", lambda commit=commit: commit)
+        given = measured(claims, "again", 2.0) if again else claims
+        (stored,) = evidence.record("demo", given, command="again", wall_s=2.0)
+        signed.append([origin["commit"] for origin in stored["provenance"]])
+    assert signed == [["a" * 40], ["a" * 40], ["b" * 40]]
+    assert "origins" not in claims[0]["parts"][0]
 
 
 def test_at_least_one_seed():
@@ -107,3 +123,51 @@ def test_results_are_plain_json_and_csv():
             json.loads(path.read_text())
         else:
             assert len(pd.read_csv(path))
+
+
+# --- tables that grow row by row --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def empty_results(monkeypatch, tmp_path):
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(evidence.records, "code_version", lambda: "a" * 40)
+
+
+SETTINGS = [{"method": method, "seed": seed} for method in ("a", "b") for seed in (0, 1)]
+
+
+def test_only_missing_rows_are_measured_and_each_says_where_it_comes_from(empty_results):
+    asked = []
+
+    def measure(setting, minutes):
+        asked.append(setting)
+        return {"value": 1 / 3}
+
+    assert run_missing_rows("uniform_rows", SETTINGS[:2], measure, "one")
+    assert run_missing_rows("uniform_rows", SETTINGS, measure, "another")
+    assert asked == SETTINGS
+    table = evidence.rows("uniform_rows")
+    assert table[["method", "seed"]].to_dict("records") == SETTINGS
+    assert table.value.tolist() == [0.333333] * 4
+    assert [origin["command"] for origin in evidence.origins(table)] == ["one"] * 2 + ["another"] * 2
+
+
+def test_a_run_that_is_out_of_time_says_so_and_keeps_what_is_done(empty_results):
+    left = []
+
+    def measure(setting, minutes):
+        left.append(minutes)
+        return None if setting["seed"] else {"value": 1}
+
+    assert not run_missing_rows("uniform_rows", SETTINGS, measure, "one", minutes=5)
+    assert len(evidence.rows("uniform_rows")) == 1
+    assert not run_missing_rows("uniform_rows", SETTINGS, measure, "one", minutes=0)
+    assert len(left) == 2  # nothing was started without time
+    assert all(4 < minutes <= 5 for minutes in left)
+
+
+def test_rows_of_a_changed_checkout_are_refused(empty_results, monkeypatch):
+    monkeypatch.setattr(evidence.records, "code_version", lambda: "a" * 40 + "-dirty")
+    with pytest.raises(ValueError, match="not committed"):
+        run_missing_rows("uniform_rows", SETTINGS, lambda setting, minutes: {"value": 1}, "one")

@@ -1,5 +1,7 @@
 """The logarithmic experiment: ranges by brute force, quantizers where they belong, claims from tables by hand."""
 
+import argparse
+import copy
 import itertools
 import math
 
@@ -13,8 +15,18 @@ from fewbits.core.gradients import QuantizeGradient
 from fewbits.core.quantizer import weight_quantizers
 from fewbits.data import Dataset
 from fewbits.evidence import validate, word
+from fewbits.experiments.common import recorded
+from fewbits.experiments.logarithmic import post_training, vgg
 from fewbits.experiments.logarithmic import run as experiment
-from fewbits.experiments.logarithmic.claims import accumulation_claims, rounding_claims, training_claims
+from fewbits.experiments.logarithmic.claims import (
+    accumulation_claims,
+    mobilenet_claims,
+    rounding_claims,
+    training_claims,
+    vgg_claims,
+)
+from fewbits.experiments.logarithmic.networks import fix_gradient_ranges, quantize_training
+from fewbits.experiments.logarithmic.post_training import FastLog, Setting
 from fewbits.logarithmic import LogQuantizer, full_scale_of_least_error, full_scale_of_max
 from fewbits.nets import count_parameters
 from fewbits.plots import logarithmic as figures
@@ -100,7 +112,7 @@ def test_the_rule_reaches_weights_and_activations(model):
 def test_training_quantizes_the_error_behind_every_layer():
     torch.manual_seed(0)
     data = tiny()
-    trained = experiment.quantize_training(experiment.network(), "log2", 5, 5, None, data)
+    trained = quantize_training(experiment.network(), "log2", 5, 5, None, *experiment.range_images(data))
     places = [m.quantizer for m in trained.modules() if isinstance(m, QuantizeGradient)]
     assert len(places) == 5
     assert all(q.fsr.isnan() for q in places)
@@ -108,7 +120,7 @@ def test_training_quantizes_the_error_behind_every_layer():
     trained[3][1].register_full_backward_hook(lambda module, grad_input, grad_output: seen.extend(grad_input))
     nn.functional.cross_entropy(trained(data.train_images), data.train_labels).backward()
     assert ((seen[0] == 0) | (torch.frexp(seen[0]).mantissa.abs() == 0.5)).all()  # powers of two
-    plain = experiment.quantize_training(experiment.network(), "float", None, None, None, data)
+    plain = quantize_training(experiment.network(), "float", None, None, None, *experiment.range_images(data))
     assert [type(m) for m in plain] == [type(m) for m in experiment.network()]
 
 
@@ -116,12 +128,173 @@ def test_training_quantizes_the_error_behind_every_layer():
 def test_a_fixed_range_has_the_headroom_it_was_given(method):
     def ranges(headroom):
         torch.manual_seed(0)
-        model = experiment.quantize_training(experiment.network(), method, None, 5, headroom, tiny())
+        model = quantize_training(experiment.network(), method, None, 5, headroom, *experiment.range_images(tiny()))
         assert all(parameter.grad is None or (parameter.grad == 0).all() for parameter in model.parameters())
         quantizers = [m.quantizer for m in model.modules() if isinstance(m, QuantizeGradient)]
         return [q.fsr.item() if method == "log2" else math.log2(q.high) for q in quantizers]
 
     assert [b - a for a, b in zip(ranges(0), ranges(3), strict=True)] == pytest.approx([3.0] * 5)
+
+
+def test_a_fixed_range_holds_every_gradient_of_batches_of_the_training_size():
+    torch.manual_seed(0)
+    data, model = tiny(), experiment.network()
+    for place in (3, 0):  # a convolution and its successor, from the last one
+        model[place] = nn.Sequential(model[place], QuantizeGradient(UniformQuantizer(5)))
+    quantizers = [m.quantizer for m in model.modules() if isinstance(m, QuantizeGradient)]
+    seen = dict.fromkeys(quantizers, 0.0)
+    fix_gradient_ranges(model, 0, data.train_images, data.train_labels, batch_size=4)
+    ranges = [quantizer.high.item() for quantizer in quantizers]
+    for quantizer in quantizers:
+        quantizer.register_forward_hook(
+            lambda module, inputs, output: (
+                seen.update({module: max(seen[module], inputs[0].abs().max().item())}) or inputs[0]
+            )
+        )
+    for images_of_batch, labels in zip(data.train_images.split(4), data.train_labels.split(4), strict=True):
+        nn.functional.cross_entropy(model(images_of_batch), labels).backward()
+    assert ranges == list(seen.values())
+    fix_gradient_ranges(model, 0, data.train_images, data.train_labels, batch_size=16)
+    # The fault: calibrated on larger batches than training has, a range is too small.
+    assert all(2 * q.high.item() < high for q, high in zip(quantizers, ranges, strict=True))
+
+
+# --- after training, with a range for each layer ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("base", ["2", "sqrt2"])
+@pytest.mark.parametrize("bits", [1, 3, 5])
+def test_fast_rounding_is_that_of_the_quantizer(base, bits):
+    quantizer = LogQuantizer(bits, base, signed=False)
+    octaves = torch.arange(-80, 41)
+    border = torch.exp2(octaves.double() / 8).float()
+    x = torch.cat([border, border.nextafter(torch.tensor(0.0)), border.nextafter(torch.tensor(99.0))])
+    x = torch.cat([x, torch.tensor([0.0, 1e-42, 3e38]), torch.rand(500)])
+    for fsr in (-9, 0, 3):
+        quantizer.set_full_scale(fsr)
+        assert torch.equal(FastLog(quantizer)(x), quantizer(x))
+
+
+def test_fast_rounding_keeps_the_memory_format():
+    quantizer = LogQuantizer(3, signed=False)
+    quantizer.set_full_scale(0)
+    x = torch.rand(2, 4, 3, 3).contiguous(memory_format=torch.channels_last)
+    assert FastLog(quantizer)(x).stride() == x.stride()
+
+
+@pytest.mark.parametrize("method", ["log2", "log-sqrt2", "linear 2^k"])
+def test_candidates_are_octaves_apart(method):
+    x = torch.tensor([0.1, 0.7])
+    for signed in (True, False):
+        tops = [each(torch.tensor([9.0])).item() for each in post_training.candidates(x, method, 4, signed)]
+        assert [math.log2(a / b) for a, b in itertools.pairwise(tops)] == pytest.approx([1, 1, 1])
+        assert (
+            tops[0]
+            == {"log2": 0.5, "log-sqrt2": pytest.approx(0.5**0.5), "linear 2^k": 1 - 0.5 ** (4 - signed)}[method]
+        )
+
+
+def small_network() -> list[nn.Module]:
+    torch.manual_seed(0)
+    return [nn.Conv2d(1, 4, 3, 4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 10)]
+
+
+def test_rounding_by_search_rounds_what_it_should_and_the_best_range_wins():
+    data, layers = tiny(), small_network()
+    before = copy.deepcopy(layers)
+    setting = Setting("log2", "linear 2^k", 3)
+    model = post_training.rounded(layers, setting, data.train_images, data.train_labels)
+    assert [type(m) for m in model] == [nn.Conv2d, nn.ReLU, UniformQuantizer, nn.Flatten, nn.Linear]
+    for old, same in zip(before, layers, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(old.parameters(), same.parameters(), strict=True))
+    for place, old in ((0, before[0]), (4, before[3])):
+        weight = model[place].weight
+        assert ((weight == 0) | (torch.frexp(weight).mantissa.abs() == 0.5)).all()
+        assert torch.equal(model[place].bias, old.bias)
+    assert len(model[2](model[:2](data.train_images)).unique()) <= 8
+    # The last layer's range by hand, given all that comes before it.
+    x = model[:4](data.train_images)
+    losses = []
+    for quantizer in post_training.candidates(before[3].weight.detach(), "log2", 4, True):
+        logits = nn.functional.linear(x, quantizer(before[3].weight.detach()), before[3].bias)
+        losses.append((nn.functional.cross_entropy(logits, data.train_labels).item(), quantizer))
+    best = min(losses, key=lambda pair: pair[0])[1]
+    assert torch.equal(model[4].weight, best(before[3].weight.detach()))
+
+
+def test_without_rounding_nothing_changes():
+    data, layers = tiny(), small_network()
+    model = post_training.rounded(layers, Setting(), data.train_images, data.train_labels)
+    assert torch.equal(model(data.test_images), nn.Sequential(*layers)(data.test_images))
+
+
+def test_top_1_and_top_5_by_hand():
+    logits = torch.eye(8)[[0, 1, 2, 3]] + 0.01 * torch.arange(8)
+    labels = torch.tensor([0, 7, 0, 3])  # the largest; the second; the eighth
+    assert post_training.top(nn.Identity(), logits, labels) == [50, 75]
+
+
+def test_a_run_after_training_measures_every_network_and_records_its_claims(monkeypatch, tmp_path):
+    data, layers, built = tiny(), small_network(), []
+    network = nn.Sequential(nn.Sequential(*layers[:2]), nn.Sequential(layers[2]), layers[3])
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(evidence.records, "code_version", lambda: "a" * 40)
+    monkeypatch.setattr(post_training, "cifar100", lambda device: data)
+    monkeypatch.setattr(post_training, "held_out", lambda data: data)
+    monkeypatch.setattr(post_training, "float_network", lambda name, seed: built.append(seed) or network)
+    monkeypatch.setattr(post_training, "SETTINGS", post_training.SETTINGS[:3])
+    post_training.run_post_training(argparse.Namespace(minutes=None), "a command")
+    assert built == [0, 1, 2] * 3
+    claims = by_slug(evidence.load("logarithmic"))
+    assert [len(part["values"]) for part in claims["mobilenet-base-2-beats-fixed-point"]["parts"]] == [3, 0]
+
+
+# --- the VGG-like network --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["log2", "linear"])
+def test_all_ranges_of_the_vgg_are_fixed_before_training(method):
+    """Two more octaves of headroom move every range by two octaves, of weights, activations and gradients."""
+    data = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(8)
+
+    def ranges(headroom):
+        torch.manual_seed(0)
+        model = vgg.network(method, headroom, *data)
+        kind = LogQuantizer if method == "log2" else UniformQuantizer
+        found = [m for m in model.modules() if isinstance(m, kind)]
+        assert sorted(q.signed for q in found) == [False] * 6 + [True] * 14  # of 7 layers: weights and gradients
+        return [q.fsr.item() if method == "log2" else math.log2(q.high) for q in found]
+
+    assert [b - a for a, b in zip(ranges(0), ranges(2), strict=True)] == pytest.approx([2] * 20)
+
+
+def test_vgg_claims_by_hand():
+    rows = [
+        (method, seed, 90 + seed - lost)
+        for method, lost in (("float", 0), ("log2", 0.5), ("linear", 2))
+        for seed in (0, 1)
+    ]
+    claims = by_slug(vgg_claims(pd.DataFrame(rows, columns=["method", "seed", "accuracy"])))
+    assert {name: (claim["parts"][0]["values"], word(claim)) for name, claim in claims.items()} == {
+        "vgg-log": ([0.5, 0.5], "carries over"),
+        "vgg-linear": ([1.5, 1.5], "carries over"),
+    }
+
+
+def test_the_part_vgg_records_its_rows_and_claims(monkeypatch, tmp_path):
+    images = torch.rand(20, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    data = Dataset("cifar10", images, torch.arange(20) % 10, images, torch.arange(20) % 10, tuple("0123456789"))
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(evidence.records, "code_version", lambda: "a" * 40)
+    monkeypatch.setattr(vgg, "run_folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(vgg, "load", lambda name: data)
+    monkeypatch.setattr(vgg, "EPOCHS", 1)
+    options = argparse.Namespace(seeds=1, minutes=None, held_out=False, epochs=None)
+    vgg.run_vgg(options, "a command")
+    assert evidence.rows(vgg.TABLE).method.tolist() == list(vgg.METHODS)
+    assert [len(c["parts"][0]["values"]) for c in evidence.load("logarithmic")] == [1, 1]
+    vgg.run_vgg(argparse.Namespace(seeds=1, minutes=None, held_out=True, epochs=1), "a command")
+    assert len(evidence.rows(f"{vgg.TABLE}_held_out")) == 6
 
 
 def test_accumulation_errors_are_those_of_the_two_readings():
@@ -176,6 +349,32 @@ def test_rounding_claims_by_hand():
     assert words["base-sqrt2-beats-linear"] == "holds"
 
 
+def test_mobilenet_claims_by_hand():
+    """Base 2 is 3 above fixed point in activations and costs 1; in weights √2 is above fixed point, base 2 below."""
+    weights = {"float": 0, "log-sqrt2": -1, "linear 2^k": -2, "log2": -4}
+    activations = {"float": 0, "log2": -1, "linear 2^k": -4}
+    rows = [
+        (n, setting.weights, setting.activations, setting.activation_bits, 80 + n)
+        for setting in post_training.SETTINGS
+        for n in (0, 1)
+    ]
+    table = pd.DataFrame(rows, columns=[*post_training.KEYS, "top5"])
+    table["top5"] += table.weights.map(weights) + table.activations.map(activations | {"log-sqrt2": -9})
+    claims = by_slug(mobilenet_claims(table))
+    values = {name: [part["values"] for part in claim["parts"]] for name, claim in claims.items()}
+    assert values == {
+        "mobilenet-activations-3-bit": [[1, 1]],
+        "mobilenet-activations-4-bit": [[1, 1]],
+        "mobilenet-base-2-beats-fixed-point": [[3, 3], [3, 3]],
+        "mobilenet-linear-beats-base-2": [[2, 2]],
+        "mobilenet-sqrt2-beats-fixed-point": [[1, 1]],
+        "mobilenet-sqrt2-beats-fixed-point-4-bit-activations": [[1, 1]],
+    }
+    assert {word(claim) for claim in claims.values()} == {"carries over"}
+    half = by_slug(mobilenet_claims(table[table.network == 0]))
+    assert {word(claim) for claim in half.values()} == {"undecided"}
+
+
 def test_training_claims_by_hand():
     accuracy = {
         ("float", None, None, None): 97,
@@ -212,7 +411,15 @@ def test_accumulation_claims_by_hand():
 def test_claims_on_record_are_those_of_the_recorded_tables():
     rows = {name: evidence.rows(f"logarithmic_{name}") for name in ("bits", "training", "accumulation")}
     made = rounding_claims(rows["bits"], "notebook") + training_claims(rows["training"])
-    made = by_slug(made + accumulation_claims(rows["accumulation"]))
+    made += accumulation_claims(rows["accumulation"])
+    if len(vgg_runs := recorded(vgg.TABLE, ["epochs"])):
+        made += vgg_claims(vgg_runs[vgg_runs.epochs == vgg.EPOCHS])
+    if len(mobilenets := recorded(post_training.TABLE, post_training.KEYS)):  # not yet measured in every checkout
+        made += mobilenet_claims(mobilenets)
+    for claim in made:
+        for part in claim["parts"]:
+            part.pop("origins", None)  # the rows' own runs, which `record` turns into indices
+    made = by_slug(made)
     stored = by_slug(evidence.load("logarithmic"))
     assert made.keys() == stored.keys()
     for name, claim in made.items():

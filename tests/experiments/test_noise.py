@@ -9,8 +9,10 @@ import torch
 from scipy import stats
 
 from fewbits import evidence
+from fewbits.data import load
+from fewbits.experiments.common import recorded as recorded_rows
 from fewbits.experiments.noise import run as noise
-from fewbits.experiments.noise.claims import make_claims
+from fewbits.experiments.noise.claims import make_claims, pooling_claims
 from fewbits.experiments.noise.run import divergence, latent_weights, small_cnn
 from fewbits.experiments.noise.statistics import power, seeds_needed
 
@@ -75,6 +77,19 @@ def test_divergence_by_hand():
     assert math.isclose(second["distance"], 1.0)
 
 
+@pytest.mark.parametrize("method", ["binary", "2-bit"])
+def test_ties_in_max_pooling_make_runs_part_and_an_average_has_none(method):
+    data = load("mnist5k")
+    apart = {name: noise.parted(method, name, 0, data, moments=(32,))[0] for name in noise.POOLINGS}
+    assert apart["average"] < 1e-12
+    assert apart["maximum"] > 1e-6
+
+
+def test_runs_that_start_equal_stay_equal(monkeypatch):
+    monkeypatch.setattr(noise, "NUDGE", 0.0)
+    assert noise.parted("binary", "maximum", 0, load("mnist5k"), torch.float32, moments=(3,)) == [0]
+
+
 def test_settings_take_effect_and_initial_weights_do_not_depend_on_them():
     # torch's own float32 draw may move with the instruction set; the start of the experiment's networks must not.
     code = "; ".join(f"print(_checksum(latent_weights(_same_start('{method}', 0))))" for method in noise.QUANTIZERS)
@@ -104,9 +119,12 @@ def recorded() -> list[pd.DataFrame]:
 def test_claims_on_record_are_those_of_the_recorded_tables():
     made = claims_of(*recorded())
     stored = {claim["id"].split("/")[1]: claim for claim in evidence.load("noise")}
+    if len(pooling := recorded_rows("noise_pooling", [])):
+        made |= {claim["id"].split("/")[1]: claim for claim in pooling_claims(pooling)}
     assert made.keys() == stored.keys()
     for name, claim in made.items():
-        assert claim["parts"][0]["values"] == pytest.approx(stored[name]["parts"][0]["values"])
+        for part, other in zip(claim["parts"], stored[name]["parts"], strict=True):
+            assert part["values"] == pytest.approx(other["values"])
         assert evidence.word(claim) == stored[name]["word"]
 
 
@@ -119,6 +137,26 @@ def test_settings_are_counted_that_end_at_another_loss():
         doctored = hardware.assign(loss=hardware.loss.where(~one, hardware.loss * factor))
         claim = claims_of(many, doctored, frozen)["float64-identical"]
         assert (claim["parts"][0]["values"], evidence.word(claim)) == ([0, count], word)
+
+
+def test_pooling_claims_by_hand():
+    """The average keeps the runs together, the maximum does not, but for one precision."""
+    cases = [
+        (p, m, name, seed)
+        for p in ("float64", "float32")
+        for m in noise.QUANTIZERS
+        for name in noise.POOLINGS
+        for seed in (0, 1)
+    ]
+    table = pd.DataFrame(cases, columns=["precision", "method", "pooling", "seed"])
+    table["step 32"] = table.pooling.map({"maximum": 1e-4, "average": 1e-14})
+    claims = {claim["id"].split("/")[1]: claim for claim in pooling_claims(table)}
+    values = [part["values"] for part in claims["pooling-float64"]["parts"]]
+    assert values == [[-14, -14], [-14, -14], [-4, -4], [-4, -4]]
+    assert evidence.word(claims["pooling-float64"]) == "holds"
+    assert evidence.word(claims["pooling-float32"]) == "does not hold"
+    for claim in claims.values():
+        evidence.validate(claim)
 
 
 def test_the_interval_of_the_seeds_is_that_of_the_standard_deviation():

@@ -13,9 +13,12 @@ from test_integer_codes import with_inq_codes
 from torch import nn
 
 from fewbits.bn_folding import fold_model
+from fewbits.integer import IntegerNetwork, onnx_export
 from fewbits.integer.conversion import to_integers
-from fewbits.integer.onnx_export import run, session, to_onnx
+from fewbits.integer.onnx_export import products_saturate, run, session, to_onnx
 from fewbits.integer.preparation import prepare
+from fewbits.integer.requantization import fixed_point
+from fewbits.integer.steps import Grid, Layer, Requantizer
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.nets import MLP, LeNet5, ResNet18, VGGSmall
 from fewbits.uniform import UniformQuantizer
@@ -294,3 +297,31 @@ def test_the_float_form_has_a_relu_where_the_model_has_one_and_nowhere_else():
     assert [step.relu for step in steps] == [False, True, False]
     kinds = [node.op_type for node in to_onnx(network, "float").graph.node]
     assert kinds.count("Relu") == 1
+
+
+# --- Sums of 16 bits --------------------------------------------------------------------------------------------------
+
+
+def test_the_probe_finds_what_a_network_without_guard_meets():
+    """With the largest products, a layer without the guard is right exactly where nothing saturates."""
+    size = 64
+    weight = torch.full((size, size), 127, dtype=torch.int8)
+    factor = fixed_point(torch.full((size,), 1 / (127.0 * size)))
+    output = Requantizer(*factor, zero_point=0, q_min=0, q_max=255, rounding="even", relu=True)
+    layer = Layer(weight, torch.zeros(size, dtype=torch.int32), 0, 8, None, 0, 255, output)
+    grid = Grid(1.0, 0, 0, 255)
+    scales = {"layer": torch.full((size,), 1 / (127.0 * size), dtype=torch.float64)}
+    network = IntegerNetwork({"layer": layer}, {"layer": ("input",)}, {"input": grid, "layer": grid}, scales, (size,))
+    codes = torch.full((size, size), 255, dtype=torch.uint8)
+    bare, guarded = (run(session(to_onnx(network, "qoperator"), guard=guard), codes) for guard in (False, True))
+    assert torch.equal(guarded, network(codes))
+    assert torch.equal(bare, network(codes)) == (not products_saturate())
+
+
+@pytest.mark.parametrize("saturates", [False, True])
+def test_sessions_are_guarded_where_the_processor_needs_it(saturates, monkeypatch):
+    monkeypatch.setattr(onnx_export, "products_saturate", lambda: saturates)
+    model = to_onnx(to_integers(prepare(MLP((4, 3, 2)).eval(), torch.rand(8, 4)), torch.rand(1, 4)), "qoperator")
+    for guard, expected in ((None, saturates), (True, True), (False, False)):
+        options = session(model, guard=guard).get_session_options()
+        assert options.get_session_config_entry("session.x64quantprecision") == str(int(expected))

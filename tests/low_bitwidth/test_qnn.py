@@ -151,3 +151,26 @@ def test_too_many_powers_are_refused():
 def test_bad_ranges_are_refused(make, max_value):
     with pytest.raises(ValueError, match="max_value must be a power of two"):
         make(4, max_value)
+
+
+@pytest.mark.parametrize("make", BOTH)
+def test_a_power_for_each_row_is_the_quantizer_of_each_row(make):
+    @given(tensors(torch.float64, shape=(3, 4), largest=1e30), st.sampled_from([0, 1, -1]))
+    def check(x, axis):
+        quantizer = make(4, None, axis)
+        rows = [make(4, None)(row) for row in x.unbind(axis)]
+        assert torch.equal(quantizer(x), torch.stack(rows, axis))
+        codes = quantizer.encode(x)
+        assert torch.equal(codes.decode(), quantizer(x))
+        assert (torch.frexp(codes.scale).mantissa == 0.5).all()  # powers of two: shifts, no multiplication
+        assert codes.nbits == 4 * 12 + 32 * codes.scale.numel()
+
+    check()
+
+
+@pytest.mark.parametrize("make", BOTH)
+def test_one_largest_value_for_all_rows_is_refused(make):
+    with pytest.raises(ValueError, match="channel_axis 0 needs max_value=None"):
+        make(4, 1.0, 0)
+    with pytest.raises(ValueError, match="channel_axis"):
+        make(4, None, 2)(torch.ones(2, 2))

@@ -82,11 +82,13 @@ def test_runs_by_hand():
     claims = [
         {"id": "mobileone/a", "provenance": [origin | {"command": "one"}, origin | {"command": "two --data mnist"}]},
         {"id": "vector/b", "provenance": [origin | {"command": "one", "wall_s": 150.0}, origin | {"command": "three"}]},
+        {"id": "logarithmic/c", "provenance": [origin | {"command": "four --part vgg"}]},
     ]
-    one, two, three = codecheck.runs(claims)
+    one, two, three, four = codecheck.runs(claims)
     assert one["claims"] == ["mobileone/a", "vector/b"]
     assert (one["minutes"], two["minutes"]) == (3, math.ceil(61 / 60))
     assert (one["data"], two["data"], three["data"]) == ("cifar100", "mnist", codecheck.BUILT_IN)
+    assert four["data"] == "cifar10"
 
 
 def test_a_table_belongs_to_one_chapter():

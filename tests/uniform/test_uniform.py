@@ -726,7 +726,7 @@ def test_calibration_on_nothing_or_on_nan_is_refused(images):
 
 
 def test_a_network_without_relu_is_refused_and_one_twice_quantized_too():
-    with pytest.raises(ValueError, match=r"^model has no ReLU to put a quantizer after$"):
+    with pytest.raises(ValueError, match=r"^model has no ReLU or ReLU6 to put a quantizer after$"):
         quantize_model(nn.Sequential(nn.Linear(6, 2)), 8, 8, IMAGES)
     with pytest.raises(ValueError, match=r"are quantized already$"):
         quantize_model(quantize_model(network(), 8, 8, IMAGES), 8, 8, IMAGES)

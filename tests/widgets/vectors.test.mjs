@@ -8,10 +8,12 @@ import "../../book/_static/widgets/inq_run.js";
 import "../../book/_static/widgets/inq_schedule.js";
 import "../../book/_static/widgets/latency.js";
 import "../../book/_static/widgets/network_159k.js";
+import "../../book/_static/widgets/accelerator_data.js";
+import "../../book/_static/widgets/array.js";
 import "../../book/_static/widgets/shift_adder.js";
 
 const vectors = JSON.parse(readFileSync(process.env.FEWBITS_VECTORS, "utf-8"));
-const { quantizers: q, shiftAdder, latency, inqSchedule, data } = globalThis.fewbits;
+const { array, quantizers: q, shiftAdder, latency, inqSchedule, data } = globalThis.fewbits;
 
 /** Equal to 1e-12 of the larger one. */
 function close(found, expected, words) {
@@ -100,4 +102,14 @@ test("prices of random bits on random layers and processors", () => {
 test("the network of the book", () => {
   const { cycles, size, work } = vectors.network;
   assert.deepEqual(latency.total(latency.prices(data.network_159k, data.network_159k.map(() => 8))), { size, work, cycles });
+});
+
+test("the accelerator: cycles, images a second, shares of the chip", () => {
+  const { arrays, chip } = data.accelerator_data;
+  for (const { shift_adders, cycles, megahertz, images, shares } of vectors.accelerator) {
+    const each = arrays.find((one) => one.shift_adders === shift_adders);
+    assert.equal(each.cycles, cycles);
+    assert.equal(array.speed(each.cycles, megahertz).images, images);
+    for (const [name, share] of Object.entries(array.shares(each.counts, chip))) close(share, shares[name], name);
+  }
 });

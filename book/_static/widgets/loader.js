@@ -15,6 +15,7 @@
     "inq-stepper": ["quantizers.js", "inq_run.js", "inq_schedule.js", "ui.js", "inq_stepper.js"],
     adder: ["shift_adder.js", "ui.js", "adder.js"],
     "bit-mixer": ["network_159k.js", "latency.js", "ui.js", "bit_mixer.js"],
+    accelerator: ["accelerator_data.js", "array.js", "ui.js", "accelerator.js"],
   };
   const FILTER = ["claims_filter.js", "ui.js", "claims_table.js"];
   const here = new URL(".", document.currentScript.src);

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fewbits.bitwise import isa, plain, tables
+from fewbits.bitwise import isa, plain, tables, tiles
+from fewbits.bitwise.gemm import LAYOUTS
 from fewbits.bitwise.plain import popcount
 from fewbits.bitwise.simd import store_offsets, wide_vectors
+from fewbits.bitwise.simd64 import add_counts, no_words
 from fewbits.core.compiled import njit
 
 
@@ -51,16 +53,16 @@ def prepare_conv(words: np.ndarray, channels: int) -> ConvWeights:
         raise ValueError(f"words must be (filters, 3, 3, words), 1 to 113 words, got {words.shape}")
     if words.shape[3] != -(-channels // 64):
         raise ValueError(f"{channels} channels take {-(-channels // 64)} words, got {words.shape[3]}")
-    path = isa.chosen()
+    path = isa.best(LAYOUTS)
     rows = words.reshape(len(words), -1)
-    layout = tables.panels if path == "avx2" else plain.panels
+    layout, _ = LAYOUTS[path]
     ones = np.bitwise_count(words).sum(-1, dtype=np.int32)  # (O, 3, 3): differences that a word of zeros makes
     starts = np.empty((4, 4, len(words)), np.int32)
     for y in range(4):
         for x in range(4):
             inside = np.outer([not y & 1, True, not y & 2], [not x & 1, True, not x & 2])
-            # The plain path leaves places outside out; the tables meet words of zeros there.
-            extra = 0 if path != "avx2" else 2 * (ones * ~inside).sum((1, 2))
+            # The plain path leaves places outside out; the others meet words of zeros there.
+            extra = 0 if path == "plain" else 2 * (ones * ~inside).sum((1, 2))
             starts[y, x] = channels * inside.sum() + extra
     return ConvWeights(path, words, layout(rows), starts)
 
@@ -85,7 +87,9 @@ def conv3x3(images: np.ndarray, weights: ConvWeights, threads: int = 1) -> np.nd
     out = np.empty((*images.shape[:3], len(weights.words)), np.int32)
 
     def work(index: int) -> None:
-        if weights.path == "avx2":
+        if weights.path == "vpopcnt":
+            _conv_tiles(out[index], images[index], weights.panels, weights.starts)
+        elif weights.path == "avx2":
             _conv_tables(out[index], images[index], weights.panels, weights.starts, tables.TABLES)
         else:
             _conv_plain(out[index], images[index], weights.panels, weights.starts)
@@ -140,6 +144,48 @@ def _conv_tables(out, image, lanes, starts, tables_):
                     if to_y < height and to_x < width:
                         place = (to_y * width + to_x) * filters
                         tables.add_counts(flat_out, place, filters, panel, sums, tables.LANES * c, np.int32(-2))
+
+
+@njit(cache=True, nogil=True)
+def _conv_tiles(out, image, panels, starts):
+    """One image by tiles of four pixels in a row, which may go on in the next one.
+
+    ``runs`` has the words under a row of the kernel for every pixel, in prefix form, and zeros above and below.
+    """
+    wide_vectors()
+    height, width, words = image.shape
+    filters, run = out.shape[2], 3 * words
+    runs = np.zeros((height + 2) * width * run, np.uint64)
+    for y in range(height):
+        for x in range(width):
+            at = ((y + 1) * width + x) * run
+            for column in range(max(x - 1, 0), min(x + 2, width)):
+                for k in range(words):
+                    runs[at + (column - x + 1) * words + k] = image[y, column, k]
+            for k in range(at, at + run, tiles.GROUP):
+                runs[k + 1] ^= runs[k]
+                runs[k + 2] ^= runs[k + 1]
+            out[y, x] = starts[_outside(y, height), _outside(x, width)]
+    pixels, flat_panels, flat_out, scale = height * width, panels.reshape(-1), out.reshape(-1), np.int32(-2)
+    for i in range(0, pixels, tiles.ROWS):
+        for panel in range(panels.shape[0]):
+            start = panel * tiles.LANES
+            a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = no_words()
+            for row in range(3):
+                p, q = (i + row * width) * run, (min(i + 1, pixels - 1) + row * width) * run
+                r, s = (min(i + 2, pixels - 1) + row * width) * run, (min(i + 3, pixels - 1) + row * width) * run
+                at = (3 * start + row * tiles.LANES) * run
+                a0, a1, b0, b1, c0, c1, d0, d1 = tiles.count_tile(
+                    flat_panels, at, runs, p, q, r, s, words, run, a0, a1, b0, b1, c0, c1, d0, d1
+                )
+            to, most = i * filters + start, filters - start
+            add_counts(flat_out, to, most, a0, a1, scale)
+            if i + 1 < pixels:
+                add_counts(flat_out, to + filters, most, b0, b1, scale)
+            if i + 2 < pixels:
+                add_counts(flat_out, to + 2 * filters, most, c0, c1, scale)
+            if i + 3 < pixels:
+                add_counts(flat_out, to + 3 * filters, most, d0, d1, scale)
 
 
 @njit(cache=True, nogil=True)

@@ -10,9 +10,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from fewbits.bitwise import isa, plain, tables
+from fewbits.bitwise import isa, plain, tables, tiles
 
-MOST_WORDS = 1023  # the kernels' sums have 16 bits
+MOST_WORDS = 1023  # the sums of the tables have 16 bits
+# Path -> layout of the weights, and inputs in a tile.
+LAYOUTS = {"plain": (plain.panels, 2), "avx2": (tables.panels, 4), "vpopcnt": (tiles.prefix_panels, tiles.ROWS)}
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Weights:
     """Planes of N rows of packed weights, laid out for one path; made once by :func:`prepare`.
 
     Attributes:
-        path: name of the path, see :mod:`fewbits.bitwise.isa`.
+        path: one of ``LAYOUTS``, see :mod:`fewbits.bitwise.isa`.
         words: (planes, N, W) uint64, the weights as they were.
         panels: their layout for the kernel, one array a plane.
     """
@@ -31,7 +33,7 @@ class Weights:
 
 
 def prepare(words: np.ndarray) -> Weights:
-    """Lay out packed weights for the path that :func:`fewbits.bitwise.isa.chosen` names.
+    """Lay out packed weights for the best path of ``LAYOUTS`` (:func:`fewbits.bitwise.isa.best`).
 
     Args:
         words: (N, W) or (planes, N, W) uint64, N >= 1.
@@ -40,8 +42,8 @@ def prepare(words: np.ndarray) -> Weights:
     """
     words = words[None] if words.ndim == 2 else words
     _check_words("words", words)
-    path = isa.chosen()
-    layout = tables.panels if path == "avx2" else plain.panels
+    path = isa.best(LAYOUTS)
+    layout, _ = LAYOUTS[path]
     return Weights(path, words, tuple(layout(plane) for plane in words))
 
 
@@ -116,17 +118,25 @@ def signs_gemm(inputs: np.ndarray, weights: Weights, input_scales=None, threads:
 def _accumulate(out: np.ndarray, inputs: np.ndarray, weights: Weights, s, t, threads: int) -> None:
     """Add ``s[i] * t[j] *`` (bits in which plane i of an input and plane j of a weight row differ) to ``out``."""
     planes, rows, width = inputs.shape
-    words = np.ascontiguousarray(inputs.transpose(1, 0, 2)).reshape(rows * planes, width)
-    size = 4 if weights.path == "avx2" else 2  # inputs in a tile
+    _, size = LAYOUTS[weights.path]
+    tiled = weights.path == "vpopcnt"
+    words: np.ndarray
+    if tiled:
+        words = tiles.prefixed(inputs.reshape(planes * rows, width)).reshape(planes, rows, width)
+    else:
+        words = np.ascontiguousarray(inputs.transpose(1, 0, 2)).reshape(rows * planes, width)
     # Threads write different rows of ``out``, so the planes of a row must stay together: size * planes inputs.
-    parts = np.linspace(0, -(-rows // size), max(threads, 1) + 1).astype(int) * planes
-    tiles = -(-len(words) // size)
+    parts = np.linspace(0, -(-rows // size), max(threads, 1) + 1).astype(int) * (1 if tiled else planes)
+    last_tile = -(-(rows if tiled else len(words)) // size)
 
     def work(first: int, last: int) -> None:
-        last = min(last, tiles)
+        last = min(last, last_tile)
         for panels, scale in zip(weights.panels, t, strict=True):
             scales = np.asarray(s, np.int32) * np.int32(scale)
-            if weights.path == "avx2":
+            if tiled:
+                for plane, of_plane in zip(words, scales, strict=True):
+                    tiles.accumulate(out, panels, plane, of_plane, first, last, width // tiles.GROUP)
+            elif weights.path == "avx2":
                 tables.accumulate(out, panels, words, scales, first, last, tables.TABLES)
             else:
                 plain.accumulate(out, panels, words, scales, first, last)

@@ -1,14 +1,15 @@
 """The binary matrix product in levels, from the naive loop to the fastest: one idea more at each.
 
-Every level takes packed signs and gives the number of differing bits, so that all can be compared. The last two need
-AVX2. Levels 3 and 6 are what :mod:`fewbits.bitwise.gemm` uses.
+Every level takes packed signs and gives the number of differing bits, so that all can be compared. Levels 5 and 6 need
+AVX2; levels 7 and 8 run anywhere, and are fast with AVX-512 and its VPOPCNTDQ. Levels 3, 6 and 8 are what
+:mod:`fewbits.bitwise.gemm` uses.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from fewbits.bitwise import plain, tables
+from fewbits.bitwise import plain, tables, tiles
 from fewbits.bitwise.plain import LANES, popcount
 from fewbits.bitwise.simd import add_bytes, load, load_table, lookup, wide_vectors, zero
 from fewbits.core.compiled import njit
@@ -182,6 +183,22 @@ def paired_tables(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return out
 
 
+def register_tile(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Level 7: the sums of four inputs and 16 weight rows stay in eight registers of 64 bytes until the rows end."""
+    return _tiled(inputs, weights, groups=0)
+
+
+def prefix_tile(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Level 8: words are XORed with their neighbours beforehand, so that of three words only two are counted."""
+    return _tiled(tiles.prefixed(inputs), weights, inputs.shape[1] // tiles.GROUP)
+
+
+def _tiled(inputs: np.ndarray, weights: np.ndarray, groups: int) -> np.ndarray:
+    out = np.zeros((len(inputs), tiles.LANES * len(weights)), np.int32)
+    tiles.accumulate(out, weights, inputs, np.int32(1), 0, -(-len(inputs) // tiles.ROWS), groups)
+    return out
+
+
 # name: (function, layout of the weights, needs AVX2)
 LEVELS: dict[str, tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray], bool]] = {
     "naive": (naive, np.ascontiguousarray, False),
@@ -190,4 +207,6 @@ LEVELS: dict[str, tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Callable
     "carry-save": (carry_save, plain.panels, False),
     "table": (one_table, tables.panels, True),
     "paired tables": (paired_tables, tables.panels, True),
+    "register tile": (register_tile, tiles.panels, False),
+    "prefix tile": (prefix_tile, tiles.prefix_panels, False),
 }

@@ -50,7 +50,7 @@ def prepare_lut(codes: np.ndarray, bits: int) -> LutWeights:
         raise ValueError(f"codes must be a matrix and not empty, got shape {codes.shape}")
     planes = [tables.lane_panels(tables.nibbles(plane)) for plane in bit_planes(codes, bits)]
     panels = np.stack([plane[:, 0::2] | plane[:, 1::2] << 4 for plane in planes])
-    return LutWeights("avx2" if isa.chosen() == "avx2" else "plain", panels, codes.shape)
+    return LutWeights(isa.best(PRODUCTS), panels, codes.shape)
 
 
 def lut_gemm(activations: np.ndarray, weights: LutWeights) -> np.ndarray:
@@ -72,8 +72,7 @@ def lut_gemm(activations: np.ndarray, weights: LutWeights) -> np.ndarray:
     if largest > MOST_ACTIVATION:
         raise ValueError(f"activations must be at most {MOST_ACTIVATION}, got {largest}")
     out = np.zeros((len(activations), weights.shape[0]), np.int32)
-    products = _products_avx2 if weights.path == "avx2" else _products_plain
-    products(out, np.ascontiguousarray(activations), weights.panels, max(largest, 1))
+    PRODUCTS[weights.path](out, np.ascontiguousarray(activations), weights.panels, max(largest, 1))
     return out
 
 
@@ -204,3 +203,7 @@ def _products_plain(out, activations, panels, largest):
                     column = LANES * panel + (j // 32) * 32 + (j % 2) * 16 + j % 32 // 2
                     if column < out.shape[1]:
                         out[row, column] += np.int32(sums[j] << bit)
+
+
+# Path -> function; the tables serve every processor with AVX2, newer ones too.
+PRODUCTS = {"plain": _products_plain, "avx2": _products_avx2}

@@ -17,7 +17,7 @@ from fewbits.core.channels import per_channel
 from fewbits.core.graph import read
 from fewbits.core.quantizer import LinearOrConv, weight_layers
 
-_TRANSPARENT = ("relu", "identity", "max_pool2d", "dropout")  # f(s x) = s f(x) for s > 0, channel by channel
+_TRANSPARENT = ("relu", "identity", "max_pool2d", "dropout", "pad")  # f(s x) = s f(x) for s > 0, channel by channel
 
 
 def input_ranges(layer: LinearOrConv) -> Tensor:
@@ -52,12 +52,15 @@ def equalizable_pairs(model: nn.Module) -> list[tuple[str, str]]:
     network = read(model)
     pairs = []
     for call in network.calls:
-        after = call.only_user
+        after, pads = call.only_user, False
         while after is not None and after.op in _TRANSPARENT:
+            pads = pads or after.op == "pad"
             after = after.only_user
         first, second = call.layer, None if after is None else after.layer
         if after is None or first is None or second is None or network.sharing(call) or network.sharing(after):
             continue
+        if pads and not isinstance(first, nn.Conv2d):
+            continue  # without a batch, or with one axis only, channels would be padded
         for name, layer in ((call, first), (after, second)):
             if parametrize.is_parametrized(layer):
                 raise ValueError(f"{name} has a quantized weight: change its scale before it is quantized")

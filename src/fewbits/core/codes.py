@@ -1,8 +1,9 @@
 """What hardware stores in place of a real tensor: integers, a scale, and as many bits per code as the method needs.
 
-There are three such forms: :class:`Codes`, :class:`fewbits.core.filter_codes.FilterCodes` (a width for each filter) and
-:class:`fewbits.core.vector_codes.VectorCodes` (an index for several weights). All satisfy :class:`StoredForm`, and one
-file (:mod:`fewbits.core.container`) holds any of them.
+There are four such forms: :class:`Codes`, :class:`fewbits.core.filter_codes.FilterCodes` (a width for each filter),
+:class:`fewbits.core.vector_codes.VectorCodes` (an index for several weights) and
+:class:`fewbits.core.float_codes.FloatCodes` (small floating point numbers, with scales of blocks). All satisfy
+:class:`StoredForm`, and one file (:mod:`fewbits.core.container`) holds any of them.
 """
 
 from dataclasses import dataclass

@@ -11,21 +11,23 @@ relative (han2015 Sec. 2): for each non-zero weight the number of zeros before i
 long, a filler zero is stored. Values are indices into a table of the tensor's different values. Both streams may be
 Huffman coded. For each tensor the shortest form that the chosen *coding* allows is written:
 
-==============  =====================================================================
-coding          forms that it may choose from, for each tensor
-==============  =====================================================================
-``"plain"``     float32, one after the other
-``"sparse"``    the former, or relative positions and float32 values
-``"shared"``    the former, or a table and indices of fixed width, at all or relative positions
-``"huffman"``   the former, or the same with canonical Huffman codes
-==============  =====================================================================
+================  ===================================================================
+coding            forms that it may choose from, for each tensor
+================  ===================================================================
+``"plain"``       float32, one after the other
+``"sparse"``      the former, or relative positions and float32 values
+``"shared"``      the former, or a table and indices of fixed width, at all or relative positions
+``"huffman"``     the former, or the same with canonical Huffman codes
+``"arithmetic"``  the former, or the same with adaptive arithmetic codes, for tables of up to 256 values
+================  ===================================================================
 
 The file knows nothing of the method that made a tensor: it is read bit for bit as it was, whatever it holds.
 
 Layout, little-endian: the 8 bytes ``FEWBITS`` and 0x1a, version (u16), number of tensors (u16), size of the file (u64),
 CRC-32 of all the rest (u32); then for each tensor its name (length u16, UTF-8), number of axes (u8), sizes (u32 each),
-form (u8), and the streams. A file of float32 tensors only is of version 1, any other of version 2. The checksum
-finds every flipped byte and every burst of up to 32 bits. Nothing is unpickled.
+form (u8), and the streams. A file with arithmetic codes is of version 3; without them, one of float32 tensors is of
+version 1, any other of version 2. The checksum finds every flipped byte and every burst of up to 32 bits. Nothing is
+unpickled.
 """
 
 import math
@@ -38,23 +40,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewbits.core import huffman, packing
+from fewbits.core import arithmetic, huffman, packing
 from fewbits.core.checks import check_integers
 from fewbits.core.codes import Codes, StoredForm
 from fewbits.core.files import write_whole
 from fewbits.core.filter_codes import WIDTH_BITS, FilterCodes
+from fewbits.core.float_codes import FORMATS, SCALE_BITS, SCALES, FloatCodes, blocks_of
 from fewbits.core.powers import signed_powers
 from fewbits.core.vector_codes import VectorCodes
 
-VERSION = 2  # the latest; files of version 1 hold float32 tensors only
-CODINGS = ("plain", "sparse", "shared", "huffman")
+VERSION = 3  # the latest; files of version 1 hold float32 tensors only, those of version 2 no arithmetic codes
+CODINGS = ("plain", "sparse", "shared", "huffman", "arithmetic")
 _MAGIC = b"FEWBITS\x1a"
 _HEAD = struct.Struct("<8sHHQI")
 _GAP_WIDTHS = range(1, 9)  # bits of a relative position that are tried
 _MAX_TABLE = 4096  # more different values than this are not worth a table
 _LARGEST = 1 << 28  # elements of a tensor
-_RELATIVE, _TABLE, _HUFFMAN = 1, 2, 4  # bits of the form of a float32 tensor
-_INT64, _BOOL, _CODES, _FILTER_CODES, _VECTOR_CODES = 16, 17, 32, 33, 34  # forms of version 2
+_RELATIVE, _TABLE, _HUFFMAN, _ARITHMETIC = 1, 2, 4, 8  # bits of the form of a float32 tensor
+_FLOAT_FORMS = {0, _RELATIVE} | {
+    _TABLE | positions | code for positions in (0, _RELATIVE) for code in (0, _HUFFMAN, _ARITHMETIC)
+}
+_INT64, _BOOL, _CODES, _FILTER_CODES, _VECTOR_CODES, _FLOAT_CODES = 16, 17, 32, 33, 34, 35  # forms of version 2
 _LONE = 0xFFFF
 
 
@@ -117,7 +123,7 @@ def to_bytes(tensors: Mapping[str, Tensor | StoredForm], coding: str = "huffman"
         raise ValueError(f"coding must be one of {', '.join(CODINGS)}; got {coding!r}")
     parts, version = [], 1
     for name, item in tensors.items():
-        if not isinstance(item, Tensor | Codes | FilterCodes | VectorCodes):
+        if not isinstance(item, Tensor | Codes | FilterCodes | VectorCodes | FloatCodes):
             raise TypeError(f"{name} must be a float32, int64 or bool tensor or codes, got {type(item).__name__}")
         _check_shape(name, item.shape)
         encoded, dims = name.encode(), len(item.shape)
@@ -125,9 +131,10 @@ def to_bytes(tensors: Mapping[str, Tensor | StoredForm], coding: str = "huffman"
         if isinstance(item, Tensor) and item.dtype == torch.float32:
             bits = item.detach().cpu().contiguous().numpy().reshape(-1).view(np.uint32)
             parts.append(min(_forms(bits, coding), key=len))
+            version = max(version, 3 if parts[-1][0] & _ARITHMETIC else 1)
         else:
             parts.append(_form_of_version_2(name, item))
-            version = 2
+            version = max(version, 2)
     body = b"".join(parts)
     counts = version, len(tensors), _HEAD.size + len(body)
     return _HEAD.pack(_MAGIC, *counts, _checksum(*counts, body)) + body
@@ -159,6 +166,8 @@ def from_bytes(content: bytes) -> dict[str, Tensor | StoredForm]:
             if version > 1 and form >= _INT64:
                 tensors[name] = _read_form_of_version_2(reader, form, torch.Size(shape))
             else:
+                if version < 3 and form & _ARITHMETIC:
+                    raise ValueError(f"unknown form {form}")
                 bits = _read_form(reader, form, math.prod(shape))
                 tensors[name] = torch.from_numpy(bits.view(np.float32).copy()).reshape(shape)
     except (struct.error, IndexError, UnicodeDecodeError, TypeError, ValueError) as error:
@@ -201,7 +210,7 @@ _ARRAY_TYPES = (("<f4", torch.float32), ("<f8", torch.float64), ("<i4", torch.in
 _SIGNED, _ZERO_POINT, _OWN_LEVELS, _POWERS = 1, 2, 4, 8  # flags of codes
 
 
-def _form_of_version_2(name: str, item: Tensor | Codes | FilterCodes | VectorCodes) -> bytes:
+def _form_of_version_2(name: str, item: Tensor | Codes | FilterCodes | VectorCodes | FloatCodes) -> bytes:
     """Form and streams of an int64 or bool tensor or of codes."""
     if isinstance(item, Tensor):
         if item.dtype == torch.bool:
@@ -212,6 +221,11 @@ def _form_of_version_2(name: str, item: Tensor | Codes | FilterCodes | VectorCod
     if isinstance(item, VectorCodes):
         head = struct.pack("<BBI", _VECTOR_CODES, item.bits, item.values.shape[1])
         return head + _array(name, item.codebooks) + item.packed()
+    if isinstance(item, FloatCodes):
+        places = list(FORMATS).index(item.format), SCALES.index(item.block_format)
+        head = struct.pack("<BBBH", _FLOAT_CODES, *places, item.block) + _array(name, item.real_scale)
+        scales = b"" if item.block_scales is None else packing.pack(item.block_scales, SCALE_BITS)
+        return head + scales + item.packed()
     if isinstance(item, FilterCodes):
         axis = item.channel_axis % len(item.shape)
         streams = (packing.pack(rows, bits, signed=True) for bits, rows in item.by_width())
@@ -244,6 +258,15 @@ def _read_form_of_version_2(reader: "_Reader", form: int, shape: torch.Size) -> 
         rows = shape[0] if shape else 0
         values = _read_packed(reader, bits, rows * groups, signed=False).reshape(rows, groups)
         return VectorCodes(values, bits, codebooks, shape)
+    if form == _FLOAT_CODES:
+        number, kind, block = reader.number("<B"), reader.number("<B"), reader.number("<H")
+        element, real_scale = list(FORMATS)[number], _read_array(reader)
+        scales = None
+        if block:
+            rows, blocks = blocks_of(shape, block)
+            scales = _read_packed(reader, SCALE_BITS, rows * blocks, signed=False).reshape(rows, blocks)
+        values = _read_packed(reader, FORMATS[element].bits, numel, signed=False).reshape(shape)
+        return FloatCodes(values, element, real_scale, block, scales, SCALES[kind])
     if form == _FILTER_CODES:
         axis = reader.number("<B")
         if axis >= len(shape) or not numel:
@@ -318,6 +341,7 @@ def _forms(bits: np.ndarray, coding: str) -> list[bytes]:
     forms = [b"\0" + bits.astype("<u4").tobytes()]
     if coding == "plain" or not bits.size:
         return forms
+    least = None  # of the arithmetic forms: their lengths are known before they are made
     for width in (None, *_GAP_WIDTHS):  # of the relative positions; None stores every element
         kept, relative, coded = bits, b"", b""
         if width is not None:
@@ -333,8 +357,17 @@ def _forms(bits: np.ndarray, coding: str) -> list[bytes]:
         forms.append(
             bytes([form]) + relative + entries + packing.pack(_tensor(indices), packing.index_bits(len(table)))
         )
-        if coding == "huffman":
+        if coding in ("huffman", "arithmetic"):
             forms.append(bytes([form | _HUFFMAN]) + coded + entries + _huffman(indices))
+        if coding == "arithmetic" and len(table) <= arithmetic.MAX_SYMBOLS:
+            streams = [(indices, len(table))] if width is None else [(gaps, 1 << width), (indices, len(table))]
+            length = len(entries) + sum(arithmetic.adaptive_bits(np.bincount(s, minlength=k)) for s, k in streams) / 8
+            if least is None or length < least[0]:
+                least = length, form, front if width is not None else b"", entries, streams
+    if least is not None:
+        _, form, front, entries, streams = least
+        *positions, values = (_arithmetic(*stream) for stream in streams)
+        forms.append(bytes([form | _ARITHMETIC]) + front + b"".join(positions) + entries + values)
     return forms
 
 
@@ -362,7 +395,7 @@ def relative_positions(values: np.ndarray, width: int) -> tuple[np.ndarray, np.n
 
 def _read_form(reader: _Reader, form: int, numel: int) -> np.ndarray:
     """Bit patterns of a tensor's ``numel`` floats, (numel,) uint32."""
-    if form not in (0, _RELATIVE, _TABLE, _TABLE | _RELATIVE, _TABLE | _HUFFMAN, _TABLE | _HUFFMAN | _RELATIVE):
+    if form not in _FLOAT_FORMS:
         raise ValueError(f"unknown form {form}")
     count = numel
     places: slice | np.ndarray = slice(None)
@@ -370,7 +403,7 @@ def _read_form(reader: _Reader, form: int, numel: int) -> np.ndarray:
         width, count = reader.number("<B"), reader.number("<I")
         if width not in _GAP_WIDTHS or count > numel:
             raise ValueError(f"{count} kept elements of {numel}, with gaps of {width} bits")
-        gaps = _read_stream(reader, form, width, count)
+        gaps = _read_stream(reader, form, width, 1 << width, count)
         positions = np.cumsum(gaps + 1) - 1
         if count and positions[-1] >= numel:
             raise ValueError("positions exceed the tensor")
@@ -378,7 +411,7 @@ def _read_form(reader: _Reader, form: int, numel: int) -> np.ndarray:
     if form & _TABLE:
         entries = reader.number("<H")
         table = np.frombuffer(reader.take(4 * entries), "<u4")
-        values = table[_read_stream(reader, form, packing.index_bits(entries), count)]
+        values = table[_read_stream(reader, form, packing.index_bits(entries), entries, count)]
     else:
         values = np.frombuffer(reader.take(4 * count), "<u4")
     bits = np.zeros(numel, np.uint32)
@@ -386,9 +419,12 @@ def _read_form(reader: _Reader, form: int, numel: int) -> np.ndarray:
     return bits
 
 
-def _read_stream(reader: _Reader, form: int, width: int, count: int) -> np.ndarray:
+def _read_stream(reader: _Reader, form: int, width: int, alphabet: int, count: int) -> np.ndarray:
+    """``count`` symbols below ``alphabet``, which have ``width`` bits where nothing codes them."""
     if form & _HUFFMAN:
         return _read_huffman(reader, count)
+    if form & _ARITHMETIC:
+        return arithmetic.decode(reader.take(reader.number("<I")), alphabet, count)
     return packing.unpack(reader.take(packing.packed_size(count, width)), width, count).numpy().astype(np.int64)
 
 
@@ -411,6 +447,12 @@ def _read_huffman(reader: _Reader, count: int) -> np.ndarray:
         return np.full(count, reader.number("<H"), np.int64)
     lengths = packing.unpack(reader.take(packing.packed_size(size, 6)), 6, size).numpy().astype(np.uint8)
     return huffman.decode(reader.take(reader.number("<I")), lengths, count)
+
+
+def _arithmetic(symbols: np.ndarray, alphabet: int) -> bytes:
+    """Size of the stream (u32), the stream."""
+    stream = arithmetic.encode(symbols, alphabet)
+    return struct.pack("<I", len(stream)) + stream
 
 
 def _tensor(values: np.ndarray) -> Tensor:

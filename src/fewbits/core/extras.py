@@ -9,7 +9,7 @@ def extra(name: str) -> Iterator[None]:
     """Surround the imports that ``pip install "fewbits[<name>]"`` makes possible.
 
     Args:
-        name: an extra of ``pyproject.toml``: "book", "onnx", "fpga" or "data".
+        name: an extra of ``pyproject.toml``: "book", "onnx", "fpga", "data" or "photographs".
     Raises:
         ImportError: a package is not installed. The message names it and the extra.
     """

@@ -46,6 +46,8 @@ _VOCABULARY = (
     _Operation("batch_norm", BATCH_NORMS),
     _Operation("identity", (nn.Identity,)),
     _Operation("relu", (nn.ReLU,), (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")),
+    _Operation("relu6", (nn.ReLU6,), (F.relu6,)),
+    _Operation("pad", (nn.ZeroPad2d,), (F.pad,), {"pad": None, "mode": "constant", "value": None}),
     _Operation("dropout", (nn.Dropout, nn.Dropout2d), (F.dropout, F.dropout2d), {"p": 0.5, "training": True}),
     _Operation("flatten", (nn.Flatten,), (torch.flatten, "flatten"), {"start_dim": 0, "end_dim": -1}),
     _Operation("reshape", (), (torch.reshape, "view", "reshape")),
@@ -387,7 +389,11 @@ def _meaning(node: fx.Node, module: nn.Module | None) -> tuple[str, dict[str, An
     for row in _VOCABULARY:
         if module is not None:
             if is_plain(module, row.modules):
-                return _checked(row.op, {name: getattr(module, name) for name in row.settings})
+                # what a function calls pad is padding in a module, which has no mode
+                attributes = {name: "padding" if name == "pad" else name for name in row.settings}
+                return _checked(
+                    row.op, {name: getattr(module, attributes[name], row.settings[name]) for name in row.settings}
+                )
         elif node.target in row.functions:
             if row.op == "reshape":
                 return "reshape", {"shape": _new_shape(node)}
@@ -402,6 +408,11 @@ def _checked(op: str, settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         return "identity", {}
     if op == "average":
         return ("global_average" if settings["output_size"] in (1, (1, 1), [1, 1]) else "other"), {}
+    if op == "pad":
+        sides = settings["pad"]
+        rows_and_columns = isinstance(sides, tuple | list) and len(sides) == 4 and all(type(n) is int for n in sides)
+        zeros = settings["mode"] == "constant" and settings["value"] in (None, 0)
+        return (op, {"padding": tuple(sides)}) if rows_and_columns and zeros else ("other", {})
     if op == "add":
         return op, {"alpha": settings["alpha"]}
     if op == "max_pool2d":

@@ -163,9 +163,11 @@ def as_its_input(quantizer: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
 
 
 def quantize_activations(
-    model: nn.Module, make_quantizer: Callable[[], nn.Module], after: type[nn.Module] = nn.ReLU
+    model: nn.Module,
+    make_quantizer: Callable[[], nn.Module],
+    after: type[nn.Module] | tuple[type[nn.Module], ...] = nn.ReLU,
 ) -> nn.Module:
-    """Put a new quantizer after every module of type ``after``, in place.
+    """Put a new quantizer after every module of type ``after``, or of one of several types, in place.
 
     For networks with one module for each activation. :func:`fewbits.core.quantize.quantize` also serves those that
     call one module several times or functions such as ``F.relu``: these are refused here, since one quantizer would
@@ -180,6 +182,8 @@ def quantize_activations(
     """
     from fewbits.core.graph import function_name, read  # which knows quantizers itself
 
+    kinds = after if isinstance(after, tuple) else (after,)
+    kind_names = " or ".join(kind.__name__ for kind in kinds)
     places = [
         (parent, name, child)
         for parent in model.modules()
@@ -187,15 +191,15 @@ def quantize_activations(
         if isinstance(child, after)
     ]
     if not places:
-        raise ValueError(f"model has no {after.__name__} to put a quantizer after")
+        raise ValueError(f"model has no {kind_names} to put a quantizer after")
     for parent, _, _ in places:
         if isinstance(parent, nn.Sequential) and len(parent) == 2 and isinstance(parent[1], Quantizer):
-            raise ValueError(f"there is a quantizer after a {after.__name__} of model already")
+            raise ValueError(f"there is a quantizer after a {type(parent[0]).__name__} of model already")
     registered = [child for _, _, child in places]
-    for call in read(model, (after,)).calls:
+    for call in read(model, kinds).calls:
         if isinstance(call.module, CLOSED):
             raise ValueError(f"{call} has activations inside, which cannot be quantized: write it with layers")
-        if call.module is None and function_name(call) == after.__name__.lower():
+        if call.module is None and function_name(call) in {kind.__name__.lower() for kind in kinds}:
             raise ValueError(f"{call} is a function, so no module can follow it: use fewbits.quantize")
         if call.module in registered:
             registered.remove(call.module)  # one call for each place

@@ -5,11 +5,13 @@ filter-wise processor is in :mod:`fewbits.mixed_precision.processor`.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fewbits.core.checks import check_bits
 from fewbits.core.macs import LayerWork
+from fewbits.fpga.accelerator import STREAMED, WAIT, Array
+from fewbits.fpga.layers import ShiftLayer
 from fewbits.mixed_precision.processor import LayerCycles, check_counts, transfer_cycles
 
 
@@ -65,6 +67,26 @@ class ShiftAdderArray:
         return min(work.filters, self.columns) * min(work.weights_per_filter, self.taps)
 
 
+@dataclass(frozen=True)
+class AcceleratorLayer:
+    """An instruction of the accelerator.
+
+    Attributes:
+        name: of its layer, or of the two that it computes together.
+        cycles: from its first step to the first step of the next instruction.
+        macs: multiply-accumulates of an image, biases not counted.
+    Source: own (model)
+    """
+
+    name: str
+    cycles: int
+    macs: int
+
+    def utilization(self, array: Array) -> float:
+        """Share of the shift-adders of ``array`` that have work, averaged over the cycles."""
+        return self.macs / (self.cycles * array.elements)
+
+
 def pipeline(array: ShiftAdderArray, works: Iterable[LayerWork]) -> tuple[int, int]:
     """A whole network, each layer on an array of its own, and all of them at work on different images.
 
@@ -76,3 +98,55 @@ def pipeline(array: ShiftAdderArray, works: Iterable[LayerWork]) -> tuple[int, i
     works = list(works)
     positions = (array.profile(work).compute - array.fill for work in works)
     return sum(array.elements(work) for work in works), max(positions)
+
+
+def accelerator_cycles(
+    layers: Sequence[ShiftLayer], array: Array, height: int = 32, width: int = 32
+) -> list[AcceleratorLayer]:
+    """Cycles of each instruction of the accelerator in ``rtl/accelerator.v``, from shapes alone.
+
+    A word has 32 channels: an input of C channels has ``groups = ceil(C / 32)`` words a pixel; an output of M channels
+    has ``slices = ceil(M / columns)``. Then
+
+    * a pointwise layer takes ``groups * slices`` cycles a pixel;
+    * the first layer ``slices``, and one more for each column of its input that completes no window: one in a row if
+      the stride is 1, every second one if it is 2;
+    * a depthwise layer, two rows at a time if the stride is 1, a cycle for each column and each ``columns`` channels;
+    * with ``array.stream``, a separable convolution what its pointwise half takes, and ``groups`` for each column that
+      completes no window.
+
+    To each come the cycles until its last result is in memory.
+
+    Args:
+        layers: of :attr:`fewbits.fpga.network.ShiftAdderNet.layers`.
+        array: columns, and whether depthwise layers stream.
+        height, width: of an image.
+    Source: own (model)
+    """
+    found: list[AcceleratorLayer] = []
+    waiting: ShiftLayer | None = None  # a depthwise layer whose pointwise half comes next
+    for layer in layers:
+        if layer.pool:
+            height = width = 1
+        outputs, size = layer.codes.shape[0], layer.codes.shape[2]
+        groups, slices = math.ceil(layer.channels / 32), math.ceil(outputs / array.columns)
+        rows, columns = layer.output_size(height, width)
+        name, wait, macs = layer.name, WAIT, layer.codes.size * rows * columns
+        unused = 1 if layer.stride == 1 else columns  # input columns of a row that complete no window
+        if size == 1 and waiting is not None:
+            name, wait, macs = f"{waiting.name}+{name}", WAIT + STREAMED, macs + waiting.codes.size * rows * columns
+            steps = rows * groups * ((1 if waiting.stride == 1 else columns) + columns * slices)
+            waiting = None
+        elif size == 1:
+            steps = rows * columns * groups * slices
+        elif layer.groups == 1:
+            steps = rows * (unused + columns * slices)
+        elif array.stream:
+            waiting, height, width = layer, rows, columns
+            continue
+        else:
+            parts = slices if groups == 1 else groups * array.parts
+            steps = (math.ceil(rows / 2) if layer.stride == 1 else rows) * (unused + columns) * parts
+        found.append(AcceleratorLayer(name, steps + wait, macs))
+        height, width = rows, columns
+    return found

@@ -144,6 +144,20 @@ class ShiftAdderNet:
             }
         return logits, census
 
+    def maps(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """What each layer computes, by its name: (N, channels, height, width) int64; averaged already before a pool.
+
+        Args:
+            images: (N, C, H, W) integers in the format, 32 at most.
+        Raises:
+            ValueError: there are more, or the network saturates.
+        """
+        if self.overflow == "saturate" or len(images) > LANES:
+            raise ValueError(f"images must be at most {LANES}, of a network that wraps, got {len(images)}")
+        kept: list[np.ndarray] = []
+        self._run_block(images, self._steps(*images.shape[2:]), {}, [None] * len(self.layers), kept)
+        return {layer.name: x for layer, x in zip(self.layers, kept, strict=True)}
+
     def run_plain(self, image: np.ndarray) -> list[int]:
         """Logits of one image by the loops of :mod:`fewbits.fpga.shift_adder`, one product after the other. Slow.
 
@@ -211,8 +225,10 @@ class ShiftAdderNet:
                         count[3] = max(count[3], part[3])
         return logits
 
-    def _run_block(self, block: np.ndarray, steps: list, buffers: dict, counts: list) -> np.ndarray:
-        """Logits (used, classes) of up to LANES images."""
+    def _run_block(
+        self, block: np.ndarray, steps: list, buffers: dict, counts: list, kept: list[np.ndarray] | None = None
+    ) -> np.ndarray:
+        """Logits (used, classes) of up to LANES images; ``kept`` takes the output of each layer."""
         used, channels, height, width = block.shape
         padding = self.layers[0].padding
         x = np.zeros((height + 2 * padding, width + 2 * padding, channels, LANES), np.int32)
@@ -222,6 +238,8 @@ class ShiftAdderNet:
         ):
             if layer.pool:
                 x = (x.sum(axis=(0, 1), dtype=np.int64) >> _places(x.shape[0] * x.shape[1])).astype(np.int32)
+                if kept is not None:
+                    kept[-1] = x[None, None, :, :used].transpose(3, 2, 0, 1).astype(np.int64)
             # What is read is not what is written; and zeros around an image stay, as only its inside is written.
             key = index % 2, int(place[0]), shape
             if key not in buffers:
@@ -236,6 +254,10 @@ class ShiftAdderNet:
                 parts = terms.offset, terms.n, terms.sign, terms.begin
                 counted_sums(rows, base, *parts, bias, *limits, layer.relu, out, place, used, count)
             x = buffers[key]
+            if kept is not None:
+                margin = int(place[0]) // shape[2] // (shape[1] + 1)  # zeros around the image
+                inside = x[margin : shape[0] - margin, margin : shape[1] - margin, :, :used]
+                kept.append(inside.transpose(3, 2, 0, 1).astype(np.int64))
         return x.reshape(-1, LANES)[:, :used].T
 
     def _make_steps(self, height: int, width: int) -> list[tuple]:

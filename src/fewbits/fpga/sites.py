@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 
 TABLES = tuple(f"LUT{k}" for k in range(1, 7))
 SHIFT_REGISTERS = ("SRL16E", "SRLC32E")
-# Memory made of tables, by the tables that one takes. The flow of `synthesize` makes none of them but shift registers.
-TABLE_MEMORY = {"RAM32X1D": 2, "RAM64X1D": 2, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8}
+# Tables used as memory: shift registers, and memories of 32 or 64 words, with the tables that one of them takes.
+MEMORY_LUTS = {"SRL16E": 1, "SRLC32E": 1, "RAM32X1D": 2, "RAM64X1D": 2, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8}
+MEMORY_LUTS |= {"RAM64M8": 8}
 _NEAR = 64  # tables looked at for each input when a partner is chosen
 
 
@@ -168,8 +169,7 @@ def _pins(cell: Mapping, direction: str) -> list[tuple[str, int]]:
 
 def _memory(cells: Mapping[str, dict]) -> dict[str, int]:
     counts = Counter(cell["type"] for cell in cells.values())
-    one = {kind: 1 for kind in SHIFT_REGISTERS}
-    return {kind: counts[kind] * each for kind, each in (one | TABLE_MEMORY).items()}
+    return {kind: counts[kind] * luts for kind, luts in MEMORY_LUTS.items()}
 
 
 def _read(cells: Mapping[str, dict]) -> _Module:

@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fewbits.core.extras import extra
-from fewbits.fpga.sites import SHIFT_REGISTERS, TABLE_MEMORY, TABLES, carry_blocks, instances, levels, sites
+from fewbits.fpga.sites import MEMORY_LUTS, TABLES, carry_blocks, instances, levels, sites
 
 # Zynq UltraScale+ XCZU9EG of the ZCU102. The LUTs that can also be memory (LUTRAM) are a part of the LUTs.
 ZCU102 = {"LUT": 274_080, "LUTRAM": 144_000, "FF": 548_160, "DSP": 2_520, "BRAM": 912}
@@ -103,10 +103,8 @@ class Synthesis:
 
     @property
     def memory_luts(self) -> int:
-        """LUTs used as memory, which here are shift registers (LUTRAM in the paper's table)."""
-        return sum(self.cells[name] for name in SHIFT_REGISTERS) + sum(
-            self.cells[name] * luts for name, luts in TABLE_MEMORY.items()
-        )
+        """LUTs used as memory (LUTRAM in the paper's table)."""
+        return sum(self.cells[name] * luts for name, luts in MEMORY_LUTS.items())
 
     @property
     def flip_flops(self) -> int:
@@ -117,6 +115,11 @@ class Synthesis:
     def dsps(self) -> int:
         """Multiplier blocks (DSP48E2)."""
         return self.cells["DSP48E2"]
+
+    @property
+    def block_rams(self) -> int:
+        """Block RAMs of 36 Kbit, as the board counts them; two of 18 Kbit are one."""
+        return self.cells["RAMB36E2"] + -(-self.cells["RAMB18E2"] // 2)
 
     def counts(self) -> dict[str, int]:
         """LUT (with those used as memory, as vendors count), LUTRAM, FF and DSP."""
@@ -143,16 +146,18 @@ def synthesize(
     sources: Mapping[str, str] | None = None,
     flatten: bool = True,
     dsp: bool = True,
+    memories: bool = False,
 ) -> Synthesis:
-    """Synthesize one circuit with ``synth_xilinx -family xcup``. A memory in it would become flip-flops.
+    """Synthesize one circuit with ``synth_xilinx -family xcup``.
 
     Args:
         top: its module.
         parameters: of that module; the others keep the default of the source.
-        sources: Verilog by file name; ``rtl()`` if left out.
+        sources: Verilog, and what ``$readmemh`` reads, by file name; ``rtl()`` if left out.
         flatten: dissolve the hierarchy first. A netlist must be flat to be simulated. A whole layer should not be:
             each different module is then synthesized once, which takes seconds and not gigabytes.
         dsp: use multiplier blocks; else multipliers are made of LUTs.
+        memories: make block RAMs, and LUTs used as memory, of its memories. Without this it must have none.
     Raises:
         ValueError: Yosys refuses: no such module or parameter, or Verilog that is wrong. Its message is passed on.
         ImportError: the extra "fpga" is not installed.
@@ -165,11 +170,10 @@ def synthesize(
     flow = " ".join(["synth_xilinx -family xcup -noiopad -noclkbuf", *["-flatten"] * flatten, *["-nodsp"] * (not dsp)])
     script = [
         # The modules wait until it is known with which parameters they are used.
-        *(f"read_verilog -defer {name}" for name in sorted(sources)),
+        *(f"read_verilog -defer {name}" for name in sorted(sources) if name.endswith(".v")),
         f"hierarchy -check -top {top} {settings}",
-        # All but the step `map_memory`, which takes longer than the rest: it reads the library of memory blocks.
-        f"{flow} -run begin:map_memory",
-        f"{flow} -run fine:",
+        # The step `map_memory` takes longer than the rest of a small circuit: it reads the library of memory blocks.
+        *([flow] if memories else [f"{flow} -run begin:map_memory", f"{flow} -run fine:"]),
         "write_json netlist.json",
         "tee -q -o stat.json stat -json -tech xilinx",
     ]

@@ -19,7 +19,18 @@ from fewbits.core.quantizer import LinearOrConv
 from fewbits.integer.network import IntegerNetwork
 from fewbits.integer.reading import conv_geometry, grid_of, weight_integers
 from fewbits.integer.requantization import FRACTION_BITS, fixed_point
-from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Requantizer, Step, largest_sums
+from fewbits.integer.steps import (
+    Add,
+    Flatten,
+    GlobalAverage,
+    Grid,
+    Layer,
+    MaxPool,
+    Pad,
+    Requantizer,
+    Step,
+    largest_sums,
+)
 from fewbits.uniform import UniformQuantizer
 
 _BIAS_LIMIT = 2**30
@@ -42,6 +53,7 @@ class _Sum:
     bound: Tensor
     step: Callable[[Requantizer, Grid], Step]
     relu: bool = False
+    ceiling: float | None = None
 
 
 def to_integers(model: nn.Module, image: Tensor, rounding: str = "upward", bias_fraction: int = 0) -> IntegerNetwork:
@@ -144,6 +156,8 @@ class _Walk:
             self.values[call] = self.values[call.inputs[0]]
         elif call.op == "relu":
             self.values[call] = replace(self._sum(call.inputs[0]), relu=True)
+        elif call.op == "relu6":
+            self.values[call] = replace(self._sum(call.inputs[0]), relu=True, ceiling=6.0)
         elif call.layer is not None:
             self.values[call] = self._layer(call, call.layer)
         elif call.op == "add" and len(call.inputs) == 2 and call.settings["alpha"] == 1:
@@ -152,6 +166,11 @@ class _Walk:
             self.values[call] = self._average(call)
         elif call.op == "max_pool2d":
             self.values[call] = self._plain(call, MaxPool(call.settings))
+        elif call.op == "pad":
+            if len(self.shapes[call.inputs[0]]) != 4:
+                raise ValueError(f"needs inputs (N, C, H, W), got {tuple(self.shapes[call.inputs[0]])}")
+            grid = self.grids[self._codes(call.inputs[0])]
+            self.values[call] = self._plain(call, Pad(call.settings["padding"], grid.zero_point))
         elif self._flattens(call):
             self.values[call] = self._plain(call, Flatten())
         else:
@@ -194,7 +213,16 @@ class _Walk:
         if reach >= 2**30:
             raise ValueError(f"the output may reach {reach:.3g} steps, beyond 2**30: is its range right?")
         least = max(grid.q_min, grid.zero_point) if total.relu else grid.q_min
-        output = Requantizer(*fixed_point(factor), grid.zero_point, least, grid.q_max, self.rounding, total.relu)
+        most = grid.q_max if total.ceiling is None else int(grid.encode(torch.tensor(total.ceiling).double()))
+        output = Requantizer(
+            *fixed_point(factor),
+            zero_point=grid.zero_point,
+            q_min=least,
+            q_max=most,
+            rounding=self.rounding,
+            relu=total.relu,
+            ceiling=total.ceiling,
+        )
         self.steps[total.name] = total.step(output, grid)
         self.inputs[total.name], self.grids[total.name] = total.inputs, grid
         return total.name

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from fewbits.core import packing
 from fewbits.core.checks import check_finite, check_integers
-from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Requantizer, Step
+from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Pad, Requantizer, Step
 from fewbits.training import load_state, save_state
 
-_KINDS: dict[str, type] = {each.__name__: each for each in (Layer, Add, GlobalAverage, MaxPool, Flatten, Requantizer)}
+_KINDS: dict[str, type] = {
+    each.__name__: each for each in (Layer, Add, GlobalAverage, MaxPool, Pad, Flatten, Requantizer)
+}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ A fourth form, **float**, is the network without quantizers, for comparison.
 None knows M0 and shift: scales are float32 numbers, and how their quotient is applied is left to the runtime.
 """
 
+import functools
 import itertools
 from typing import Any
 
@@ -24,7 +25,7 @@ from torch import Tensor
 from fewbits.core.channels import per_channel
 from fewbits.core.extras import extra
 from fewbits.integer.network import IntegerNetwork
-from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Requantizing, Step
+from fewbits.integer.steps import Add, Flatten, GlobalAverage, Grid, Layer, MaxPool, Pad, Requantizing, Step
 
 with extra("onnx"):
     import onnx
@@ -76,20 +77,46 @@ def to_onnx(network: IntegerNetwork, form: str) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fewbits")
 
 
-def session(model: onnx.ModelProto, fuse: bool = True, exact: bool = True, threads: int = 1):
+def session(model: onnx.ModelProto, fuse: bool = True, guard: bool | None = None, threads: int = 1):
     """An ONNX Runtime session on the CPU.
 
     Args:
         fuse: let the runtime turn QDQ into integer arithmetic. If False, QDQ runs in float32, as simulated.
-        exact: on CPUs without VNNI, uint8 × int8 kernels add pairs of products in 16 bits, where 2 · 255 · 127 is too
-            large and is clipped. With True the runtime moves such weights to uint8, whose kernels have room.
+        guard: move int8 weights to uint8, whose kernels are slower and never clip a sum. None asks
+            :func:`products_saturate` whether this processor needs it; False is for showing what happens without.
         threads: used within an operator.
     Source: own (settings of ONNX Runtime)
     """
+    guard = products_saturate() if guard is None else guard
+    return _session(model, fuse, guard, threads)
+
+
+@functools.cache
+def products_saturate() -> bool:
+    """Whether the runtime's uint8 × int8 kernels clip sums on this processor: tried out with 2 · 255 · 127.
+
+    Without VNNI they add pairs of products in 16 bits, where that is too large.
+
+    Source: own (probe)
+    """
+    size, port = 64, helper.make_tensor_value_info  # a size at which the runtime takes its fast kernels
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["input", "weight"], ["output"])],
+        "probe",
+        [port("input", TensorProto.UINT8, [size, size])],
+        [port("output", TensorProto.INT32, [size, size])],
+        [numpy_helper.from_array(np.full((size, size), 127, np.int8), "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    (sums,) = _session(model, True, False, 1).run(None, {"input": np.full((size, size), 255, np.uint8)})
+    return bool((sums != 255 * 127 * size).any())
+
+
+def _session(model: onnx.ModelProto, fuse: bool, guard: bool, threads: int):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.x64quantprecision", "1" if exact else "0")
+    options.add_session_config_entry("session.x64quantprecision", "1" if guard else "0")
     options.add_session_config_entry("session.disable_quant_qdq", "0" if fuse else "1")
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
@@ -133,6 +160,11 @@ class _Writer:
         grid = self.network.grids[name]
         return [self.constant(np.float32(grid.scale)), self.constant(torch.tensor(grid.zero_point, dtype=grid.dtype))]
 
+    def zero(self, name: str) -> Any:
+        """What stands for the real number 0 in a value."""
+        grid = self.network.grids[name]
+        return torch.tensor(grid.zero_point, dtype=grid.dtype)
+
     def weight_grid(self, name: str) -> list[str]:
         scales = self.network.weight_scales[name].float()
         return [self.constant(scales), self.constant(torch.zeros(len(scales), dtype=torch.int8))]
@@ -153,6 +185,10 @@ class _Writer:
         if isinstance(step, MaxPool):
             sizes = self.shapes[sources[0]][2:], self.shapes[name][2:]
             self.node("MaxPool", sources, name, **_pool_attributes(step.geometry, *sizes))
+        elif isinstance(step, Pad):
+            left, right, above, below = step.padding
+            sides = self.constant(np.array([0, 0, above, left, 0, 0, below, right]))
+            self.node("Pad", [*sources, sides, self.constant(self.zero(sources[0]))], name)
         elif isinstance(step, Flatten):
             self.node("Flatten", sources, name)
         else:
@@ -217,6 +253,9 @@ class _Float(_Qdq):
     def port_type(self, codes: Tensor) -> int:
         return TensorProto.FLOAT
 
+    def zero(self, name: str) -> Any:
+        return np.float32(0)
+
     def clipped(self, name: str, step: Requantizing, write) -> None:
         write(name)
 
@@ -230,7 +269,10 @@ class _Float(_Qdq):
         return self.constant(weight.float()), self.constant((step.bias * unit).float())
 
     def finish(self, name: str, step: Requantizing, total: str, result: str) -> None:
-        self.node("Relu" if step.output.relu else "Identity", [total], result)
+        if step.output.ceiling is not None:
+            self.node("Clip", [total, *map(self.constant, (np.float32(0), np.float32(step.output.ceiling)))], result)
+        else:
+            self.node("Relu" if step.output.relu else "Identity", [total], result)
 
 
 class _Qonnx(_Float):
@@ -269,6 +311,8 @@ class _Qonnx(_Float):
     def finish(self, name: str, step: Requantizing, total: str, result: str) -> None:
         if step.output.q_min > self.network.grids[name].q_min:
             total = self.node("Relu", [total], f"{name}..relu")
+        if step.output.q_max < self.network.grids[name].q_max:  # the ceiling of a ReLU6 within the grid
+            total = self.node("Min", [total, self.constant(np.float32(step.output.ceiling))], f"{name}..ceiling")
         self.quant(name, total, result)
 
 

@@ -25,8 +25,9 @@ def prepare(
     The input and the output of the last layer get 8 bits whatever ``activation_bits`` is.
 
     Args:
-        model: linear and convolution layers, ReLU, additions, global average and max pooling, without BN; as modules,
-            functions or methods. What else there is stays as it is, and :func:`fewbits.integer.to_integers` refuses it.
+        model: linear and convolution layers, ReLU, ReLU6, additions, zero padding, global average and max pooling,
+            without BN; as modules, functions or methods. What else there is stays as it is, and
+            :func:`fewbits.integer.to_integers` refuses it.
         images: (N, …) calibration inputs.
         weight_bits, activation_bits: 2 to 8.
         channel_axis: 0 for one weight scale per output channel, None for one per layer.
@@ -46,7 +47,7 @@ def prepare(
         if not (call.op == "input" or _leaves_sum(call)):
             continue
         end = call
-        while end.only_user is not None and end.only_user.op in ("relu", "identity"):
+        while end.only_user is not None and end.only_user.op in ("relu", "relu6", "identity"):
             end = end.only_user
         if all(isinstance(user.module, UniformQuantizer) for user in end.users):
             continue

@@ -50,12 +50,13 @@ class Grid:
 
 @dataclass(frozen=True)
 class Requantizer:
-    """The way from int32 sums to the codes of a grid; a ReLU only raises ``q_min``.
+    """The way from int32 sums to the codes of a grid; a ReLU only raises ``q_min``, and a ReLU6 may lower ``q_max``.
 
     Attributes:
         multiplier, shift: int32, () or one per channel (axis 1 of the sum).
         rounding: a tie rule of :mod:`fewbits.integer.requantization`.
         relu: whether the model has a ReLU here; the codes tell no more, as a grid without negative numbers clips, too.
+        ceiling: 6.0 where it is a ReLU6, whose codes end at ``q_max``; else None.
     Source: jacob2018 Eq. 4 (outer part); jacob2018 Sec. 2.4 (saturation and ReLU); book eq-integer-layer
     """
 
@@ -66,6 +67,7 @@ class Requantizer:
     q_max: int
     rounding: str
     relu: bool
+    ceiling: float | None = None
 
     def __call__(self, total: Tensor) -> Tensor:
         multiplier, shift = self.multiplier, self.shift
@@ -193,6 +195,23 @@ class MaxPool:
 
 
 @dataclass(frozen=True)
+class Pad:
+    """Rows and columns of the real number 0, whose code is the zero point, around each image (N, C, H, W).
+
+    Attributes:
+        padding: columns at the left and the right, rows above and below; negative numbers cut off.
+        zero_point: of the input.
+    Source: jacob2018 Sec. 3 (0 has an exact code, for padding); own (a step of its own)
+    """
+
+    padding: tuple[int, int, int, int]
+    zero_point: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.pad(x, self.padding, value=self.zero_point)  # jacob2018 Sec. 3
+
+
+@dataclass(frozen=True)
 class Flatten:
     """(N, …) to (N, K).
 
@@ -204,4 +223,4 @@ class Flatten:
 
 
 Requantizing = Layer | Add | GlobalAverage  # steps whose sums become codes of another grid
-Step = Requantizing | MaxPool | Flatten
+Step = Requantizing | MaxPool | Pad | Flatten

@@ -6,7 +6,8 @@ network (in place of a ReLU: clipping is its non-linearity), or quantizes its we
 are those of :mod:`fewbits.low_bitwidth`, its 1-bit weights those of :mod:`fewbits.binary`.
 
 The paper leaves open what the largest value is. Here: ±1 by default, what BinaryNet clips to and what the states of an
-LSTM keep to by themselves; or, for weights, ``max_value=None``: the least power of two that none of them exceeds.
+LSTM keep to by themselves; or, for weights, ``max_value=None``: the least power of two that none of them exceeds, of a
+whole tensor or, with ``channel_axis``, of each row: that is a shift of each output, and still no multiplication.
 """
 
 import math
@@ -14,6 +15,7 @@ import math
 import torch
 from torch import Tensor
 
+from fewbits.core.channels import channel_rows, check_channel_axis
 from fewbits.core.checks import check_bits, check_finite, check_float, working_precision
 from fewbits.core.codes import Codes
 from fewbits.core.powers import ap2, power_below
@@ -36,24 +38,26 @@ class LinearQuantizer(Quantizer):
     Args:
         bits: 2 to 16.
         max_value: a power of two, or None for the least one that is not below ``max|x|``.
+        channel_axis: with ``max_value=None``, the axis with a power of its own for each index.
     Raises:
-        ValueError: ``max_value`` is not a power of two.
-    Source: hubara2016qnn Sec. 3; book eq-low-bitwidth-qnn
+        ValueError: ``max_value`` is not a power of two, or is given together with ``channel_axis``.
+    Source: hubara2016qnn Sec. 3; own (a power for each row); book eq-low-bitwidth-qnn
     """
 
-    def __init__(self, bits: int, max_value: float | None = 1.0):
+    def __init__(self, bits: int, max_value: float | None = 1.0, channel_axis: int | None = None):
         super().__init__()
-        self.bits, self.max_value = check_bits(bits, minimum=2), _check_power(max_value)
+        self.bits, self.max_value = check_bits(bits, minimum=2), _check_power(max_value, channel_axis)
+        self.channel_axis = channel_axis
 
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_float(x))
-        largest = _largest(x, self.max_value)
+        largest = _largest(x, self.max_value, self.channel_axis)
         steps, scale = self._steps_and_scale(x.detach(), largest)
         return straight_through(x.clamp(-largest, largest), steps * scale)
 
     def encode(self, x: Tensor) -> Codes:
         x = working_precision(check_finite(x)).detach()
-        steps, scale = self._steps_and_scale(x, _largest(x, self.max_value))
+        steps, scale = self._steps_and_scale(x, _largest(x, self.max_value, self.channel_axis))
         return Codes(steps.to(torch.int32), self.bits, scale)
 
     def _steps_and_scale(self, x: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,7 +67,8 @@ class LinearQuantizer(Quantizer):
         return torch.round(x / scale).clamp_(-half, half - 1) + 0.0, scale  # + 0.0: integers have one zero
 
     def extra_repr(self) -> str:
-        return f"bits={self.bits}, max_value={self.max_value}"
+        rows = "" if self.channel_axis is None else f", channel_axis={self.channel_axis}"
+        return f"bits={self.bits}, max_value={self.max_value}{rows}"
 
 
 class AP2Quantizer(Quantizer):
@@ -77,28 +82,30 @@ class AP2Quantizer(Quantizer):
 
     Args:
         bits: 2 to 7.
-        max_value: a power of two, or None for the least one that is not below ``max|x|``.
+        max_value, channel_axis: as in :class:`LinearQuantizer`.
     Raises:
-        ValueError: ``bits`` is out of range, or ``max_value`` is not a power of two.
-    Source: hubara2016qnn Sec. 3; courbariaux2016 Sec. 1.4 (AP2); book eq-low-bitwidth-qnn
+        ValueError: ``bits`` is out of range, ``max_value`` is not a power of two, or is given together with
+            ``channel_axis``.
+    Source: hubara2016qnn Sec. 3; courbariaux2016 Sec. 1.4 (AP2); own (a power for each row); book eq-low-bitwidth-qnn
     """
 
-    def __init__(self, bits: int, max_value: float | None = 1.0):
+    def __init__(self, bits: int, max_value: float | None = 1.0, channel_axis: int | None = None):
         super().__init__()
-        self.bits, self.max_value = check_bits(bits, minimum=2), _check_power(max_value)
+        self.bits, self.max_value = check_bits(bits, minimum=2), _check_power(max_value, channel_axis)
+        self.channel_axis = channel_axis
         if bits > MAX_AP2_BITS:
             raise ValueError(f"bits must lie between 2 and {MAX_AP2_BITS}, got {bits}")
         self.powers = 2 ** (bits - 1) - 1
 
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_float(x))
-        largest = _largest(x, self.max_value)
+        largest = _largest(x, self.max_value, self.channel_axis)
         return straight_through(x.clamp(-largest, largest), self._nearest(x.detach(), largest))
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
         x = working_precision(check_finite(x))
-        largest = _largest(x, self.max_value)
+        largest = _largest(x, self.max_value, self.channel_axis)
         scale = largest * 2.0 ** (1 - self.powers)
         y = self._nearest(x, largest) / scale  # 0 or ±2^j
         index = self.powers + y.sign() * torch.frexp(y).exponent  # frexp writes 2^j as 0.5 · 2^(j + 1)
@@ -112,25 +119,31 @@ class AP2Quantizer(Quantizer):
         return torch.where(y.abs() < least, 0.0, y)  # a comparison, so that NaN stays
 
     def extra_repr(self) -> str:
-        return f"bits={self.bits}, max_value={self.max_value}"
+        rows = "" if self.channel_axis is None else f", channel_axis={self.channel_axis}"
+        return f"bits={self.bits}, max_value={self.max_value}{rows}"
 
 
-def _check_power(max_value: float | None) -> float | None:
+def _check_power(max_value: float | None, channel_axis: int | None) -> float | None:
     if max_value is None:
         return None
+    if channel_axis is not None:
+        raise ValueError(f"channel_axis {channel_axis} needs max_value=None: {max_value} is one number for all")
     if not (0 < max_value < math.inf and math.frexp(max_value)[0] == 0.5 and -32 <= math.log2(max_value) <= 32):
         raise ValueError(f"max_value must be a power of two between 2**-32 and 2**32, or None, got {max_value}")
     return float(max_value)
 
 
-def _largest(x: Tensor, max_value: float | None) -> Tensor:
-    """``max_value`` as a tensor (); if None, the least power of two not below ``max|x|``, and 1 if ``x`` is all zero.
+def _largest(x: Tensor, max_value: float | None, channel_axis: int | None) -> Tensor:
+    """``max_value`` as a tensor (); if None, the least power of two not below ``max|x|``, or 1 where that is 0.
+
+    () for one power, else broadcastable to ``x`` with all axes but ``channel_axis`` of length 1.
 
     At least 2^-60, so that no step or power of a grid is lost among the subnormal numbers.
     """
     if max_value is not None:
         return torch.tensor(max_value, dtype=x.dtype, device=x.device)
-    greatest = check_finite(x).detach().abs().amax()
+    shape = check_channel_axis(check_finite(x), channel_axis)
+    greatest = channel_rows(x.detach().abs(), channel_axis).amax(1).reshape(shape)
     below = power_below(greatest)
     power = torch.where(below < greatest, 2 * below, below)
     return check_finite(torch.where(greatest > 0, power.clamp(min=2.0**-60), 1.0), "the range of x")

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from fewbits.nets.efficientnet_lite import EfficientNetLite0, efficientnet_lite0
 from fewbits.nets.lenet import LeNet5, LeNet32x64, lenet_300_100
 from fewbits.nets.lstm import CharLSTM
 from fewbits.nets.mlp import MLP
@@ -11,12 +12,14 @@ from fewbits.nets.vgg import VGGSmall
 __all__ = [
     "MLP",
     "CharLSTM",
+    "EfficientNetLite0",
     "LeNet5",
     "LeNet32x64",
     "ResNet18",
     "ResNet20",
     "VGGSmall",
     "count_parameters",
+    "efficientnet_lite0",
     "lenet_300_100",
 ]
 

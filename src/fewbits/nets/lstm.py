@@ -46,12 +46,15 @@ class CharLSTM(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         # The weight is quantized anew whenever it is read: once for the whole sequence is enough.
         recurrent = self.recurrent.weight.T
-        one_hot = F.one_hot(codes, self.input.in_features).to(recurrent.dtype)
         h = c = recurrent.new_zeros(len(codes), len(recurrent))
         states = []
-        for from_input in self.input(one_hot).unbind(1):
+        for from_input in self.of_input(codes).unbind(1):
             i, f, g, o = torch.addmm(from_input, h, recurrent).chunk(4, dim=1)
             c = f.sigmoid() * c + i.sigmoid() * g.tanh()  # book eq-low-bitwidth-lstm
             h = self.activation(o.sigmoid() * c.tanh())
             states.append(h)
         return self.output(torch.stack(states, dim=1)).transpose(1, 2)
+
+    def of_input(self, codes: Tensor) -> Tensor:
+        """What the characters give to the gates: (N, T) to (N, T, 4 hidden)."""
+        return self.input(F.one_hot(codes, self.input.in_features).to(self.input.bias.dtype))

@@ -128,8 +128,8 @@ def accuracy_by_format(
             16 integer bits and sums that wrap make the left panel, 16 fraction bits the right one.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.0), sharey=True)
-    colours = ("uniform", "inq", "xnor-net")
-    for (name, frame), method in zip(frames.items(), colours, strict=False):
+    colours = ("uniform", "inq", "xnor-net", "binarynet")[: len(frames)]
+    for (name, frame), method in zip(frames.items(), colours, strict=True):
         style = {"color": COLORS[method], "marker": MARKERS[method]}
         rows = frame[(frame.integer_bits == 16) & (frame.overflow == "wrap")].sort_values("fraction_bits")
         left.plot(rows.fraction_bits, -rows.lost, label=name, **style)
@@ -145,12 +145,12 @@ def accuracy_by_format(
         axis.set_xticks(range(16, 1, -2))
     handles = [
         Line2D([], [], color=COLORS[method], marker=MARKERS[method], label=name)
-        for name, method in zip(frames, colours, strict=False)
+        for name, method in zip(frames, colours, strict=True)
     ]
     rules: list[tuple[str, Literal["-", "--"], str]] = [("sums wrap", "-", _INK), ("sums saturate", "--", "white")]
     for name, line, face in rules:
         handles.append(Line2D([], [], color=_INK, linestyle=line, marker="o", markerfacecolor=face, label=name))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3))
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
@@ -164,9 +164,8 @@ def integer_bits_by_layer(
         census: rows with ``network``, ``layer`` and ``integer_bits``, the layers of a network in their order.
     """
     figure, axis = plt.subplots(figsize=(WIDTH, 2.8))
-    for (name, rows), method in zip(
-        census.groupby("network", sort=False), ("inq", "xnor-net", "uniform"), strict=False
-    ):
+    networks = list(census.groupby("network", sort=False))
+    for (name, rows), method in zip(networks, ("inq", "xnor-net", "binarynet")[: len(networks)], strict=True):
         places = np.arange(1, len(rows) + 1)
         axis.plot(places, rows.integer_bits, color=COLORS[method], marker=MARKERS[method], linewidth=0.8, label=name)
     axis.axhline(provided, color=COLORS["paper"], linestyle="--", linewidth=1)

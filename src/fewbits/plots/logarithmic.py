@@ -160,7 +160,7 @@ def trained_accuracy(frame: pd.DataFrame, *, title: str = "Training with quantiz
     }
     labels = {
         "gradient_bits": ("bits of the gradients", "range follows each step"),
-        "headroom": ("octaves to spare", "5 bits, range fixed before training"),
+        "headroom": ("octaves above the largest gradient before training", "5 bits, range fixed before training"),
     }
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2), sharey=True)
     for axis, (column, rows) in zip(axes, panels.items(), strict=True):

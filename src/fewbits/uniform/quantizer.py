@@ -215,7 +215,7 @@ def quantize_model(
     channel_axis: int | None = 0,
     range_of: RangeOf = max_range,
 ) -> nn.Module:
-    """A copy of ``model`` with all weights and all ReLU outputs on uniform grids: post-training quantization.
+    """A copy of ``model`` with all weights and all outputs of ReLU and ReLU6 on uniform grids, without training.
 
     Weights are symmetric, by default with one scale per output channel; activations are unsigned, per tensor, and
     calibrated on ``images``. Training the copy further is quantization-aware training.
@@ -224,7 +224,7 @@ def quantize_model(
     """
     model = copy.deepcopy(model)
     quantize_weights(model, lambda: UniformQuantizer(weight_bits, channel_axis=channel_axis), skip=())
-    quantize_activations(model, lambda: UniformQuantizer(activation_bits, signed=False))
+    quantize_activations(model, lambda: UniformQuantizer(activation_bits, signed=False), (nn.ReLU, nn.ReLU6))
     return calibrate(model, images, range_of=range_of)
 
 

@@ -12,7 +12,11 @@ from fewbits.experiments.mixed_precision.latency_statistics import RESAMPLES
 from fewbits.fpga.latency import ShiftAdderArray, pipeline
 from fewbits.mobileone import MobileNetV1, reparameterize
 
-NAMES = {"mobilenet": "MobileNet-V1", "mobileone": "MobileOne"}
+NAMES = {
+    "mobilenet": "MobileNet-V1",
+    "mobileone": "MobileOne",
+    "mobileone-mean": "MobileOne, normalized by the mean,",
+}
 LAYER = 32 * 9 + 32 * 32  # shift-adders of the article's circuit
 FORMAT = ("yokota2024", "Sec. 2.2", "Q16.16")
 FACTOR = ("yokota2024", "Sec. 3.2", "ten-odd")

@@ -1,6 +1,7 @@
 """The trained INQ networks on shift-adders, bit by bit: accuracy, formats, overflows, and times from a model.
 
-For each network of the experiment ``mobileone`` that has a checkpoint: the test images of CIFAR-100 (10,000 of them, or
+For MobileNet-V1 and MobileOne with INQ of the folded network, and for the MobileOne that lost least (normalization by
+the mean, aligned scales, a teacher), where there is a checkpoint: the test images of CIFAR-100 (10,000 of them, or
 ``--images``) in float32, in float32 after INQ, and on the shift-adder in Q16.16; with fewer bits after the point, with
 fewer before it; and what overflows where. A row is written when it is done, and what is there is not run again.
 
@@ -31,7 +32,12 @@ from fewbits.mixed_precision import Processor
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.training import load_model
 
-NETWORKS = ("mobilenet", "mobileone")
+# By the name in the tables: the codes, and the float network that INQ began with.
+NETWORKS = {
+    "mobilenet": ("inq-mobilenet-inq", "inq-mobilenet-float"),
+    "mobileone": ("inq-mobileone-inq", "inq-mobileone-float"),
+    "mobileone-mean": ("inq-mobileone-mean-only-aligned-distilled", "inq-mobileone-float"),
+}
 FRACTIONS = (16, 14, 12, 10, 9, 8, 7, 6, 5, 4)  # bits after the point, with 16 before it
 INTEGERS = (16, 8, 7, 6, 5, 4, 3)  # bits before the point, with 16 after it
 SATURATE_IMAGES = 2000  # this is slower, and the curve needs no more
@@ -54,11 +60,11 @@ def run(options, command: str) -> None:
     for name in NETWORKS:
         model = inq_network(name)
         if model is None:
-            print(f"no checkpoint of {name} after INQ yet: run the experiment inq --network {name}")
+            print(f"no checkpoint of {name} after INQ yet: run the experiment mobileone")
             continue
         if missing_formats(name, options.images) or not has_q16_16(name, options.images):
             data = data or cifar100(torch.device("cpu"))
-            codes = container.load_codes(codes_path(f"inq-{name}-inq"))
+            codes = container.load_codes(codes_path(NETWORKS[name][0]))
             measure(name, model, codes, data, options.images, command)
     tables = {kind: recorded(f"fpga_{kind}", []) for kind in ("accuracy", "formats", "census", "correlations", "speed")}
     evidence.record("fpga", make_claims(tables), command=command, wall_s=time.perf_counter() - started)
@@ -66,7 +72,8 @@ def run(options, command: str) -> None:
 
 def inq_network(name: str, form: str = "inq") -> nn.Module | None:
     """The trained network ("inq", or "float" before INQ), or None if there is no checkpoint of it."""
-    path = codes_path(f"inq-{name}-inq") if form == "inq" else checkpoint_path(f"inq-{name}-{form}")
+    codes, before = NETWORKS[name]
+    path = codes_path(codes) if form == "inq" else checkpoint_path(before)
     model = reparameterize(MobileNetV1().eval())  # MobileOne is the same at inference
     return load_model(model, path) if path.exists() else None
 

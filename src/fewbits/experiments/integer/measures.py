@@ -12,7 +12,7 @@ from fewbits.data import Dataset
 from fewbits.experiments.integer.networks import CALIBRATION_IMAGES, predictions
 from fewbits.integer import IntegerNetwork, decoded, prepare, run, session, to_integers, to_onnx
 from fewbits.integer.requantization import ROUNDINGS
-from fewbits.integer.steps import Add, Flatten, GlobalAverage, Layer, MaxPool
+from fewbits.integer.steps import Add, Flatten, GlobalAverage, Layer, MaxPool, Pad
 from fewbits.training import save_model
 
 CAUSE_IMAGES = 200
@@ -22,7 +22,7 @@ RUNTIMES = {
     "QOperator": ("qoperator", {}),
     "QDQ": ("qdq", {}),
     "QDQ, simulated": ("qdq", {"fuse": False}),
-    "QOperator, 16-bit sums": ("qoperator", {"exact": False}),
+    "QOperator, 16-bit sums": ("qoperator", {"guard": False}),
 }
 
 
@@ -127,7 +127,7 @@ def causes(model: nn.Module, data: Dataset) -> list[dict]:
 def in_reals(network: IntegerNetwork, model: nn.Module, name: str, dtype: torch.dtype):
     """One step as a simulation computes it: codes to reals, the operation in ``dtype``, reals to codes."""
     step, grid = network.steps[name], network.grids[name]
-    if isinstance(step, MaxPool | Flatten):
+    if isinstance(step, MaxPool | Pad | Flatten):
         raise ValueError(f"step {name!r} is a {type(step).__name__}, which computes no real number")
     grids = [network.grids[source] for source in network.inputs[name]]
 

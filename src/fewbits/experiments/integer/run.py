@@ -27,7 +27,7 @@ from fewbits.data import load
 from fewbits.experiments.bn_folding import run as bn_folding
 from fewbits.experiments.common import recorded, seeds
 from fewbits.experiments.integer import folding, measures, speed
-from fewbits.experiments.integer.claims import make_claims
+from fewbits.experiments.integer.claims import kinds_of_kernels, make_claims
 from fewbits.experiments.integer.networks import CALIBRATION_IMAGES, NETWORKS, Source, small_digits, unfolded_residual
 
 RUNTIME_NETWORKS = ("MLP", "separable, strong decay", "residual", "MobileNet")
@@ -53,8 +53,11 @@ def run(options, command: str) -> None:
             missing("integer_folding", {"seed": seed}, partial(folding.measure, seed, small_digits()))
     else:
         rows = pd.DataFrame(speed.measure_all(options.repeats, options.seconds))
-        # Times say on which processor.
-        evidence.write_rows("integer_speed", evidence.stamped(rows, command, time.perf_counter() - started))
+        rows = evidence.stamped(rows, command, time.perf_counter() - started)
+        # Times of another kind of processor stay beside these.
+        before = recorded("integer_speed", [])
+        others = before[kinds_of_kernels(before) != rows.kernels[0]]
+        evidence.write_rows("integer_speed", pd.concat([others, rows], ignore_index=True))
     evidence.record("integer", make_claims(options.part), command=command, wall_s=time.perf_counter() - started)
 
 

@@ -7,10 +7,18 @@ test images tell smaller differences apart; the claims on rounding then come fro
 Written are ``data/results/logarithmic.json`` (claims), ``logarithmic_bits.csv`` (after training: one row per placement,
 range rule, method, bit width and seed; ``logarithmic_bits_mnist.csv`` for all of MNIST), ``logarithmic_training.csv``
 (one row per training run), ``logarithmic_accumulation.csv`` and the networks of seed 0 in ``data/checkpoints``.
+
+Other parts, which may be stopped at any time and go on with the same command; both need ``FEWBITS_DATA``:
+
+* ``--part post-training``: the stored MobileNets of CIFAR-100, rounded with a range for each layer by search; some 15
+  minutes of one core.
+* ``--part vgg``: a VGG-like network for CIFAR-10 with 5-bit weights, activations and gradients. First
+  ``python -m fewbits.experiments logarithmic --part vgg --held-out --epochs 3 --seeds 1``, whose best headrooms go into
+  ``vgg.py`` and are committed; then ``python -m fewbits.experiments logarithmic --part vgg --seeds 3``, with
+  ``--minutes M`` in pieces: half an hour to an hour of one core for each of 9 runs.
 """
 
 import copy
-import math
 import time
 from collections.abc import Sequence
 from itertools import product
@@ -20,12 +28,14 @@ import torch
 from torch import Tensor, nn
 
 from fewbits import evidence, training
-from fewbits.core.gradients import QuantizeGradient
-from fewbits.core.hooks import watching
-from fewbits.core.quantizer import Quantizer, calibrate, quantize_activations, quantize_weights, weight_quantizers
+from fewbits.core.quantizer import calibrate, quantize_activations, quantize_weights, weight_quantizers
 from fewbits.data import Dataset, load
-from fewbits.experiments.common import checkpoint_path, seeds
+from fewbits.experiments.common import checkpoint_path, measured, seeds
 from fewbits.experiments.logarithmic.claims import accumulation_claims, rounding_claims, training_claims
+from fewbits.experiments.logarithmic.networks import BATCH_SIZE, quantize_training
+from fewbits.experiments.logarithmic.post_training import run_post_training
+from fewbits.experiments.logarithmic.quantizers import METHODS, linear_range, make_quantizer
+from fewbits.experiments.logarithmic.vgg import run_vgg
 from fewbits.logarithmic import (
     LogQuantizer,
     full_scale_of_least_error,
@@ -35,12 +45,13 @@ from fewbits.logarithmic import (
 from fewbits.training import one_cycle, percent, save_model, seed_everything, sgd
 from fewbits.uniform import UniformQuantizer
 
-METHODS = ("linear", "linear 2^k", "log2", "log-sqrt2")
+PARTS = ("small", "post-training", "vgg")
 PLACEMENTS = ("activations", "weights and activations")
 RULES = ("max", "least error")
 BITS = (5, 4, 3)
 EPOCHS = {"mnist5k": 6, "mnist": 2}
 CALIBRATION_IMAGES = 256
+RANGE_IMAGES = 512  # from which a fixed range of gradients comes, in batches of the training size
 HEADROOM = (0, 3, 6)
 # Every training run: method, bits of weights and activations, bits of gradients, headroom of a fixed gradient range in
 # octaves. None: in floating point; a range that follows the largest gradient of each step.
@@ -57,6 +68,12 @@ def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments logarithmic``."""
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
     parser.add_argument("--data", choices=sorted(EPOCHS), default="mnist5k", help="data set (default mnist5k)")
+    parser.add_argument(
+        "--part", choices=PARTS, default="small", help="what to run (default small: the CNN for digits)"
+    )
+    parser.add_argument("--minutes", type=float, help="stop after so long (not for the part 'small'), go on later")
+    parser.add_argument("--held-out", action="store_true", help="vgg: choose the headroom on held-out training images")
+    parser.add_argument("--epochs", type=int, help="vgg: so many instead of 20; other numbers enter no claim")
 
 
 # --- Networks ------------------------------------------------------------------------------------------------------
@@ -69,35 +86,6 @@ def network() -> nn.Sequential:
         layers += [nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
     layers += [nn.Flatten(), nn.Linear(512, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 10)]
     return nn.Sequential(*layers)
-
-
-def make_quantizer(method: str, bits: int, signed: bool) -> Quantizer:
-    """The quantizer of one of `METHODS`; the linear ones differ in their range only."""
-    if method.startswith("linear"):
-        return UniformQuantizer(bits, signed=signed)
-    return LogQuantizer(bits, {"log2": "2", "log-sqrt2": "sqrt2"}[method], signed)
-
-
-def linear_range(x: Tensor, method: str, rule: str, bits: int, signed: bool) -> tuple[Tensor, Tensor]:
-    """Range of a linear grid: up to the largest magnitude, or the least squared error within four octaves below it.
-
-    "linear" tries 17 clips, a quarter of an octave apart; "linear 2^k" only full scales that are powers of two, of
-    which the top code lies one step below, as in the paper.
-    """
-    largest = x.abs().max().item() or 1.0
-    if method == "linear 2^k":
-        top = (1 - 2.0 ** -(bits - signed)) * 2.0 ** math.ceil(math.log2(largest))
-        clips = [top / 2**octave for octave in range(5)]
-    else:
-        clips = [largest * 2 ** (-step / 4) for step in range(17)]
-
-    def error(clip: float) -> float:
-        quantizer = UniformQuantizer(bits, signed=signed)
-        quantizer.set_range(-clip if signed else 0.0, clip)
-        return (quantizer(x) - x).square().sum(dtype=torch.float64).item()
-
-    clip = clips[0] if rule == "max" else min(clips, key=error)
-    return x.new_tensor(-clip if signed else 0.0), x.new_tensor(clip)
 
 
 @torch.no_grad()
@@ -120,57 +108,26 @@ def quantize_model(
     return calibrate(model, images, rule=full_scale)
 
 
-def quantize_training(
-    model: nn.Module, method: str, bits: int | None, gradient_bits: int | None, headroom: int | None, data
-) -> nn.Module:
-    """Put quantizers into ``model``, in place, for training: weights and activations of ``bits``, and gradients.
-
-    All ranges follow the tensor of each step. With a ``headroom`` those of the gradients are set once, by one backward
-    pass over the first 512 images before training, to 2^headroom times the largest gradient seen. That pass has a mean
-    loss over 512 images. Training has one over 128, whose first gradients are some two to four times larger, so that a
-    headroom of 0 saturates from the first step.
-    """
-    if bits is not None:
-        quantize_weights(model, lambda: make_quantizer(method, bits, True), skip=())
-        quantize_activations(model, lambda: make_quantizer(method, bits, False))
-    if gradient_bits is not None:
-        for layer in (nn.Conv2d, nn.Linear):
-            quantize_activations(
-                model, lambda: QuantizeGradient(make_quantizer(method, gradient_bits, True)), after=layer
-            )
-    if headroom is not None:
-        fix_gradient_ranges(model, headroom, data.train_images[:512], data.train_labels[:512])
-    return model
-
-
-def fix_gradient_ranges(model: nn.Module, headroom: int, images: Tensor, labels: Tensor) -> None:
-    """Fix the range of every gradient quantizer, ``headroom`` octaves above what one backward pass needs."""
-
-    def fix(quantizer, inputs, output):
-        largest = 2.0**headroom * inputs[0].abs().max()
-        if isinstance(quantizer, LogQuantizer):
-            quantizer.set_full_scale(full_scale_of_max(largest, quantizer))
-        else:
-            quantizer.set_range(-largest, largest)
-        return inputs[0]  # unquantized, so that no layer's range depends on another's rounding
-
-    rules = [module.quantizer for module in model.modules() if isinstance(module, QuantizeGradient)]
-    places = [rule for rule in rules if isinstance(rule, Quantizer)]
-    with watching(places, fix):
-        nn.functional.cross_entropy(model(images), labels).backward()
-    model.zero_grad()
+def range_images(data: Dataset) -> tuple[Tensor, Tensor]:
+    """Images and labels from which ranges of gradients are fixed."""
+    return data.train_images[:RANGE_IMAGES], data.train_labels[:RANGE_IMAGES]
 
 
 def train(model: nn.Module, seed: int, data: Dataset, epochs: int, lr: float = 0.05) -> list[dict]:
     """Train ``model`` in place: SGD with momentum 0.9, one-cycle learning rate, batches of 128. Returns the history."""
-    return training.train(model, data, sgd(model, lr), epochs=epochs, seed=seed, schedule=one_cycle)
+    optimizer = sgd(model, lr)
+    return training.train(model, data, optimizer, epochs=epochs, seed=seed, schedule=one_cycle, batch_size=BATCH_SIZE)
 
 
 # --- The runs ------------------------------------------------------------------------------------------------------
 
 
 def run(options, command: str) -> None:
-    """Train and measure everything, then write claims, tables and checkpoints."""
+    """Train and measure everything of a part, then write claims, tables and checkpoints."""
+    if options.part == "post-training":
+        return run_post_training(options, command)
+    if options.part == "vgg":
+        return run_vgg(options, command)
     started = time.perf_counter()
     data, epochs = load(options.data), EPOCHS[options.data]
     full = options.data == "mnist"
@@ -178,7 +135,7 @@ def run(options, command: str) -> None:
     for seed in seeds(options.seeds):
         for settings in TRAINING_RUNS[:1] if full else TRAINING_RUNS:
             seed_everything(seed)
-            model = quantize_training(network(), *settings, data)
+            model = quantize_training(network(), *settings, *range_images(data))
             history = train(model, seed, data, epochs)
             if settings[1] is not None:  # the test finds the ranges of activations fixed
                 calibrate(model, data.train_images[:CALIBRATION_IMAGES])
@@ -199,7 +156,8 @@ def run(options, command: str) -> None:
         accumulation = accumulation_errors(options.seeds)
         evidence.write_rows("logarithmic_accumulation", accumulation)
         claims += training_claims(runs) + accumulation_claims(accumulation)
-    evidence.record("logarithmic", claims, command=command, wall_s=time.perf_counter() - started)
+    wall_s = time.perf_counter() - started
+    evidence.record("logarithmic", measured(claims, command, wall_s), command=command, wall_s=wall_s)
 
 
 def after_training(model: nn.Module, seed: int, data) -> list[dict]:

@@ -1,8 +1,10 @@
 """The claims of the chapter on low bit widths, computed from the tables of its experiment."""
 
+from collections.abc import Callable
+
 import pandas as pd
 
-from fewbits.evidence import Claim, Part, departure, own_claim, paper_claim, part
+from fewbits.evidence import Claim, Part, departure, origins, own_claim, paper_claim, part
 
 SETTING = ("method", "weight_bits", "activation_bits", "gradient_bits", "rounding", "start")
 
@@ -163,5 +165,122 @@ def make_claims(cnns: pd.DataFrame, lstms: pd.DataFrame) -> list[Claim]:
             "With one real scale per row of the weights, instead of a power of two per matrix, 4 bits cost an LSTM at "
             "most 0.05 bits per prediction",
             dearer("uniform"),
+        ),
+    ]
+
+
+_CIFAR = (
+    "VGG-small on images of 16 × 16 pixels of CIFAR-100 instead of AlexNet on ImageNet",
+    "10 epochs of Adam, which were not tuned; the paper trains until the accuracy no longer rises",
+    departure("the activation before the last layer is rounded like the others", False),
+)
+_WORDS = (
+    "another text than the Penn Treebank, and a vocabulary of 5,000 words instead of 10,000",
+    "13 epochs of Adam; the paper's optimizer is not known in detail",
+    departure("clipped gradients and a one-cycle schedule", False),
+)
+
+
+def _gap(rows: pd.DataFrame, loss: Callable[[pd.Series], float], better: str, worse: str, **band) -> Part:
+    """By how much one setting loses more than another, within each seed that has both; rows by setting and seed."""
+    seeds = [seed for seed in sorted(rows.index.unique("seed")) if {(better, seed), (worse, seed)} <= set(rows.index)]
+    values = [round(loss(rows.loc[(worse, seed)]) - loss(rows.loc[(better, seed)]), 5) for seed in seeds]
+    found = [rows.origin[worse, seed] for seed in seeds]
+    more: dict = {"origins": found} if found and all(found) else {}
+    return part(values, runs=[int(seed) for seed in seeds], **band, **more)
+
+
+def cifar_claims(table: pd.DataFrame) -> list[Claim]:
+    """Claims on DoReFa-Net's gradients on CIFAR-100.
+
+    Args:
+        table: rows of ``data/results/low_bitwidth_cifar.csv``; seeds that lack a row of a claim are left out.
+    """
+    setting = table.gradient_bits.astype(str) + " " + table.rounding
+    setting = setting.where(table.weight_bits == 1, "float")
+    rows = table.assign(setting=setting, origin=origins(table)).set_index(["setting", "seed"]).sort_index()
+
+    def cost(worse: str, better: str = "32 none", **band: float) -> Part:
+        """Points of accuracy by which a setting is worse than another."""
+        return _gap(rows, lambda row: -float(row.accuracy), better, worse, unit="pt", **band)
+
+    independent = "training runs from different seeds"
+    common = "With 1-bit weights and 2-bit activations, {}"
+    code = "released code, AlexNet, top-1 error: {} against 46.6 %"
+    options: dict = {"scale": "reduced", "independent": independent}
+    return [
+        paper_claim(
+            "low_bitwidth/cifar-noise",
+            common.format("4-bit gradients without the noise cost more than 10 points against those with it"),
+            ("zhou2016dorefa", "Sec. 2.5", "noise is critical"),
+            cost("4 nearest", "4 noise", low=10.0),
+            departs=_CIFAR,
+            **options,
+        ),
+        paper_claim(
+            "low_bitwidth/cifar-6-bit-gradients",
+            common.format("6-bit gradients with noise cost at most 1 point"),
+            ("zhou2016dorefa", code.format("46.8 %"), 0.2, "pt"),
+            cost("6 noise", high=1.0),
+            departs=_CIFAR,
+            **options,
+        ),
+        paper_claim(
+            "low_bitwidth/cifar-4-bit-gradients",
+            common.format("4-bit gradients cost more than 1 point even with noise"),
+            ("zhou2016dorefa", code.format("54.0 %"), 7.4, "pt"),
+            cost("4 noise", low=1.0),
+            departs=_CIFAR,
+            **options,
+        ),
+        own_claim(
+            "low_bitwidth/cifar-zero",
+            common.format("4-bit gradients on a grid that contains 0, without noise, cost at most 1 point"),
+            cost("4 zero", high=1.0),
+            **options,
+        ),
+        own_claim(
+            "low_bitwidth/cifar-zero-and-noise",
+            common.format("4-bit gradients on a grid that contains 0, rounded stochastically, cost at most 1 point"),
+            cost("4 zero, noise", high=1.0),
+            **options,
+        ),
+        own_claim(
+            "low_bitwidth/cifar-zero-beats-no-zero",
+            common.format("4-bit stochastic rounding is better on a grid that contains 0 than on one that does not"),
+            cost("4 noise", "4 zero, noise", low=0.0),
+            **options,
+        ),
+    ]
+
+
+def word_claims(table: pd.DataFrame) -> list[Claim]:
+    """Claims on the LSTM that reads words.
+
+    Args:
+        table: rows of ``data/results/low_bitwidth_words.csv`` of one text.
+    """
+    rows = table.assign(origin=origins(table)).set_index(["method", "seed"]).sort_index()
+
+    def claim(slug: str, statement: str, method: str, paper: tuple) -> Claim:
+        return paper_claim(
+            f"low_bitwidth/words-{slug}",
+            statement,
+            paper,
+            _gap(rows, lambda row: float(row.bits_per_word), "float", method, unit="bits/word", high=0.1),
+            scale="reduced",
+            independent="training runs from different seeds",
+            departs=_WORDS,
+        )
+
+    treebank = "Penn Treebank: perplexity 100 against 97, which is log2(100/97) bits per word, as commonly reported"
+    cheap = "4-bit weights and activations {}cost an LSTM that reads words at most 0.1 bits per word"
+    return [
+        claim("linear", cheap.format(""), "linear", ("hubara2016qnn", treebank, 0.044, "bits/word")),
+        claim(
+            "powers",
+            cheap.format("that are powers of two, with a power-of-two scale for each row, "),
+            "powers, scale per row",
+            ("hubara2016qnn", "abstract", "comparable with 32 bits"),
         ),
     ]

@@ -3,23 +3,34 @@
 The CNN has four small convolutions and is trained on ``mnist5k``; the LSTM reads characters of one book. Every network
 of a kind gets the same recipe and number of epochs. Written are ``data/results/low_bitwidth.json`` (claims),
 ``low_bitwidth_cnn.csv`` and ``low_bitwidth_lstm.csv`` (one row a run), and networks of seed 0 in ``data/checkpoints``.
+
+Other parts, which may be stopped at any time and go on with the same command:
+
+* ``--part bit-planes``: the CNN trained to the end on packed bits, and its simulated twin (minutes).
+* ``--part cifar``: DoReFa-Net's VGG-small on CIFAR-100 with 1-bit weights, 2-bit activations and gradients of 32, 6 and
+  4 bits in four roundings; needs ``FEWBITS_DATA``. Some 20 minutes of one core for each of the 11 runs of a seed:
+  ``python -m fewbits.experiments low_bitwidth --part cifar --seeds 2``, with ``--minutes M`` in pieces.
+* ``--part words``: the LSTM on words, float, in fixed point and as powers of two. Hours of one core a run:
+  ``python -m fewbits.experiments low_bitwidth --part words --seeds 3 --text bible.txt``.
 """
 
 import time
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pandas as pd
-from torch import Tensor, nn
+from torch import nn
 
 from fewbits import evidence
 from fewbits.binary import BinaryConnect, clip_latent
-from fewbits.core.quantizer import Quantizer, quantize_weights, weight_layers
-from fewbits.data import CharText, Dataset, bits_per_character, load, load_text, windows
-from fewbits.experiments.common import checkpoint_path, seeds
+from fewbits.core.quantizer import quantize_weights
+from fewbits.data import CharText, bits_per_character, load, load_text, windows
+from fewbits.experiments.common import checkpoint_path, measured, seeds
+from fewbits.experiments.low_bitwidth.bit_training import run_bit_planes
+from fewbits.experiments.low_bitwidth.cifar import run_cifar
 from fewbits.experiments.low_bitwidth.claims import SETTING, make_claims
-from fewbits.low_bitwidth import AP2Quantizer, DoReFaActivation, DoReFaWeights, LinearQuantizer, quantize_gradients
+from fewbits.experiments.low_bitwidth.networks import CNN_EPOCHS, clip, cnn, round_gradients, train_cnn
+from fewbits.experiments.low_bitwidth.words import run_words
+from fewbits.low_bitwidth import AP2Quantizer, DoReFaActivation, DoReFaWeights, LinearQuantizer
 from fewbits.nets import CharLSTM
 from fewbits.training import (
     adam,
@@ -30,14 +41,13 @@ from fewbits.training import (
     save_model,
     seed_everything,
     step_count,
-    train,
 )
 from fewbits.uniform import UniformQuantizer
 
-CNN_EPOCHS, CNN_LR = 8, 2e-2
 LSTM_EPOCHS, LSTM_LR, HIDDEN, WINDOW = 6, 3e-2, 96, 32
 GRADIENT_BITS = (8, 6, 4, 2)
 ROUNDINGS = ("noise", "nearest", "zero")  # of gradients; see round_gradients
+PARTS = ("small", "bit-planes", "cifar", "words")
 QNN = {"qnn linear": LinearQuantizer, "qnn ap2": AP2Quantizer}
 # Which CNNs of seed 0 are kept, by their setting.
 KEPT = {
@@ -48,43 +58,16 @@ KEPT = {
 }
 LSTMS = (("float", 32), ("qnn linear", 4), ("qnn ap2", 4), ("qnn linear", 2), ("uniform", 4))
 
-clip = partial(nn.Hardtanh, 0.0, 1.0)
-
 
 def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments low_bitwidth``."""
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
+    parser.add_argument("--part", choices=PARTS, default="small", help="what to run (default small: CNN and LSTM)")
+    parser.add_argument("--minutes", type=float, help="stop after so long, for the parts cifar and words")
+    parser.add_argument("--text", help="for the part words: the file bible.txt of the Canterbury corpus")
 
 
 # --- Networks -------------------------------------------------------------------------------------------------------
-
-
-def cnn(
-    activation: Callable[[], nn.Module] = nn.ReLU,
-    last: Callable[[], nn.Module] = nn.ReLU,
-    weights: Callable[[], Quantizer] | None = None,
-) -> nn.Module:
-    """Four 3×3 convolutions with batch normalization, two with max-pooling, and a linear layer: 5,650 parameters.
-
-    Input (N, 1, 28, 28), first averaged to 14 × 14; output (N, 10) logits. Batch normalization and pooling come before
-    the activation.
-
-    Args:
-        activation: for the first three convolutions.
-        last: the activation in front of the last layer, which stays in floating point in DoReFa-Net.
-        weights: quantizer for all layers but the first and the last.
-    """
-    layers: list[nn.Module] = [nn.AvgPool2d(2)]
-    for inputs, outputs, pool, act in (
-        (1, 8, 0, activation),
-        (8, 8, 1, activation),
-        (8, 16, 0, activation),
-        (16, 16, 1, last),
-    ):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)]
-        layers += [nn.MaxPool2d(2)] * pool + [act()]
-    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * 3 * 3, 10))
-    return model if weights is None else quantize_weights(model, weights)
 
 
 def build_cnn(method: str, weight_bits: int, activation_bits: int, gradient_bits: int, rounding: str) -> nn.Module:
@@ -106,25 +89,6 @@ def build_cnn(method: str, weight_bits: int, activation_bits: int, gradient_bits
         weights = BinaryConnect if weight_bits == 1 else partial(QNN[method], weight_bits, None)
         model = cnn(activation, activation, weights)
     return model if gradient_bits == 32 else round_gradients(model, gradient_bits, rounding)
-
-
-def round_gradients(model: nn.Module, bits: int, rounding: str) -> nn.Module:
-    """Quantize gradients after the inner layers of ``model``, in place.
-
-    Args:
-        rounding: "noise" as DoReFa-Net does; "nearest", the same without the noise; "zero", to the nearest value of a
-            grid that contains 0 (-m, …, 0, …, m with 2^bits - 1 values, m per sample), without noise: ours.
-    """
-    if rounding != "zero":
-        return quantize_gradients(model, bits, noise=rounding == "noise")
-    quantizer = UniformQuantizer(bits, channel_axis=0)
-
-    def rounded(layer: nn.Module, gradients: Any) -> tuple[Tensor]:
-        return (quantizer(gradients[0]),)
-
-    for layer in list(weight_layers(model).values())[1:-1]:
-        layer.register_full_backward_pre_hook(rounded)
-    return model
 
 
 def build_lstm(method: str, bits: int, characters: int) -> nn.Module:
@@ -154,18 +118,6 @@ def start_from(model: nn.Module, trained: nn.Module) -> nn.Module:
 # --- Training -------------------------------------------------------------------------------------------------------
 
 
-def train_cnn(
-    model: nn.Module,
-    seed: int,
-    data: Dataset,
-    epochs: int = CNN_EPOCHS,
-    after_step: Callable[[nn.Module], object] | None = None,
-) -> nn.Module:
-    """Train in place: Adam, one-cycle learning rate up to 0.02, batches of 128."""
-    train(model, data, adam(model, CNN_LR), epochs=epochs, seed=seed, schedule=one_cycle, after_step=after_step)
-    return model
-
-
 def train_lstm(model: nn.Module, seed: int, text: CharText, epochs: int = LSTM_EPOCHS) -> nn.Module:
     """Train in place: Adam, one-cycle learning rate up to 0.03, gradient norm up to 1, 32 windows of 32 characters."""
     inputs, targets = windows(text.train, WINDOW)
@@ -188,7 +140,13 @@ def cnn_settings() -> list[tuple]:
 
 
 def run(options, command: str) -> None:
-    """Train and measure everything, then write claims, tables and checkpoints."""
+    """Train and measure everything of a part, then write claims, tables and checkpoints."""
+    if options.part == "bit-planes":
+        return run_bit_planes(command)
+    if options.part == "cifar":
+        return run_cifar(options, command)
+    if options.part == "words":
+        return run_words(options, command)
     started = time.perf_counter()
     evidence.code_version()
     data, text = load("mnist5k"), load_text()
@@ -222,4 +180,5 @@ def run(options, command: str) -> None:
     evidence.write_rows("low_bitwidth_cnn", cnns)
     evidence.write_rows("low_bitwidth_lstm", lstms)
     claims = make_claims(cnns, lstms)
-    evidence.record("low_bitwidth", claims, command=command, wall_s=time.perf_counter() - started)
+    wall_s = time.perf_counter() - started
+    evidence.record("low_bitwidth", measured(claims, command, wall_s), command=command, wall_s=wall_s)

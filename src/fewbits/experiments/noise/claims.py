@@ -5,7 +5,7 @@ import math
 import pandas as pd
 from scipy import stats
 
-from fewbits.evidence import Claim, own_claim, part
+from fewbits.evidence import Claim, origins, own_claim, part
 from fewbits.experiments.noise.statistics import seeds_needed
 
 EQUAL = 1e-8  # relative difference of two losses that agree to 8 digits
@@ -70,6 +70,39 @@ def make_claims(many: pd.DataFrame, hardware: pd.DataFrame, frozen: pd.DataFrame
             _needed(many[(many.recipe == "one-cycle") & (many.method == "binary")].accuracy),
             "training runs from different seeds",
         ),
+    ]
+
+
+def pooling_claims(pooling: pd.DataFrame) -> list[Claim]:
+    """Which edge makes two runs part within the first epoch.
+
+    Args:
+        pooling: rows of ``noise_pooling``.
+    """
+    rows = pooling.assign(origin=origins(pooling))
+
+    def digits(precision: str, method: str, name: str, **band: float) -> dict:
+        """Decimal exponents of the distance after 32 steps, seed by seed."""
+        chosen = rows[(rows.precision == precision) & (rows.method == method) & (rows.pooling == name)]
+        values = [round(math.log10(max(distance, 1e-17)), 3) for distance in chosen["step 32"]]
+        options: dict = {"name": f"{method}, {name}", "unit": "decimal exponent"} | band
+        if len(chosen) and chosen.origin.notna().all():
+            options["origins"] = chosen.origin.tolist()
+        return part(values, runs=chosen.seed.tolist(), **options)
+
+    def claim(slug: str, precision: str, near: str, far: str, low: float, high: float) -> Claim:
+        statement = (
+            f"In {precision}, runs with binary or 2-bit weights that start a last bit apart are at most {near} apart "
+            f"after an epoch with average pooling, and more than {far} with max-pooling"
+        )
+        parts = [digits(precision, method, "average", high=high) for method in ("binary", "2-bit")]
+        parts += [digits(precision, method, "maximum", low=low) for method in ("binary", "2-bit")]
+        independent = "pairs of training runs from different seeds"
+        return own_claim(f"noise/{slug}", statement, *parts, scale="notebook", independent=independent)
+
+    return [
+        claim("pooling-float64", "float64", "10⁻⁹", "10⁻⁶", -6.0, -9.0),
+        claim("pooling-float32", "float32", "10⁻⁵", "10⁻³", -3.0, -5.0),
     ]
 
 

@@ -4,11 +4,13 @@ A small convolutional network on ``mnist5k`` is trained with float, binary and 2
 setting of the machine that really changes something, and with many seeds in one setting. Frozen networks are evaluated
 in all settings. Written are ``data/results/noise.json`` (claims), ``noise_settings.csv`` (what each setting really
 switched), ``noise_hardware.csv``, ``noise_seeds.csv``, ``noise_divergence.csv``, ``noise_frozen.csv``, and three
-networks in ``data/checkpoints``.
+networks in ``data/checkpoints``. ``--part pooling`` asks which edge makes runs part, ties in a max-pooling or the
+quantizer: ``noise_pooling.csv``.
 """
 
 import copy
 import json
+import math
 import os
 import re
 import subprocess
@@ -16,7 +18,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,9 +32,9 @@ from fewbits import evidence, training
 from fewbits.binary import XnorWeights
 from fewbits.core.quantizer import quantize_weights
 from fewbits.data import Dataset, load
-from fewbits.experiments.common import checkpoint_path, seeds
-from fewbits.experiments.noise.claims import make_claims
-from fewbits.training import adam, load_model, one_cycle, percent, save_model, seed_everything
+from fewbits.experiments.common import checkpoint_path, measured, run_missing_rows, seeds
+from fewbits.experiments.noise.claims import make_claims, pooling_claims
+from fewbits.training import adam, load_model, one_cycle, percent, save_model, seed_everything, step_count
 from fewbits.uniform import UniformQuantizer
 
 QUANTIZERS = {
@@ -42,6 +44,9 @@ QUANTIZERS = {
 }
 EPOCHS, PEAK_LR = 5, 5e-3
 RECIPES = ("constant", "one-cycle")  # of the learning rate
+POOLINGS: dict[str, type[nn.Module]] = {"maximum": nn.MaxPool2d, "average": nn.AvgPool2d}
+NUDGE = 2.0**-52  # relative change of the initial weights: the last bit of float64
+MOMENTS = (1, 8, 32, 96, 160)  # steps at which the distance of two runs is recorded
 
 _OLDEST = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"}
 # name -> threads, environment. The first is the reference. A setting that changes nothing on a machine is not run.
@@ -67,23 +72,25 @@ def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments noise``."""
     parser.add_argument("--seeds", type=int, default=20, help="seeds in one setting (default 20)")
     parser.add_argument("--hardware-seeds", type=int, default=3, help="seeds in every setting (default 3)")
+    parser.add_argument("--part", choices=("settings", "pooling"), default="settings", help="default: settings")
 
 
 # --- One training run -----------------------------------------------------------------------------------------------
 
 
-def small_cnn(method: str) -> nn.Module:
-    """Two convolutions with batch normalization and max-pooling, one linear layer: 2,722 parameters.
+def small_cnn(method: str, pooling: str = "maximum") -> nn.Module:
+    """Two convolutions with batch normalization and pooling, one linear layer: 2,722 parameters.
 
     Input (N, 1, 28, 28), which is first averaged to 14 × 14; output (N, 10) logits. All weights are quantized.
 
     Args:
         method: "float", "binary" or "2-bit".
+        pooling: of the convolutions' outputs, "maximum" or "average".
     """
     layers: list[nn.Module] = [nn.AvgPool2d(2)]
     for inputs, outputs in ((1, 8), (8, 16)):
         convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
+        layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), POOLINGS[pooling](2)]
     model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * 3 * 3, 10))
     quantizer = QUANTIZERS[method]
     return model if quantizer is None else quantize_weights(model, quantizer, skip=())
@@ -111,7 +118,7 @@ def train(
     return model
 
 
-def _same_start(method: str, seed: int) -> nn.Module:
+def _same_start(method: str, seed: int, pooling: str = "maximum") -> nn.Module:
     """`small_cnn` with initial weights that are the same bits everywhere.
 
     torch's float32 draws differ in the last bit between instruction sets. Drawn in float64 and rounded, they agree.
@@ -119,9 +126,38 @@ def _same_start(method: str, seed: int) -> nn.Module:
     seed_everything(seed)
     torch.set_default_dtype(torch.float64)
     try:
-        return small_cnn(method).float()
+        return small_cnn(method, pooling).float()
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def parted(
+    method: str,
+    pooling: str,
+    seed: int,
+    data: Dataset,
+    dtype: torch.dtype = torch.float64,
+    moments: Sequence[int] = MOMENTS,
+) -> list[float]:
+    """Distance of two runs whose initial weights differ in the last bit of float64, after each of some steps.
+
+    Args:
+        method, pooling: of `small_cnn`.
+        dtype: of weights and arithmetic. In float32 the initial weights differ in the last bit of float32.
+        moments: numbers of steps, in ascending order; training ends after the epoch of the last.
+    Returns:
+        Norm of the difference of the latent weights over the norm of the weights.
+    """
+    nudge, found = NUDGE * torch.finfo(dtype).eps / torch.finfo(torch.float64).eps, []
+    for factor in (1, 1 + nudge):
+        model, steps = _same_start(method, seed, pooling).to(dtype), list[Tensor]()
+        for parameter in model.parameters():
+            parameter.data *= factor
+        epochs = math.ceil(moments[-1] / step_count(len(data.train_images), 1))
+        keep = partial(_keep_weights, steps)
+        training.train(model, data, adam(model, PEAK_LR), epochs=epochs, seed=seed, schedule=None, after_step=keep)
+        found.append([steps[moment - 1] for moment in moments])
+    return [((a - b).norm() / a.norm()).item() for a, b in zip(*found, strict=True)]
 
 
 def latent_weights(model: nn.Module) -> Tensor:
@@ -282,7 +318,9 @@ def divergence(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[dict]
 
 
 def run(options, command: str) -> None:
-    """Run and measure everything, then write claims, tables and checkpoints."""
+    """Run and measure everything of a part, then write claims, tables and checkpoints."""
+    if options.part == "pooling":
+        return run_pooling(options.seeds, command)
     started = time.perf_counter()
     data = load("mnist5k")
     many = many_seeds(options.seeds, data)
@@ -307,6 +345,30 @@ def run(options, command: str) -> None:
     evidence.write_rows("noise_hardware", hardware)
     evidence.write_rows("noise_frozen", frozen)
     claims = make_claims(many, hardware, frozen)
+    wall_s = time.perf_counter() - started
+    evidence.record("noise", measured(claims, command, wall_s), command=command, wall_s=wall_s)
+
+
+def run_pooling(count: int, command: str) -> None:
+    """Distances of runs with both poolings, in float32 and float64; an interrupted run goes on."""
+    started = time.perf_counter()
+    torch.set_num_threads(1)
+    data = load("mnist5k")
+
+    def measure(row: dict, minutes: float | None) -> dict[str, float]:
+        dtype = getattr(torch, row["precision"])
+        distances = parted(row["method"], row["pooling"], row["seed"], data, dtype)
+        return {f"step {step}": distance for step, distance in zip(MOMENTS, distances, strict=True)}
+
+    rows = [
+        {"precision": precision, "method": method, "pooling": pooling, "seed": seed}
+        for seed in seeds(count)
+        for precision in ("float64", "float32")
+        for method in QUANTIZERS
+        for pooling in POOLINGS
+    ]
+    run_missing_rows("noise_pooling", rows, measure, command)
+    claims = pooling_claims(evidence.rows("noise_pooling"))
     evidence.record("noise", claims, command=command, wall_s=time.perf_counter() - started)
 
 

@@ -1,0 +1,1 @@
+"""The experiment ``fpga_network``: what trains and measures for the records of its chapter."""

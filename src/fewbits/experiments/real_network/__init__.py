@@ -1,0 +1,1 @@
+"""The experiment ``real_network``: what trains and measures for the records of its chapter."""
