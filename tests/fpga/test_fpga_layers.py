@@ -125,7 +125,8 @@ def simulated(kind: str, channels: int, cycles: int, folder, sources: dict | Non
         parameters = {"CHANNELS": channels, "FLOAT": 1, "KIND": number, "SOFT": soft}
         add = numpy_sum if kind == "float" else truncated_sum
         dots = rows_of_three(numpy_product if kind == "float" else truncated_product, add)
-        expected = layer.expected(*((fused_dot, fused_dot) if kind == "fused" else dots), add, float_relu)
+        spatial, mixing = (fused_dot, fused_dot) if kind == "fused" else dots
+        expected = layer.expected(spatial, mixing, add, float_relu)
     (found,) = run(
         "verilator",
         rtl() if sources is None else sources,
