@@ -18,7 +18,7 @@ def processing_element(*, title: str = "The shift processing element: three step
     """The circuit of ``shift_pe.v``: what is computed in boxes, registers as dark bars."""
     figure, axis = plt.subplots(figsize=(WIDTH, 2.1))
     for left, text in (
-        (1.5, "shift right\nby 15 − e,\nor 0 if e = 0"),
+        (1.5, "shift right\nby 8 − e,\nor 0 if e = 0"),
         (4.7, "negate\nif the sign\nis set"),
         (7.9, "add"),
     ):
