@@ -24,7 +24,7 @@ FLOORS = (
     "uniform binary ternary low_bitwidth learned_step logarithmic inq mobileone mixed_precision vector bn_folding "
     "compensation",
     "integer fpga",
-    "plots evidence",
+    "plots evidence exercises",
     "experiments",
 )
 FLOOR_OF = {folder: floor for floor, folders in enumerate(FLOORS) for folder in folders.split()}

@@ -30,8 +30,15 @@ model = nn.Sequential(*features, nn.Linear(288, 16), nn.ReLU(), nn.Linear(16, 4)
 images = torch.rand(32, 1, 8, 8)
 """
 
-NEED_AN_EXTRA = ("fewbits.plots", "fewbits.evidence", "fewbits.experiments", "fewbits.integer.onnx_export")
+NEED_AN_EXTRA = (
+    "fewbits.plots",
+    "fewbits.evidence",
+    "fewbits.exercises",
+    "fewbits.experiments",
+    "fewbits.integer.onnx_export",
+)
 OF_EXTRAS = [
+    "hypothesis",
     "matplotlib",
     "mlxtend",
     "onnx",
@@ -69,6 +76,7 @@ print(len(load_text().train), "shift_pe.v" in rtl())
 WITHOUT_EXTRAS = {
     "from fewbits.plots import staircase": ("matplotlib", "book"),
     "from fewbits import evidence": ("pandas", "book"),
+    "from fewbits import exercises": ("hypothesis", "book"),
     "from fewbits.experiments.comparison import COLUMNS": ("pandas", "book"),
     "from fewbits import to_onnx": ("onnx", "onnx"),
     "from fewbits.integer import session": ("onnx", "onnx"),

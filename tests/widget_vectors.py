@@ -203,6 +203,8 @@ def accelerator_cases() -> list[dict]:
     table = evidence.rows("fpga_network_resources").set_index("shift_adders")
     found = []
     for array in fpga_network.ARRAYS:
+        if array.elements not in table.index:
+            continue
         layers = ShiftAdderNet.from_codes(model, codes, array.form).layers
         cycles = sum(layer.cycles for layer in accelerator_cycles(layers, array))
         shares = utilization({name: int(table.loc[array.elements, name]) for name in ("LUT", "FF", "BRAM")})

@@ -75,11 +75,13 @@ def network_159k() -> list[dict]:
 
 
 def accelerator_data() -> dict:
-    """The whole network on arrays of five sizes: cycles of an image, counts of the recorded synthesis, and the chip."""
+    """The whole network on each array that was synthesized: cycles of an image, counts of the recorded synthesis, and the chip."""
     table = evidence.rows("fpga_network_resources").set_index("shift_adders")
     model, codes = fpga_network.network()
     arrays = []
     for array in fpga_network.ARRAYS:
+        if array.elements not in table.index:
+            continue
         layers = ShiftAdderNet.from_codes(model, codes, array.form).layers
         cycles = sum(layer.cycles for layer in accelerator_cycles(layers, array))
         counts = {name: int(table.loc[array.elements, name]) for name in SHOWN}

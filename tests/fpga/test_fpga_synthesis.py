@@ -35,6 +35,12 @@ def made_of(**cells: int) -> Synthesis:
 # --- Counting ---
 
 
+def test_memories_take_the_tables_of_a_slice():
+    made = made_of(LUT6=10, RAM32M16=2, RAM64X1S=3, SRL16E=1, RAMB36E2=4, RAMB18E2=3)
+    assert made.counts() == {"LUT": 10 + 16 + 3 + 1, "LUTRAM": 16 + 3 + 1, "FF": 0, "DSP": 0}
+    assert made.block_rams == 4 + 2
+
+
 def test_counts_by_hand():
     made = made_of(LUT2=3, LUT6=2, INV=1, FDRE=4, FDSE=1, SRL16E=7, DSP48E2=2, CARRY4=9)
     assert made.counts() == {"LUT": 3 + 2 + 1 + 7, "LUTRAM": 7, "FF": 5, "DSP": 2}

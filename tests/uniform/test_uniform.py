@@ -208,6 +208,14 @@ def python_codes(values: list[float], low: float, high: float, kind: str, bits: 
     return result
 
 
+def test_ties_go_to_the_even_code_by_hand():
+    quantizer = UniformQuantizer(3)
+    quantizer.set_range(-3, 3)
+    x = torch.tensor([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5])
+    assert quantizer.encode(x).values.tolist() == [-2, -2, 0, 0, 2, 2]
+    assert quantizer(x).tolist() == [-2, -2, 0, 0, 2, 2]
+
+
 @every_mode
 @settings(max_examples=40)
 @given(data=st.data())

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 
 TABLES = tuple(f"LUT{k}" for k in range(1, 7))
 SHIFT_REGISTERS = ("SRL16E", "SRLC32E")
-# Tables used as memory: shift registers, and memories of 32 or 64 words, with the tables that one of them takes.
-MEMORY_LUTS = {"SRL16E": 1, "SRLC32E": 1, "RAM32X1D": 2, "RAM64X1D": 2, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8}
-MEMORY_LUTS |= {"RAM64M8": 8}
+# Tables used as memory, with how many of them one takes: shift registers, memories with one port, and with more.
+MEMORY_LUTS = {"SRL16E": 1, "SRLC32E": 1, "RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4}
+MEMORY_LUTS |= {"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8}
 _NEAR = 64  # tables looked at for each input when a partner is chosen
 
 

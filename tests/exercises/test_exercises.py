@@ -1,0 +1,308 @@
+"""Every exercise calls a right answer right, each wrong one wrong with a counterexample, and a gap not done yet."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import tensors
+from torch.nn import functional
+
+from fewbits import ternary
+from fewbits.binary import binary_inner_product
+from fewbits.core.packing import pack_signs
+from fewbits.exercises import EXERCISES, check
+from fewbits.exercises.weights import scale_of_all_codes, ternary_error
+from fewbits.fpga.shift_adder import signed_shift
+from fewbits.inq import largest_exponent
+
+
+def best_scale(x, gain=lambda total, k: total**2 / k):
+    total = x.abs().sort(descending=True).values.cumsum(0)
+    k = torch.arange(1, len(x) + 1)
+    best = gain(total, k).argmax()
+    return total[best] / k[best]
+
+
+def step_gradient(x, step, q_min, q_max):
+    v = x / step
+    return torch.where(v <= q_min, q_min, torch.where(v >= q_max, q_max, v.round() - v))
+
+
+def folded(weight, bias, gamma, beta, mean, variance, eps):
+    c = gamma / math.sqrt(variance + eps)
+    return c * weight, c * (bias - mean) + beta
+
+
+def merged(three, one):
+    eye = torch.eye(len(one), dtype=one.dtype)[:, :, None, None]
+    return three + functional.pad(one + eye, (1, 1, 1, 1))
+
+
+def planes_by_bits(planes, signs, count):
+    return sum((2 * (plane & signs).bit_count() - plane.bit_count()) << p for p, plane in enumerate(planes))
+
+
+# chapter: (right answer, wrong answers with what their counterexample must say)
+ANSWERS = {
+    "uniform": (
+        lambda x, scale, bits: (x / scale).round().clamp(1 - 2 ** (bits - 1), 2 ** (bits - 1) - 1),
+        {
+            "forgets the range": (lambda x, scale, bits: (x / scale).round(), "bits = 2 it returns [2]"),
+            "rounds ties up": (
+                lambda x, scale, bits: (x / scale + 0.5).floor().clamp(1 - 2 ** (bits - 1), 2 ** (bits - 1) - 1),
+                "it returns [1], but the nearest code of each element, found by trying all codes, ties to even, is [0]",
+            ),
+            "has one code too many": (
+                lambda x, scale, bits: (x / scale).round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1),
+                "it returns [-2]",
+            ),
+        },
+    ),
+    "binary": (
+        lambda a, b, count: count - 2 * (a ^ b).bit_count(),
+        {
+            "counts agreements only": (lambda a, b, count: count - (a ^ b).bit_count(), "a = 0, b = 1, count = 4"),
+            "counts ones in common": (lambda a, b, count: 2 * (a & b).bit_count() - count, "a = 0, b = 0, count = 4"),
+        },
+    ),
+    "ternary": (
+        best_scale,
+        {
+            "does not divide by k": (lambda x: best_scale(x, lambda total, k: total**2), "it returns"),
+            "keeps all": (lambda x: x.abs().mean(), "x = [0, 1] it returns 0.5, but the scale of least squared error"),
+            "is TWN": (lambda x: ternary.TWN().codes_and_scale(x)[1], "found by trying all codes"),
+        },
+    ),
+    "low_bitwidth": (
+        lambda x, bits: round(x * (2**bits - 1)) / (2**bits - 1),
+        {
+            "takes 2^k steps": (lambda x, bits: round(x * 2**bits) / 2**bits, "it returns"),
+            "rounds down": (
+                lambda x, bits: math.floor(x * (2**bits - 1)) / (2**bits - 1),
+                "it returns 0, but the nearest level",
+            ),
+        },
+    ),
+    "learned_step": (
+        lambda x, step, q_min, q_max: step_gradient(x, step, q_min, q_max).sum(),
+        {
+            "has the sign reversed": (lambda **given: -step_gradient(**given).sum(), "it returns"),
+            "forgets the clipped": (
+                lambda x, step, q_min, q_max: ((x / step).round() - x / step).sum(),
+                "found by automatic differentiation",
+            ),
+        },
+    ),
+    "logarithmic": (
+        lambda x: round(math.log2(x)),
+        {
+            "rounds down": (lambda x: math.floor(math.log2(x)), "x = 3 it returns 1"),
+            "is nearest on the linear scale": (
+                lambda x: math.floor(math.log2(4 * x / 3)),
+                "it returns 1, but the exponent of the nearest power on the logarithmic scale, found by comparing",
+            ),
+        },
+    ),
+    "inq": (
+        lambda x: largest_exponent(x, 5),
+        {
+            "rounds the logarithm": (lambda x: round(math.log2(x.abs().max())), "found by comparing distances, is"),
+            "forgets negative weights": (
+                lambda x: math.floor(math.log2(4 * x.max() / 3)),
+                "x = [-1] it raises ValueError",
+            ),
+        },
+    ),
+    "mixed_precision": (
+        lambda bits, weights: sum(b * n for b, n in zip(bits, weights, strict=True)) / sum(weights),
+        {"is the mean over layers": (lambda bits, weights: sum(bits) / len(bits), "bits = [1, 2], weights = [1, 2]")},
+    ),
+    "vector": (
+        lambda grad, codes, count: torch.bincount(codes, grad, count),
+        {
+            "takes the mean": (
+                lambda grad, codes, count: (
+                    torch.bincount(codes, grad, count) / torch.bincount(codes, minlength=count).clamp(min=1)
+                ),
+                "the gradient of each shared value, found by automatic differentiation, is",
+            ),
+            "keeps the last": (
+                lambda grad, codes, count: grad.new_zeros(count).scatter(0, codes, grad),
+                "codes = [0, 0, ",
+            ),
+        },
+    ),
+    "mobileone": (
+        merged,
+        {
+            "forgets the identity": (lambda three, one: three + functional.pad(one, (1, 1, 1, 1)), "three = [[[[0"),
+            "adds 1 everywhere": (
+                lambda three, one: three + functional.pad(one + 1, (1, 1, 1, 1)),
+                "read from their answer to a single 1",
+            ),
+        },
+    ),
+    "bn_folding": (
+        folded,
+        {
+            "forgets eps": (lambda eps, **given: folded(eps=0, **given), "variance = "),
+            "forgets the mean": (lambda mean, **given: folded(mean=0, **given), "mean = 1"),
+            "divides by the variance": (
+                lambda variance, eps, **given: folded(variance=(variance + eps) ** 2, eps=0, **given),
+                "it returns",
+            ),
+        },
+    ),
+    "integer": (
+        lambda total, multiplier, shift: (total * multiplier + (1 << (shift - 1))) >> shift,
+        {
+            "rounds down": (lambda total, multiplier, shift: (total * multiplier) >> shift, "total = 1, multiplier"),
+            "rounds ties to even": (
+                lambda total, multiplier, shift: round(total * multiplier / 2**shift),
+                "total = 1, multiplier = 1, shift = 1 it returns 0, but the nearest integer, a tie upward",
+            ),
+        },
+    ),
+    "bitwise": (
+        planes_by_bits,
+        {
+            "takes planes for signs": (
+                lambda planes, signs, count: sum(
+                    (count - 2 * (plane ^ signs).bit_count()) << p for p, plane in enumerate(planes)
+                ),
+                "planes = [0]",
+            ),
+            "gives all planes the same place": (
+                lambda planes, signs, count: sum(planes_by_bits([plane], signs, count) for plane in planes),
+                "planes = [0, 1]",
+            ),
+        },
+    ),
+    "fpga": (
+        signed_shift,
+        {
+            "negates first": (
+                lambda x, sign, n: (-x if sign else x) >> n,
+                "x = 1, sign = 1, n = 1 it returns -1, but the shifted word with its sign",
+            ),
+            "rounds toward 0": (lambda x, sign, n: (-1) ** sign * int(x / 2**n), "x = -1, sign = 0, n = 1"),
+        },
+    ),
+    "fpga_gates": (
+        lambda a, b, carry: (a ^ b ^ carry, (a & b) | (carry & (a ^ b))),
+        {"forgets a carry": (lambda a, b, carry: (a ^ b ^ carry, a & b), "it returns (0, 0), but")},
+    ),
+    "noise": (
+        lambda values, t: t * values.std() / len(values) ** 0.5,
+        {
+            "divides by n": (lambda values, t: t * values.std(correction=0) / len(values) ** 0.5, "values = [0, 1]"),
+            "is the deviation of one run": (lambda values, t: t * values.std(), "values = [0, 1], t = 1"),
+        },
+    ),
+}
+WRONG = [(chapter, name) for chapter, (_, wrong) in ANSWERS.items() for name in wrong]
+
+
+def test_every_exercise_has_answers():
+    assert ANSWERS.keys() == EXERCISES.keys()
+
+
+@pytest.mark.parametrize("chapter", EXERCISES)
+def test_a_right_answer_is_right(chapter):
+    verdict = check(chapter, ANSWERS[chapter][0])
+    assert verdict, verdict.text
+    assert verdict.state == "right"
+    assert verdict.text.startswith(f"{chapter}: right. It agrees with ")
+    assert repr(verdict).split() == verdict.text.split()
+    assert max(map(len, repr(verdict).splitlines())) <= 84
+
+
+@pytest.mark.parametrize(("chapter", "name"), WRONG)
+def test_a_wrong_answer_is_wrong_with_a_small_counterexample(chapter, name):
+    function, words = ANSWERS[chapter][1][name]
+    verdict = check(chapter, function)
+    assert not verdict
+    assert verdict.state == "wrong"
+    assert verdict.text.startswith(f"{chapter}: not right yet. For ")
+    assert words in verdict.text
+    assert check(chapter, function) == verdict  # the same words every time
+
+
+def raises_not_implemented(**inputs):
+    raise NotImplementedError
+
+
+GAPS = {
+    "three dots": lambda **inputs: ...,
+    "nothing": lambda **inputs: None,
+    "two results": lambda **inputs: (..., ...),
+    "used further": lambda **inputs: (...).argmax(),
+    "added": lambda **inputs: 1 + ...,
+    "called": lambda **inputs: math.floor(...),
+    "given to torch": lambda **inputs: torch.round(...),
+    "refused": raises_not_implemented,
+}
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_a_gap_is_not_done_yet(gap):
+    verdict = check("ternary", GAPS[gap])
+    assert (bool(verdict), verdict.state) == (False, "open")
+    assert verdict.text == "ternary: not done yet. Replace the three dots by " + EXERCISES["ternary"].task + "."
+
+
+def test_an_error_of_the_reader_s_code_is_told_with_its_input():
+    verdict = check("logarithmic", lambda x: 1 // 0)
+    assert (
+        verdict.text
+        == "logarithmic: not right yet. For x = 1 it raises ZeroDivisionError: integer division or modulo by zero"
+    )
+
+
+@pytest.mark.parametrize("answer", ["1", [1, [2, 3]], torch.ones(2, 2), float("nan")])
+def test_an_answer_of_another_kind_is_wrong(answer):
+    assert check("logarithmic", lambda x: answer).state == "wrong"
+
+
+def test_an_answer_that_depends_on_the_number_of_calls_is_wrong():
+    calls = []
+
+    def changing(x):
+        calls.append(x)
+        return math.floor(math.log2(x)) if len(calls) == 4 else round(math.log2(x)) + (len(calls) > 6)
+
+    assert check("logarithmic", changing).state == "wrong"
+
+
+def test_what_the_reader_does_to_an_argument_does_not_reach_the_oracle():
+    def in_place(x):
+        return best_scale(x.mul_(1)) if x.mul_(2) is None else best_scale(x) / 2
+
+    assert check("ternary", in_place)
+
+
+def test_unknown_exercises_and_things_that_cannot_be_called_are_refused():
+    with pytest.raises(ValueError, match=r"chapter must be one of uniform, binary, .*, got 'octary'"):
+        check("octary", best_scale)
+    with pytest.raises(TypeError, match="function must be a function, got int"):
+        check("ternary", 3)
+
+
+# --- The oracles are those of the package -----------------------------------------------------------------------------
+
+
+@given(tensors(torch.float64, shape=(4,), largest=8, odd_layouts=False))
+def test_the_oracle_of_ternary_agrees_with_the_package(x):
+    x = (4 * x).round() / 4
+    codes, scale = ternary.exact_ternary(x)
+    error = (x - scale * codes).square().sum().item()
+    assert abs(ternary_error(x, scale_of_all_codes(x)) - error) < 1e-9
+
+
+@given(st.integers(0, 15), st.integers(0, 15), st.integers(4, 7))
+def test_the_oracle_of_binary_agrees_with_the_package(a, b, count):
+    signs = [torch.tensor([2.0 * (word >> i & 1) - 1 for i in range(count)]) for word in (a, b)]
+    words = [pack_signs(each) for each in signs]
+    assert EXERCISES["binary"].oracle(a, b, count) == binary_inner_product(*words, count)
