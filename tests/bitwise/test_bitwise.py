@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from fewbits.bitwise import conv, isa, lut, plain, tables, tiles
 from fewbits.bitwise.conv import conv3x3, prepare_conv
+from fewbits.bitwise.dots import prepare_dots
 from fewbits.bitwise.gemm import plane_gemm, prepare, signs_gemm, xnor_gemm
 from fewbits.bitwise.levels import LEVELS
 from fewbits.bitwise.lut import lut_gemv, prepare_lut
@@ -231,25 +232,26 @@ def test_the_environment_is_checked(monkeypatch):
 
 
 WIDE = {"avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl"}
-# Features of processors, by a name of their kind -> the paths of the product of bits, and of tables of sums.
+# Features of processors, by a name of their kind -> the paths of products of bits, of tables of sums and of bytes.
 PROCESSORS = {
-    "ARM": (set(), "plain", "plain"),
-    "Haswell": ({"avx2"}, "avx2", "avx2"),
-    "Alder Lake": ({"avx2", "avxvnni"}, "avx2", "avx2"),
-    "Skylake-X": (WIDE, "avx2", "avx2"),
-    "Cascade Lake": (WIDE | {"avx512vnni"}, "avx2", "avx2"),
-    "Ice Lake": (WIDE | {"avx512vnni", "avx512vpopcntdq", "avx512vbmi"}, "vpopcnt", "avx2"),
+    "ARM": (set(), "plain", "plain", "plain"),
+    "Haswell": ({"avx2"}, "avx2", "avx2", "plain"),
+    "Alder Lake": ({"avx2", "avxvnni"}, "avx2", "avx2", "plain"),
+    "Skylake-X": (WIDE, "avx2", "avx512", "plain"),
+    "Cascade Lake": (WIDE | {"avx512vnni"}, "avx2", "avx512", "vnni"),
+    "Ice Lake": (WIDE | {"avx512vnni", "avx512vpopcntdq", "avx512vbmi"}, "vpopcnt", "avx512", "vnni"),
 }
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_each_kind_of_processor_takes_its_best_kernels(processor, monkeypatch):
-    present, of_bits, of_tables = PROCESSORS[processor]
+    present, of_bits, of_tables, of_bytes = PROCESSORS[processor]
     monkeypatch.delenv("FEWBITS_ISA", raising=False)
     monkeypatch.setattr(isa, "features", lambda: present)
     assert prepare(random_words(0, 2, 3)).path == of_bits
     assert prepare_conv(random_words(0, 2, 3, 3, 1), 64).path == of_bits
     assert prepare_lut(random_codes(0, 2, 3, 8), 2).path == of_tables
+    assert prepare_dots(np.ones((3, 8), np.int8)).path == of_bytes
 
 
 KERNELS = {"plain": (plain, "accumulate"), "avx2": (tables, "accumulate"), "vpopcnt": (tiles, "accumulate")}
@@ -279,9 +281,9 @@ def test_the_function_of_the_path_runs_and_no_other(path, monkeypatch):
     assert calls == [f"{module.__name__.split('.')[-1]}.{name}", f"conv.{CONVOLUTIONS[path]}"]
 
 
-@pytest.mark.parametrize("forced", ["plain", "avx2", ""])
-def test_tables_of_sums_use_vectors_wherever_avx2_is_there(forced, monkeypatch):
-    """On a processor with AVX-512, too: there they once fell back to look-ups one by one."""
+@pytest.mark.parametrize("forced", ["plain", "avx2", "avx512", ""])
+def test_tables_of_sums_use_the_widest_vectors_that_are_there(forced, monkeypatch):
+    """On a processor with AVX-512 they once fell back to look-ups one by one."""
     if forced and forced not in isa.available():
         pytest.skip(f"this processor has no {forced}")
     monkeypatch.setenv("FEWBITS_ISA", forced)
@@ -290,7 +292,7 @@ def test_tables_of_sums_use_vectors_wherever_avx2_is_there(forced, monkeypatch):
         function = lut.PRODUCTS[path]
         monkeypatch.setitem(lut.PRODUCTS, path, lambda *a, path=path, f=function: calls.append(path) or f(*a))
     lut_gemv(random_codes(0, 4, 64), prepare_lut(random_codes(1, 4, 64, 64), 4))
-    assert calls == [forced or ("avx2" if "avx2" in isa.available() else "plain")]
+    assert calls == [forced or [name for name in lut.PRODUCTS if name in isa.available()][-1]]
 
 
 @given(ROWS, OUTPUTS, st.sampled_from([1, 2, 3, 4, 5, 6, 9, 22]), SEEDS)

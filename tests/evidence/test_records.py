@@ -402,7 +402,6 @@ def test_no_number_is_judged_by_two_bands():
 UNREPEATABLE = {
     "fpga": 3,
     "inq": 5,
-    "integer": 18,
     "learned_step": 6,
     "logarithmic": 18,
     "low_bitwidth": 14,

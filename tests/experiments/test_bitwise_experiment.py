@@ -14,7 +14,7 @@ from fewbits.experiments.binary.run import binary_net
 from fewbits.experiments.bitwise import others, race
 from fewbits.experiments.bitwise import run as bitwise
 from fewbits.experiments.bitwise.claims import make_claims, memory_ratio
-from fewbits.experiments.bitwise.turns import shortest
+from fewbits.experiments.bitwise.turns import Times, in_turns, speedups
 from fewbits.experiments.comparison import TASKS
 from fewbits.plots import bitwise as figures
 
@@ -24,19 +24,36 @@ pytestmark = pytest.mark.usefixtures("book_theme")
 # --- Turns ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_shortest_call_counts_and_the_first_does_not():
-    now, durations = [0.0], {"a": iter([0.001, 3.0, 2.0, 5.0]), "b": iter([9.0, 4.0, 4.0, 1.0])}
+def test_a_turn_counts_with_its_mean_and_ratios_are_of_the_same_round():
+    """Calls of 12 and 6 ms: two of the former and four of the latter fit in a turn of 20 ms. Round 2 is three times as
+    slow for both, and CPU time is half of all time."""
+    now, round_of = [0.0], {"a": 0, "b": 0}
+    lengths = {"a": 0.012, "b": 0.006}
 
     def call(name):
-        now[0] += next(durations[name], 8.0)
+        round_of[name] += 1
+        slow = round_of[name] > {"a": 3, "b": 5}[name]  # after a first call and one turn
+        now[0] += lengths[name] * (3 if slow else 1)
 
-    calls = {name: lambda name=name: call(name) for name in durations}
-    # Fake calls take no time on the wall, so a turn makes many: the durations run out, and 8.0 follows.
-    assert shortest(calls, rounds=1, seconds_each=0.5, clock=lambda: now[0]) == {"a": 2.0, "b": 1.0}
+    calls = {name: lambda name=name: call(name) for name in lengths}
+    times = in_turns(calls, 2, wall=lambda: now[0], cpu=lambda: now[0] / 2)
+    assert times["a"].wall == pytest.approx([0.012, 0.036])
+    assert times["b"].wall == pytest.approx([0.006, 0.018])
+    assert times["a"].cpu == pytest.approx([0.006, 0.018])
+    for by_wall in (True, False):
+        assert speedups(times, by_wall)["b"] == pytest.approx({"speedup": 2, "low": 2, "high": 2})
+
+
+def test_the_ratio_is_the_median_over_rounds_with_its_range():
+    times = {"a": Times([4.0, 4.0, 8.0], [2.0, 2.0, 2.0]), "b": Times([2.0, 1.0, 1.0], [1.0, 2.0, 4.0])}
+    assert speedups(times)["b"] == {"speedup": 1.0, "low": 0.5, "high": 2.0}
+    assert speedups(times, by_wall=True)["b"] == {"speedup": 4.0, "low": 2.0, "high": 8.0}
+    assert speedups(times)["a"] == {"speedup": 1.0, "low": 1.0, "high": 1.0}
 
 
 def test_a_call_may_measure_itself():
-    assert shortest({"peer": lambda: 0.25}, rounds=1, seconds_each=0.1) == {"peer": 0.25}
+    times = in_turns({"peer": lambda: 0.25}, 1)["peer"]
+    assert (times.wall, times.cpu) == ([0.25], [0.25])
 
 
 # --- Contestants ------------------------------------------------------------------------------------------------------
@@ -94,9 +111,9 @@ def test_the_experiment_adds_a_run_each_time(monkeypatch, tmp_path):
     claims = {claim["id"]: claim for claim in evidence.load("bitwise")}
     assert "bitwise/xnor-vs-peer" not in claims  # nobody was asked
     assert both["command"].eq("python -m fewbits.experiments bitwise --rounds 1").all()
-    times = both.set_index(["task", "contestant", "threads", "run"])["milliseconds"]
+    ratios = both.set_index(["task", "contestant", "threads", "run"])["speedup"]
     (part,) = claims["bitwise/lut-gemv"]["parts"]
-    expected = [times["vector", "torch float32", 1, n] / times["vector", "tables 4 bits", 1, n] for n in (1, 2)]
+    expected = [ratios["vector", "tables 4 bits", 1, n] for n in (1, 2)]
     assert part["values"] == pytest.approx(expected)
     assert part["runs"] == ["run 1", "run 2"]
     assert claims["bitwise/lut-gemv"]["word"] == "undecided"  # two runs are no five
@@ -126,7 +143,7 @@ def run_of_the_race(number: int = 1, **changed: float) -> pd.DataFrame:
 
 def claims_of(table: pd.DataFrame) -> dict[str, dict]:
     roofs = pd.DataFrame([{"roof": "paired tables", "value": 125.0, "run": run} for run in table.run.unique()])
-    claims = make_claims(table, roofs, {"words": 30.0, "layout": 15.0})
+    claims = make_claims(table, roofs, {"words": 30.0, "avx2": 15.0, "vpopcnt": 29.0})
     for claim in claims:
         evidence.validate(claim)
     return {claim["id"].split("/")[1]: claim for claim in claims}
@@ -157,10 +174,21 @@ def test_five_runs_decide_and_one_slow_shape_is_enough_to_fail():
     assert words[5]["memory-1-32"] == "carries over"
 
 
-def test_runs_on_another_processor_are_left_out():
-    table = pd.concat([run_of_the_race(1).assign(cpu="other"), run_of_the_race(2), run_of_the_race(3)])
-    part = claims_of(table)["threads"]["parts"][0]
-    assert (part["runs"], part["path"], part["processor"]) == (["run 2", "run 3"], "avx2 kernels", "one")
+def test_each_processor_and_path_has_claims_of_its_own():
+    first, same = run_of_the_race(1), run_of_the_race(2)
+    wide = run_of_the_race(3).assign(cpu="two", path="vpopcnt", speedup=run_of_the_race().milliseconds / 100)
+    claims = claims_of(pd.concat([first, same, wide]))
+    part = claims["threads"]["parts"][0]
+    assert (part["runs"], part["path"], part["processor"]) == (["run 1", "run 2"], "avx2 kernels", "one")
+    (part,) = claims["threads-two-vpopcnt"]["parts"]
+    assert (part["runs"], part["path"], part["processor"]) == (["run 3"], "vpopcnt kernels", "two")
+    assert part["values"] == [pytest.approx(2 / 3)]  # the recorded ratio counts, not the times
+    assert claims["xnor-vs-float"]["parts"][0]["holds"] == {"min": 4.5}
+    assert claims["xnor-vs-float-two-vpopcnt"]["parts"][0]["holds"] == {"min": 25.0}
+    assert claims["memory-layout-two-vpopcnt"]["parts"][0]["values"] == [29.0]
+    assert claims["threads-two-vpopcnt"]["statement"].endswith(" (two, vpopcnt kernels)")
+    assert "share-of-roof-two-vpopcnt" not in claims  # its roof was not measured
+    assert "bytes-vs-int8" not in claims  # nor this contestant
 
 
 def test_a_run_without_the_peer_leaves_a_gap():
@@ -176,8 +204,7 @@ def test_recorded_claims_follow_from_the_recorded_tables():
     )
     assert {claim["id"] for claim in made} == stored.keys()
     for claim in made:
-        if "memory" not in claim["id"]:  # the layout depends on the processor
-            assert [p["values"] for p in claim["parts"]] == [p["values"] for p in stored[claim["id"]]["parts"]]
+        assert [p["values"] for p in claim["parts"]] == [p["values"] for p in stored[claim["id"]]["parts"]]
 
 
 def test_memory_of_the_network(monkeypatch):
@@ -186,7 +213,7 @@ def test_memory_of_the_network(monkeypatch):
     floats = 4 * (784 * 128 + 2 * 128 * 128 + 128 * 10)
     assert ratio["words"] == floats / (8 * (13 * 128 + 2 * 2 * 128 + 2 * 10))
     # Panels of 64 rows: the last layer's 10 rows are filled up.
-    assert ratio["layout"] == floats / (8 * (13 * 128 + 2 * 2 * 128 + 2 * 64))
+    assert ratio["plain"] == floats / (8 * (13 * 128 + 2 * 2 * 128 + 2 * 64))
 
 
 # --- Figures ----------------------------------------------------------------------------------------------------------

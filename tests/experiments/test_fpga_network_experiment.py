@@ -15,7 +15,13 @@ from fewbits.fpga.synthesis import ZCU102
 EMPTY = {name: pd.DataFrame(columns=columns) for name, columns in experiment.COLUMNS.items()}
 FULL = {
     "resources": pd.DataFrame(
-        {"shift_adders": [128, 1312], "LUT": [30_000, 137_040], "FF": [9, 54_816], "BRAM": [91.2, 60], "DSP": [0, 0]}
+        {
+            "shift_adders": [128, 1312, 256, 512, 1024],
+            "LUT": [30_000, 137_040, 1, 1, 1],
+            "FF": [9, 54_816, 1, 1, 1],
+            "BRAM": [91.2, 60, 1, 1, 1],
+            "DSP": 0,
+        }
     ),
     "simulation": pd.DataFrame(
         {"shift_adders": [1024, 1312], "images": 1000, "equal": [1000, 1000], "cycles": [16_000, 10_000]}
@@ -50,6 +56,12 @@ def test_claims_of_tables_by_hand():
     assert shares == [[50.0], [10.0], [10.0], [0]]
     assert [part["values"] for part in claims["whole-network-images-per-second"]["parts"]] == [[12_500], [20_000]]
     assert claims["accuracy-16-bits"]["parts"][0]["values"] == [-0.1, 0.0, 0.1]
+
+
+def test_an_array_that_is_missing_is_not_said_to_fit():
+    for count in range(5):
+        (claim, *_) = make_claims(FULL | {"resources": FULL["resources"].head(count)})
+        assert all(not part["values"] for part in claim["parts"])
 
 
 @pytest.mark.parametrize(

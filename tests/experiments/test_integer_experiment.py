@@ -14,6 +14,11 @@ from fewbits.experiments.integer import folding, measures, speed
 from fewbits.experiments.integer import run as experiment
 from fewbits.experiments.integer.claims import PARTS, make_claims
 from fewbits.experiments.integer.networks import NETWORKS, residual_net, small_digits, train_residual
+from fewbits.experiments.integer.short_sums import ShortSums
+from fewbits.integer import Layer
+from fewbits.integer.onnx_export import products_saturate
+from fewbits.integer.requantization import fixed_point
+from fewbits.integer.steps import Requantizer
 from fewbits.nets import MLP
 
 
@@ -75,7 +80,7 @@ def test_finer_biases_leave_fewer_differences(model, data):
 
 def test_runtimes(model, data):
     rows = pd.DataFrame(measures.runtimes(model, data.train_images, data.test_images)).set_index("form")
-    assert list(rows.index) == list(measures.RUNTIMES)
+    assert list(rows.index) == [*measures.RUNTIMES, "16-bit sums"]
     assert rows.largest["QOperator"] <= 1
     assert rows.elements["QDQ"] == 1000
 
@@ -103,7 +108,9 @@ def test_training_through_the_fold(data):
 
 def test_speed_measures_all_forms_in_turn(model, data):
     rows = pd.DataFrame(speed.measure(model, data, seconds=0.01))
-    assert len(rows) == len(speed.BATCHES) * len(speed.FORMS)
+    forms = len(speed.FORMS) + (1 if products_saturate() else 0)  # ours, and sums of 16 bits where there are any
+    assert len(rows) == len(speed.BATCHES) * forms
+    assert speed.OURS in set(rows.form)
     assert (rows.query("form == 'float'").speedup == 1).all()
     assert (rows.ms >= 0).all()
 
@@ -118,6 +125,7 @@ def test_the_small_resnet_learns():
 
 def test_rows_that_are_there_are_not_measured_again(tmp_path, monkeypatch):
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr("fewbits.evidence.records.code_version", lambda: "a" * 40)
     calls = []
 
     def measure():
@@ -125,19 +133,21 @@ def test_rows_that_are_there_are_not_measured_again(tmp_path, monkeypatch):
         return [{"off": 1}, {"off": 2}]
 
     for _ in range(2):
-        experiment.missing("integer_test", {"network": "MLP", "seed": 0}, measure)
-    experiment.missing("integer_test", {"network": "MLP", "seed": 1}, measure)
+        experiment.missing("integer_test", {"network": "MLP", "seed": 0}, measure, "python -m")
+    experiment.missing("integer_test", {"network": "MLP", "seed": 1}, measure, "python -m")
     assert len(calls) == 2
     assert evidence.rows("integer_test").off.tolist() == [1, 2, 1, 2]
+    assert evidence.rows("integer_test").commit.tolist() == ["a" * 40] * 4
 
 
 def test_a_part_fills_its_tables(data, tmp_path, monkeypatch):
     monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr("fewbits.evidence.records.code_version", lambda: "a" * 40)
     small = dataclasses.replace(NETWORKS["residual"], data=lambda: data, seeds=(0,))
     monkeypatch.setattr(experiment, "NETWORKS", {"residual": small})
     monkeypatch.setattr(experiment, "RUNTIME_NETWORKS", ())
     monkeypatch.setattr(experiment, "single_steps", lambda: [{"step": "1", "largest": 0}])
-    experiment.measure_networks()
+    experiment.measure_networks("python -m")
     assert evidence.rows("integer_exactness").float64.between(0, 1e-12).all()
     assert evidence.rows("integer_accuracy").weight_bits.tolist() == [8, 4]
     assert evidence.rows("integer_biases").bias_fraction.tolist() == [0, 4, 8]
@@ -202,3 +212,34 @@ def test_doctored_tables_give_other_claims(table, column, claim, tmp_path, monke
     evidence.write_rows(table, frame)
     after = {each["id"]: each for each in all_claims()}[claim]
     assert numbers(after) != numbers(before)
+
+
+# --- Sums of 16 bits --------------------------------------------------------------------------------------------------
+
+
+def clipped_pairs(first: list[int], second: list[int]) -> int:
+    products = [a * b for a, b in zip(first, second, strict=True)] + [0]
+    return sum(min(max(sum(products[i : i + 2]), -(2**15)), 2**15 - 1) for i in range(0, len(first), 2))
+
+
+@pytest.mark.parametrize("inputs", [3, 4])
+def test_pairs_of_products_are_clipped_to_16_bits(inputs):
+    weight = torch.tensor([[127, 127, -128, 5], [-128, -128, 1, 1]], dtype=torch.int8)[:, :inputs]
+    codes = torch.tensor([[255, 255, 255, 255], [0, 200, 100, 3]], dtype=torch.uint8)[:, :inputs]
+    layer = Layer(weight, torch.tensor([7, -7], dtype=torch.int32), 0, 8, None, 0, 255, any_requantizer())
+    want = [[clipped_pairs(c, w) + b for w, b in zip(weight.tolist(), (7, -7), strict=True)] for c in codes.tolist()]
+    assert want[0][0] < int(layer.accumulate(codes)[0, 0])  # 2 · 255 · 127 was clipped
+    assert ShortSums(**vars(layer)).accumulate(codes).tolist() == want
+
+
+def test_where_no_pair_is_clipped_a_convolution_is_the_same():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randint(-60, 60, (5, 3, 3, 3), generator=generator, dtype=torch.int8)
+    geometry = {"stride": (2, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    layer = Layer(weight, torch.arange(5, dtype=torch.int32), 2, 8, geometry, 3, 255, any_requantizer())
+    codes = torch.randint(0, 256, (2, 3, 6, 5), generator=generator, dtype=torch.uint8)
+    assert torch.equal(ShortSums(**vars(layer)).accumulate(codes), layer.accumulate(codes))
+
+
+def any_requantizer() -> Requantizer:
+    return Requantizer(*fixed_point(torch.tensor(0.5)), 0, 0, 255, "upward", False)

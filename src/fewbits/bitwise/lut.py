@@ -14,6 +14,18 @@ import numpy as np
 from fewbits.bitwise import isa, tables
 from fewbits.bitwise.pack import bit_planes
 from fewbits.bitwise.simd import add_bytes, high_nibbles, load, load_twice, lookup, low_nibbles, wide_vectors, zero
+from fewbits.bitwise.simd64 import (
+    add_64_counts,
+    as_shorts,
+    high_halves,
+    load_bytes,
+    load_four_times,
+    lookup64,
+    low_halves,
+    no_bytes,
+    no_shorts,
+    over_256,
+)
 from fewbits.core.compiled import njit
 
 LANES = tables.LANES
@@ -26,7 +38,7 @@ class LutWeights:
     """Weights laid out for look-ups; made once by :func:`prepare_lut`.
 
     Attributes:
-        path: "avx2", or "plain" for the same look-ups one by one.
+        path: "avx512" or "avx2", 64 or 32 look-ups in one instruction, or "plain" for the same look-ups one by one.
         panels: (bits, ceil(N / 64), G / 2, 64) uint8: nibbles 2 g and 2 g + 1 of 64 rows.
         shape: (N, K).
     """
@@ -205,5 +217,72 @@ def _products_plain(out, activations, panels, largest):
                         out[row, column] += np.int32(sums[j] << bit)
 
 
-# Path -> function; the tables serve every processor with AVX2, newer ones too.
-PRODUCTS = {"plain": _products_plain, "avx2": _products_avx2}
+@njit(cache=True, inline="always")
+def _two_lookups(low, high, entries, t):
+    """Partial sums of eight activations for 64 rows, whose nibbles are ``low`` and ``high``."""
+    return lookup64(load_four_times(entries, t), low) + lookup64(load_four_times(entries, t + 16), high)
+
+
+@njit(cache=True, nogil=True)
+def _products_avx512(out, activations, panels, largest):
+    """As :func:`_products_avx2`; sums of 16 bits stay in registers.
+
+    A byte that overflows soon is added to ``total`` as one half of a number of 16 bits, and its upper half to
+    ``second``: the lower one follows in the end, ``total - 256 * second``.
+    """
+    wide_vectors()
+    bits, count, pairs, _ = panels.shape
+    rows, width = activations.shape[0], out.shape[1]
+    entry_words = np.zeros((ROWS if rows > 1 else 1) * pairs * 4, np.uint64)
+    entries = entry_words.view(np.uint8)
+    flat, flat_out, apart = panels.reshape(-1), out.reshape(-1), pairs * 32
+    most = 255 // (8 * largest)
+    block = most * (65535 // (8 * largest * most))
+    for chunk in range(0, rows, ROWS):
+        for i in range(min(ROWS, rows - chunk)):
+            _fill_tables(activations[chunk + i], entry_words, i * pairs * 4)
+        for panel in range(count):
+            start = panel * LANES
+            left = width - start
+            for row in range(chunk, min(chunk + ROWS, rows), 4):
+                to, here = row * width + start, min(4, rows - row)
+                for bit in range(bits):
+                    scale = np.int32(1 << bit)
+                    for begin in range(0, pairs, block):
+                        at = ((bit * count + panel) * pairs + begin) * LANES
+                        t, size = ((row - chunk) * pairs + begin) * 32, min(block, pairs - begin)
+                        t0 = t1 = t2 = t3 = s0 = s1 = s2 = s3 = no_shorts()
+                        for first in range(0, size, most):
+                            steps = min(most, size - first)
+                            if rows == 1:
+                                a = no_bytes()
+                                for _ in range(steps):
+                                    x = load_bytes(flat, at)
+                                    a += _two_lookups(low_halves(x), high_halves(x), entries, t)
+                                    at, t = at + LANES, t + 32
+                                t0, s0 = t0 + as_shorts(a), s0 + over_256(as_shorts(a))
+                            else:
+                                a = b = c = d = no_bytes()
+                                for _ in range(steps):
+                                    x = load_bytes(flat, at)
+                                    low, high = low_halves(x), high_halves(x)
+                                    a += _two_lookups(low, high, entries, t)
+                                    b += _two_lookups(low, high, entries, t + apart)
+                                    c += _two_lookups(low, high, entries, t + 2 * apart)
+                                    d += _two_lookups(low, high, entries, t + 3 * apart)
+                                    at, t = at + LANES, t + 32
+                                t0, s0 = t0 + as_shorts(a), s0 + over_256(as_shorts(a))
+                                t1, s1 = t1 + as_shorts(b), s1 + over_256(as_shorts(b))
+                                t2, s2 = t2 + as_shorts(c), s2 + over_256(as_shorts(c))
+                                t3, s3 = t3 + as_shorts(d), s3 + over_256(as_shorts(d))
+                        add_64_counts(flat_out, to, left, t0, s0, scale)
+                        if here > 1:
+                            add_64_counts(flat_out, to + width, left, t1, s1, scale)
+                        if here > 2:
+                            add_64_counts(flat_out, to + 2 * width, left, t2, s2, scale)
+                        if here > 3:
+                            add_64_counts(flat_out, to + 3 * width, left, t3, s3, scale)
+
+
+# Path -> function.
+PRODUCTS = {"plain": _products_plain, "avx2": _products_avx2, "avx512": _products_avx512}

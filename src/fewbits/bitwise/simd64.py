@@ -1,7 +1,8 @@
 """Values of 64 bytes for Numba functions: what one AVX-512 register holds.
 
-Two types: ``words8`` are eight words of 64 bits, ``ints16`` sixteen int32 numbers. Nearly all is portable LLVM code,
-and what is not has a portable form beside it; where registers are shorter, LLVM makes two or four instructions of one.
+Four types: ``words8`` are eight words of 64 bits, ``ints16`` sixteen numbers of 32 bits, ``shorts32`` thirty-two of 16
+and ``bytes64`` sixty-four of eight. Nearly all is portable LLVM code, and what is not has a portable form beside it,
+but for :func:`lookup64`; where registers are shorter, LLVM makes two or four instructions of one.
 
 Indices are not checked: an index beyond the array reads or writes foreign memory.
 """
@@ -18,9 +19,9 @@ from numba.extending import intrinsic, models, register_model
 
 from fewbits.bitwise import isa
 
-_INT, _WORD = ir.IntType(32), ir.IntType(64)
+_BIT, _BYTE, _INT, _WORD = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _WORDS, _INTS = ir.VectorType(_WORD, 8), ir.VectorType(_INT, 16)
-_SHORTS = ir.VectorType(ir.IntType(16), 32)
+_SHORTS, _BYTES = ir.VectorType(ir.IntType(16), 32), ir.VectorType(_BYTE, 64)
 
 
 class _Vector(types.Type):
@@ -30,6 +31,8 @@ class _Vector(types.Type):
 
 
 words8, ints16 = _Vector("words8", _WORDS), _Vector("ints16", _INTS)
+shorts32, bytes64 = _Vector("shorts32", _SHORTS), _Vector("bytes64", _BYTES)
+_KINDS = (words8, ints16, shorts32, bytes64)
 
 
 @register_model(_Vector)
@@ -44,9 +47,9 @@ def _define(function: Callable, instruction: str) -> None:
     @infer_global(function)
     class _Typing(AbstractTemplate):
         def generic(self, args, kws):
-            return signature(args[0], *args) if args in ((words8,) * 2, (ints16,) * 2) else None
+            return signature(args[0], *args) if args in [(kind, kind) for kind in _KINDS] else None
 
-    for kind in (words8, ints16):
+    for kind in _KINDS:
 
         @lower_builtin(function, kind, kind)
         def _lower(context, builder, sig, args):
@@ -55,6 +58,8 @@ def _define(function: Callable, instruction: str) -> None:
 
 for _functions, _instruction in (
     ((operator.add, operator.iadd), "add"),
+    ((operator.sub, operator.isub), "sub"),
+    ((operator.mul, operator.imul), "mul"),
     ((operator.and_, operator.iand), "and_"),
     ((operator.xor, operator.ixor), "xor"),
 ):
@@ -192,3 +197,306 @@ def _add_first(context, builder, array_type, array, index, most, values) -> None
             aligned = ir.Constant(_INT, 4)
             before = builder.call(get, [at, aligned, mask, ir.Constant(_INTS, None)])
             builder.call(put, [builder.add(before, values), at, aligned, mask])
+
+
+# --- Sixteen numbers of 32 bits ---------------------------------------------------------------------------------------
+
+
+@intrinsic
+def no_ints(typing_context):
+    """Sixteen times 0."""
+    return ints16(), lambda context, builder, sig, args: ir.Constant(_INTS, None)
+
+
+@intrinsic
+def load_ints(typing_context, array, index):
+    """The 64 bytes that begin at ``array[index]``."""
+    return ints16(array, types.intp), lambda context, builder, sig, args: _load(
+        context, builder, sig.args[0], *args, _INTS
+    )
+
+
+@intrinsic
+def same_int(typing_context, array, index):
+    """The four bytes that begin at ``array[index]``, sixteen times."""
+
+    def generate(context, builder, sig, args):
+        return _same(builder, _load(context, builder, sig.args[0], *args, _INT), _INTS)
+
+    return ints16(array, types.intp), generate
+
+
+@intrinsic
+def store_ints(typing_context, array, index, values):
+    """Store sixteen numbers from ``array[index]`` on."""
+
+    def generate(context, builder, sig, args):
+        _store(context, builder, sig.args[0], *args)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, ints16), generate
+
+
+@intrinsic
+def add_ints(typing_context, out, index, most, values):
+    """``out[index + i] += values[i]`` for i < 16 and i < most, sums of 32 bits."""
+
+    def generate(context, builder, sig, args):
+        _add_first(context, builder, sig.args[0], *args)
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, types.intp, ints16), generate
+
+
+@intrinsic
+def add_fours(typing_context, sums, unsigned, signed):
+    """Add to each of 16 sums four products of an unsigned byte and a signed one: ``vpdpbusd`` of VNNI."""
+
+    def generate(context, builder, sig, args):
+        sums, unsigned, signed = args
+        if "avx512vnni" in isa.features():
+            return _call(builder, "llvm.x86.avx512.vpdpbusd.512", args)
+        wide = ir.VectorType(_INT, 64)
+        first = builder.zext(builder.bitcast(unsigned, _BYTES), wide)
+        product = builder.mul(first, builder.sext(builder.bitcast(signed, _BYTES), wide))
+        for part in range(4):
+            places = ir.Constant(ir.VectorType(_INT, 16), list(range(part, 64, 4)))
+            sums = builder.add(sums, builder.shuffle_vector(product, product, places))
+        return sums
+
+    return ints16(ints16, ints16, ints16), generate
+
+
+@intrinsic
+def add_twos(typing_context, sums, first, second):
+    """Add to each of 16 sums two products of signed numbers of 16 bits: ``vpmaddwd``, which LLVM finds by itself."""
+
+    def generate(context, builder, sig, args):
+        wide = ir.VectorType(_INT, 32)
+        one, other = (builder.sext(builder.bitcast(each, _SHORTS), wide) for each in args[1:])
+        product = builder.mul(one, other)
+        even, odd = (
+            builder.shuffle_vector(product, product, ir.Constant(_INTS, list(range(start, 32, 2)))) for start in (0, 1)
+        )
+        return builder.add(args[0], builder.add(even, odd))
+
+    return ints16(ints16, ints16, ints16), generate
+
+
+@intrinsic
+def bit_field(typing_context, values, shift, mask):
+    """``values >> shift & mask`` of each of 64 bytes, where the mask has at most 8 - shift bits."""
+
+    def generate(context, builder, sig, args):
+        shifted = builder.lshr(args[0], _same(builder, args[1], _INTS))
+        mask = builder.mul(args[2], ir.Constant(_INT, 0x01010101))
+        return builder.and_(shifted, _same(builder, mask, _INTS))
+
+    return ints16(ints16, types.int32, types.int32), generate
+
+
+@intrinsic
+def widen_codes(typing_context, array, index):
+    """Sixteen unsigned bytes from ``array[index]`` on, as numbers of 32 bits."""
+
+    def generate(context, builder, sig, args):
+        loaded = _load(context, builder, sig.args[0], *args, ir.VectorType(_BYTE, 16))
+        return builder.zext(loaded, _INTS)
+
+    return ints16(array, types.intp), generate
+
+
+@intrinsic
+def same_number(typing_context, number):
+    """A number of 32 bits, sixteen times."""
+    return ints16(types.int32), lambda context, builder, sig, args: _same(builder, args[0], _INTS)
+
+
+@intrinsic
+def times_power(typing_context, values, power):
+    """Each number times ``2**power``, modulo 2**32."""
+    return ints16(ints16, types.int32), lambda context, builder, sig, args: builder.shl(
+        args[0], _same(builder, args[1], _INTS)
+    )
+
+
+@intrinsic
+def larger(typing_context, first, second):
+    """The larger of each two numbers."""
+
+    def generate(context, builder, sig, args):
+        return builder.select(builder.icmp_signed(">", *args), *args)
+
+    return ints16(ints16, ints16), generate
+
+
+@intrinsic
+def store_low_bytes(typing_context, array, index, values):
+    """Store the lowest byte of each of sixteen numbers from ``array[index]`` on."""
+
+    def generate(context, builder, sig, args):
+        array, index, values = args
+        _store(context, builder, sig.args[0], array, index, builder.trunc(values, ir.VectorType(_BYTE, 16)))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, ints16), generate
+
+
+@intrinsic
+def scaled(typing_context, values, multipliers, halves, shifts, index):
+    """``values[i] * multipliers[index + i] + halves[index + i] >> shifts[index + i]``, in 64 bits, then cut to 32.
+
+    Args:
+        multipliers: int32. halves, shifts: int64.
+    """
+
+    def generate(context, builder, sig, args):
+        values, multipliers, halves, shifts, index = args
+        longs = ir.VectorType(_WORD, 16)
+        factor = builder.sext(_load(context, builder, sig.args[1], multipliers, index, _INTS), longs)
+        product = builder.mul(builder.sext(values, longs), factor)
+        rounded = builder.add(product, _load(context, builder, sig.args[2], halves, index, longs))
+        shift = _load(context, builder, sig.args[3], shifts, index, longs)
+        return builder.trunc(builder.ashr(rounded, shift), _INTS)
+
+    return ints16(ints16, multipliers, halves, shifts, types.intp), generate
+
+
+@intrinsic
+def clipped(typing_context, values, low, high):
+    """Each number, but at least ``low`` and at most ``high``."""
+
+    def generate(context, builder, sig, args):
+        values, low, high = args[0], _same(builder, args[1], _INTS), _same(builder, args[2], _INTS)
+        values = builder.select(builder.icmp_signed("<", values, low), low, values)
+        return builder.select(builder.icmp_signed(">", values, high), high, values)
+
+    return ints16(ints16, types.int32, types.int32), generate
+
+
+@intrinsic
+def copy_bytes(typing_context, target, to, source, at, count):
+    """``target[to:to + count] = source[at:at + count]`` of two arrays of bytes that do not overlap."""
+
+    def generate(context, builder, sig, args):
+        target, to, source, at, count = args
+        goal = _address(context, builder, sig.args[0], target, to, _BYTE)
+        begin = _address(context, builder, sig.args[2], source, at, _BYTE)
+        kind = ir.FunctionType(ir.VoidType(), [goal.type, begin.type, _WORD, _BIT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.memcpy.p0.p0.i64")
+        builder.call(function, [goal, begin, count, ir.Constant(_BIT, 0)])
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp, types.intp), generate
+
+
+@intrinsic
+def fill_bytes(typing_context, target, to, value, count):
+    """``target[to:to + count] = value`` of an array of bytes."""
+
+    def generate(context, builder, sig, args):
+        target, to, value, count = args
+        goal = _address(context, builder, sig.args[0], target, to, _BYTE)
+        kind = ir.FunctionType(ir.VoidType(), [goal.type, _BYTE, _WORD, _BIT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.memset.p0.i64")
+        builder.call(function, [goal, value, count, ir.Constant(_BIT, 0)])
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, types.uint8, types.intp), generate
+
+
+# --- Sixty-four bytes -------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def no_bytes(typing_context):
+    """64 bytes of 0."""
+    return bytes64(), lambda context, builder, sig, args: ir.Constant(_BYTES, None)
+
+
+@intrinsic
+def load_bytes(typing_context, array, index):
+    """The 64 bytes that begin at ``array[index]``."""
+    return bytes64(array, types.intp), lambda context, builder, sig, args: _load(
+        context, builder, sig.args[0], *args, _BYTES
+    )
+
+
+@intrinsic
+def load_four_times(typing_context, array, index):
+    """The 16 bytes that begin at ``array[index]``, four times: a table for :func:`lookup64`."""
+
+    def generate(context, builder, sig, args):
+        quarter = _load(context, builder, sig.args[0], *args, ir.VectorType(_BYTE, 16))
+        places = ir.Constant(ir.VectorType(_INT, 64), [i % 16 for i in range(64)])
+        return builder.shuffle_vector(quarter, quarter, places)
+
+    return bytes64(array, types.intp), generate
+
+
+@intrinsic
+def lookup64(typing_context, table, indices):
+    """``table[indices[i]]`` for each of 64 indices below 16, each quarter in its own: ``vpshufb`` of AVX-512."""
+    return bytes64(bytes64, bytes64), lambda context, builder, sig, args: _call(
+        builder, "llvm.x86.avx512.pshuf.b.512", args
+    )
+
+
+@intrinsic
+def low_halves(typing_context, values):
+    """The lower four bits of each byte."""
+    return bytes64(bytes64), lambda context, builder, sig, args: builder.and_(args[0], ir.Constant(_BYTES, [15] * 64))
+
+
+@intrinsic
+def high_halves(typing_context, values):
+    """The upper four bits of each byte, as a number below 16."""
+
+    def generate(context, builder, sig, args):
+        shifted = builder.lshr(builder.bitcast(args[0], _SHORTS), ir.Constant(_SHORTS, [4] * 32))
+        return builder.and_(builder.bitcast(shifted, _BYTES), ir.Constant(_BYTES, [15] * 64))
+
+    return bytes64(bytes64), generate
+
+
+@intrinsic
+def as_shorts(typing_context, values):
+    """Pairs of bytes as numbers of 16 bits, the second byte times 256."""
+    return shorts32(bytes64), lambda context, builder, sig, args: builder.bitcast(args[0], _SHORTS)
+
+
+@intrinsic
+def no_shorts(typing_context):
+    """32 times 0."""
+    return shorts32(), lambda context, builder, sig, args: ir.Constant(_SHORTS, None)
+
+
+@intrinsic
+def over_256(typing_context, values):
+    """Each number of 16 bits divided by 256, rounded down."""
+    return shorts32(shorts32), lambda context, builder, sig, args: builder.lshr(args[0], ir.Constant(_SHORTS, [8] * 32))
+
+
+@intrinsic
+def add_64_counts(typing_context, out, index, most, total, second, scale):
+    """``out[index + i] += scale * c[i]`` for i < most, where 64 counts c come from sums of :func:`as_shorts`.
+
+    Args:
+        total: those sums, modulo 2**16. second: sums of their second bytes. The panels' order is that of
+            :func:`fewbits.bitwise.tables.lane_panels`.
+    """
+
+    def generate(context, builder, sig, args):
+        out, index, most, total, second, scale = args
+        first = builder.sub(total, builder.shl(second, ir.Constant(_SHORTS, [8] * 32)))
+        scales = _same(builder, scale, _INTS)
+        for part in range(4):  # 32 rows from the lower half of both, then 32 from the upper
+            source, start = (first, second)[part % 2], 16 * (part // 2)
+            places = ir.Constant(_INTS, list(range(start, start + 16)))
+            counts = builder.zext(builder.shuffle_vector(source, source, places), _INTS)
+            moved = ir.Constant(_WORD, 16 * part)
+            place, left = builder.add(index, moved), builder.sub(most, moved)
+            _add_first(context, builder, sig.args[0], out, place, left, builder.mul(counts, scales))
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, types.intp, shorts32, shorts32, types.int32), generate

@@ -1,7 +1,8 @@
 """Integer-only networks, bit for bit (jacob2018).
 
 :func:`prepare` puts quantizers where integers need them, :func:`to_integers` walks the graph of the result and gives an
-:class:`IntegerNetwork`. :func:`to_onnx` writes that down for other runtimes, :func:`write_c` as C for firmware.
+:class:`IntegerNetwork`. :func:`compile_network` gives it fast kernels, :func:`to_onnx` writes it down for other
+runtimes, :func:`write_c` as C for firmware.
 """
 
 import importlib
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fewbits.integer.c_export import to_c_header, write_c
 from fewbits.integer.conversion import decoded, to_integers
+from fewbits.integer.kernels import compile_network
 from fewbits.integer.network import IntegerNetwork
 from fewbits.integer.preparation import prepare
 from fewbits.integer.steps import Grid, Layer
@@ -20,6 +22,7 @@ __all__ = [
     "Grid",
     "IntegerNetwork",
     "Layer",
+    "compile_network",
     "decoded",
     "prepare",
     "run",

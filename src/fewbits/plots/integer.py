@@ -12,7 +12,7 @@ from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH
 
 _RULES = {"upward": "uniform", "away": "inq", "even": "exact ternary", "double": "qat"}
 _NETWORKS = ("uniform", "inq", "exact ternary", "qat", "nakata")
-_FORMS = {"simulated": "ptq", "integer": "uniform", "integer, 16-bit sums": "inq"}
+_FORMS = {"simulated": "ptq", "integer": "uniform", "integer, 16-bit sums": "inq", "integer, our kernels": "qat"}
 
 
 def tie_rules(
@@ -107,10 +107,11 @@ def speed(frame: pd.DataFrame, *, title: str = "Speed against floating point") -
             become the line at 1.
     """
     batches, networks = sorted(frame["batch"].unique()), list(dict.fromkeys(frame["network"]))
+    forms = {form: method for form, method in _FORMS.items() if (frame["form"] == form).any()}
     figure, axes = plt.subplots(1, len(batches), figsize=(WIDTH, 2.9), sharey=True)
     for axis, batch in zip(axes, batches, strict=True):
         axis.axhline(1, color=COLORS["float"], linewidth=1)
-        for index, (form, method) in enumerate(_FORMS.items()):
+        for index, (form, method) in enumerate(forms.items()):
             for place, network in enumerate(networks):
                 here = (frame["batch"] == batch) & (frame["form"] == form) & (frame["network"] == network)
                 rows = frame.loc[here, "speedup"]
@@ -124,6 +125,6 @@ def speed(frame: pd.DataFrame, *, title: str = "Speed against floating point") -
     ticks = [1 / 4, 1 / 2, 1, 2, 4]
     axes[0].set_yticks(ticks, ["1/4", "1/2", "1", "2", "4"])
     axes[0].set_ylabel("times as fast as float")
-    figure.legend(loc="outside lower center", ncols=len(_FORMS), handletextpad=0.2, fontsize=SMALL)
+    figure.legend(loc="outside lower center", ncols=len(forms), handletextpad=0.2, fontsize=SMALL)
     figure.suptitle(title, x=0.01, ha="left")
     return figure

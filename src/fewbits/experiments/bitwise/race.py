@@ -1,5 +1,7 @@
 """What is timed: products, levels, convolutions, products with one vector, few bits, threads, the network."""
 
+import os
+import statistics
 from collections.abc import Iterator
 from functools import partial
 
@@ -11,6 +13,7 @@ from torch.nn.utils import parametrize
 
 from fewbits.bitwise import isa
 from fewbits.bitwise.conv import ConvWeights, conv3x3, prepare_conv
+from fewbits.bitwise.dots import BITS, dot_gemm, dot_gemv, prepare_dots
 from fewbits.bitwise.gemm import Weights, plane_gemm, prepare, signs_gemm, xnor_gemm
 from fewbits.bitwise.levels import LEVELS
 from fewbits.bitwise.lut import lut_gemm, lut_gemv, prepare_lut
@@ -18,7 +21,7 @@ from fewbits.bitwise.network import pack_network
 from fewbits.bitwise.pack import bit_planes, sign_words, ternary_planes, threshold_words
 from fewbits.experiments.binary.run import binary_net
 from fewbits.experiments.bitwise.others import Peer, onnx_few_bits, onnx_int8, torch_int8, torch_products
-from fewbits.experiments.bitwise.turns import Call, shortest
+from fewbits.experiments.bitwise.turns import Call, Times, in_turns, speedups
 from fewbits.experiments.common import checkpoint_path
 from fewbits.experiments.comparison import TASKS, prepared
 from fewbits.training import load_model
@@ -27,18 +30,25 @@ from fewbits.training import load_model
 SHAPES = ((1024, 1024, 4096), (3136, 64, 576), (784, 256, 2304), (3136, 512, 4608))
 CONVS = ((56, 64), (28, 128), (14, 256), (7, 512))  # side, channels
 VECTOR = 4096
+BUSY = 1.5  # load of the machine, this program included
 SMALL = (64, 64, 512)  # where a contestant without fast code need not be waited for
 
 
-def _rows(task: str, seconds: dict[str, float], macs: int | None = None, threads: int = 1) -> Iterator[dict]:
-    for name, value in seconds.items():
+def _rows(task: str, times: dict[str, Times], macs: int | None = None, threads: bool = False) -> Iterator[dict]:
+    """A row a contestant, the first of which is the reference.
+
+    Times are medians over rounds. GOP/s and ratios are by the processor's time, unless names are numbers of threads.
+    """
+    for (name, found), ratios in zip(times.items(), speedups(times, by_wall=threads).values(), strict=True):
+        wall, cpu = statistics.median(found.wall), statistics.median(found.cpu)
         yield {
             "task": task,
-            "contestant": name,
-            "threads": threads,
-            "milliseconds": 1e3 * value,
-            "gops": 2 * macs / value / 1e9 if macs else np.nan,
-        }
+            "contestant": "xnor" if threads else name,
+            "threads": int(name) if threads else 1,
+            "milliseconds": 1e3 * wall,
+            "cpu_milliseconds": 1e3 * cpu,
+            "gops": 2 * macs / (wall if threads else cpu) / 1e9 if macs else np.nan,
+        } | ratios
 
 
 def _packed_product(a: np.ndarray, weights: Weights, k: int) -> np.ndarray:
@@ -66,10 +76,10 @@ def products(rounds: int, peer: Peer | None) -> Iterator[dict]:
         }
         if peer:
             calls["numkong"] = partial(peer.seconds, m, n, k)
-        yield from _rows(f"product {m} {n} {k}", shortest(calls, rounds), m * n * k)
+        yield from _rows(f"product {m} {n} {k}", in_turns(calls, rounds), m * n * k)
     m, n, k = SMALL
     calls = {"torch float32": torch_products(m, n, k)["torch float32"], "torch int8": torch_int8(m, n, k)}
-    yield from _rows(f"product {m} {n} {k}", shortest(calls, rounds), m * n * k)
+    yield from _rows(f"product {m} {n} {k}", in_turns(calls, rounds), m * n * k)
 
 
 def levels(rounds: int) -> Iterator[dict]:
@@ -81,7 +91,7 @@ def levels(rounds: int) -> Iterator[dict]:
     for name, (count, layout, needs_avx2) in LEVELS.items():
         if not needs_avx2 or "avx2" in isa.available():
             calls[name] = partial(count, a, layout(w))
-    yield from _rows("levels", shortest(calls, rounds), m * n * k)
+    yield from _rows("levels", in_turns(calls, rounds), m * n * k)
 
 
 def convolutions(rounds: int) -> Iterator[dict]:
@@ -100,22 +110,25 @@ def convolutions(rounds: int) -> Iterator[dict]:
             "xnor, with packing": partial(_packed_convolution, image, weights),
         }
         with torch.inference_mode():
-            seconds = shortest(calls, 3 * rounds, 1.0)
-        yield from _rows(f"convolution {side} {channels}", seconds, 9 * side**2 * channels**2)
+            times = in_turns(calls, 2 * rounds)
+        yield from _rows(f"convolution {side} {channels}", times, 9 * side**2 * channels**2)
 
 
 def vectors(rounds: int) -> Iterator[dict]:
-    """A matrix times one vector: activations of 4 bits, weights of 1, 2 and 4."""
+    """A matrix times one vector: activations of 4 bits by tables, of 8 bits by bytes, weights of 1 to 8."""
     rng, n = np.random.default_rng(0), VECTOR
     activations, codes = (rng.integers(0, 16, shape).astype(np.uint8) for shape in (n, (n, n)))
     w, x = torch.randn(n, n), torch.randn(n)
     int8 = onnx_int8(1, n, n)
     calls: dict[str, Call] = {"torch float32": lambda: torch.mv(w, x), "onnxruntime int8": int8}
     calls |= {f"onnxruntime {bits} bits": onnx_few_bits(n, n, bits) for bits in (2, 4)}
-    for bits in (1, 2, 4):
+    for bits in (1, 2, 3, 4):
         weights = prepare_lut(codes >> (4 - bits), bits)
         calls[f"tables {bits} bits"] = partial(lut_gemv, activations, weights)
-    yield from _rows("vector", shortest(calls, 6 * rounds), n * n)
+    signed, wide = (rng.integers(-128, 128, shape).astype(np.int8) for shape in ((n, n), n))
+    for bits in BITS:
+        calls[f"bytes {bits} bits"] = partial(dot_gemv, wide, prepare_dots(signed >> (8 - bits), bits))
+    yield from _rows("vector", in_turns(calls, 2 * rounds), n * n)
 
 
 def few_bits(rounds: int) -> Iterator[dict]:
@@ -135,25 +148,28 @@ def few_bits(rounds: int) -> Iterator[dict]:
     both = prepare(ternary_planes((w % 3).astype(np.int8) - 1))
     calls["ternary×binary"] = lambda: signs_gemm(ternary_planes(ternary), signs, (1, -1))
     calls["ternary×ternary"] = lambda: plane_gemm(ternary_planes(ternary), both, (1, -1), (1, -1))
-    yield from _rows("few bits", shortest(calls, rounds, 1.5), m * n * k)
+    calls["bytes 8×8"] = partial(dot_gemm, a, prepare_dots((w - 8).astype(np.int8)))
+    calls["ternary×bytes"] = partial(dot_gemm, a, prepare_dots((w % 3).astype(np.int8) - 1, 2))
+    yield from _rows("few bits", in_turns(calls, rounds), m * n * k)
 
 
 def two_threads(rounds: int) -> Iterator[dict]:
-    """The first shape with one and two threads."""
+    """The first shape with one and two threads, unless other programs want the second core, too."""
+    if os.getloadavg()[0] > BUSY:
+        print(f"no times of two threads: the load of the machine is {os.getloadavg()[0]:.1f}")
+        return
     m, n, k = SHAPES[0]
     rng = np.random.default_rng(0)
     a, w = (rng.integers(0, 2**64, (rows, k // 64), dtype=np.uint64) for rows in (m, n))
     weights = prepare(w)
     calls = {"1": lambda: xnor_gemm(a, weights, k), "2": lambda: xnor_gemm(a, weights, k, threads=2)}
-    seconds = shortest(calls, 6 * rounds)
-    for threads, value in seconds.items():
-        yield from _rows("threads", {"xnor": value}, m * n * k, int(threads))
+    yield from _rows("threads", in_turns(calls, 2 * rounds), m * n * k, threads=True)
 
 
 def packing(rounds: int) -> Iterator[dict]:
     """Signs of 16 MiB of float32 into words."""
     x = np.random.default_rng(0).standard_normal((1024, 4096)).astype(np.float32)
-    yield from _rows("packing", shortest({"signs": lambda: sign_words(x)}, 6 * rounds))
+    yield from _rows("packing", in_turns({"signs": lambda: sign_words(x)}, rounds))
 
 
 # --- The network ------------------------------------------------------------------------------------------------------
@@ -191,5 +207,5 @@ def network(rounds: int) -> Iterator[dict]:
         "float32, one hidden layer": lambda: model[4](model_hidden),
     }
     with torch.inference_mode():
-        seconds = shortest(calls, 10 * rounds)
-    yield from _rows("network", seconds)
+        times = in_turns(calls, 2 * rounds)
+    yield from _rows("network", times)

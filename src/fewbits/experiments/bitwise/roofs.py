@@ -5,10 +5,21 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fewbits.bitwise import tables
-from fewbits.bitwise.simd import bytes32, high_nibbles, load, lookup, store_bytes, zero
+from fewbits.bitwise import isa, tables
+from fewbits.bitwise.simd import bytes32, high_nibbles, load, lookup, store_bytes, wide_vectors, zero
+from fewbits.bitwise.simd64 import (
+    add_counts,
+    add_fours,
+    carry_of_three,
+    load_ints,
+    load_words,
+    no_ints,
+    no_words,
+    ones,
+    store_ints,
+)
 from fewbits.core.compiled import njit
-from fewbits.experiments.bitwise.turns import shortest
+from fewbits.experiments.bitwise.turns import in_turns
 
 _STEPS = 20_000
 
@@ -60,6 +71,47 @@ def _table_mix(data, steps):
 
 
 @njit
+def _tile_mix(words, out, steps):
+    """The instructions of :func:`fewbits.bitwise.tiles.count_three`, four times, with all words in registers.
+
+    The inputs' word changes in every step, so that the compiler cannot move a count out of the loop.
+    """
+    wide_vectors()
+    u0, v0, w0 = load_words(words, 0), load_words(words, 8), load_words(words, 16)
+    u1, v1, w1 = load_words(words, 24), load_words(words, 32), load_words(words, 40)
+    u2, v2, w2 = load_words(words, 48), load_words(words, 56), load_words(words, 64)
+    u3, v3, w3 = load_words(words, 72), load_words(words, 80), load_words(words, 88)
+    x = change = load_words(words, 96)
+    a = b = c = d = e = f = g = h = no_words()
+    for _ in range(steps):
+        x += change
+        two, three = x ^ v0, x ^ w0
+        a, b = a + ones(three), b + ones(carry_of_three(x ^ u0, two, three))
+        two, three = x ^ v1, x ^ w1
+        c, d = c + ones(three), d + ones(carry_of_three(x ^ u1, two, three))
+        two, three = x ^ v2, x ^ w2
+        e, f = e + ones(three), f + ones(carry_of_three(x ^ u2, two, three))
+        two, three = x ^ v3, x ^ w3
+        g, h = g + ones(three), h + ones(carry_of_three(x ^ u3, two, three))
+    add_counts(out, 0, 16, a ^ b ^ c ^ d, e ^ f ^ g ^ h, np.int32(1))
+
+
+@njit
+def _byte_mix(data, steps):
+    """Sixteen chains of products of bytes, four to a number of 32 bits."""
+    wide_vectors()
+    x, y = load_ints(data, 0), load_ints(data, 64)
+    a = b = c = d = e = f = g = h = i = j = k = m = n = o = p = q = no_ints()
+    for _ in range(steps):
+        a, b, c, d = add_fours(a, x, y), add_fours(b, x, y), add_fours(c, x, y), add_fours(d, x, y)
+        e, f, g, h = add_fours(e, x, y), add_fours(f, x, y), add_fours(g, x, y), add_fours(h, x, y)
+        i, j, k, m = add_fours(i, y, x), add_fours(j, y, x), add_fours(k, y, x), add_fours(m, y, x)
+        n, o, p, q = add_fours(n, y, x), add_fours(o, y, x), add_fours(p, y, x), add_fours(q, y, x)
+    store_ints(data, 0, a ^ b ^ c ^ d ^ e ^ f ^ g ^ h)
+    store_ints(data, 64, i ^ j ^ k ^ m ^ n ^ o ^ p ^ q)
+
+
+@njit
 def _block_again(lanes, offsets, sums, repeats):
     """The kernel itself, always on the same inputs and weights: all its loads meet the first-level cache."""
     for _ in range(repeats):
@@ -75,10 +127,10 @@ def _read(words):
 
 
 def roofs() -> dict[str, float]:
-    """Measured roofs of one core with AVX2: products in GOP/s, "memory" in GB/s.
+    """Measured roofs of one core with AVX2 or more: products in GOP/s, "memory" in GB/s.
 
-    "float32" and "paired tables" are instructions without memory; "paired tables, cache" is the kernel in the
-    first-level cache.
+    "float32" (of 32 bytes), "paired tables", "prefix tile" (where there is VPOPCNTDQ) and "bytes" (VNNI) are
+    instructions without memory; "paired tables, cache" is the kernel in the first-level cache.
     """
     rng = np.random.default_rng(0)
     data = rng.integers(0, 16, 384).astype(np.uint8)
@@ -92,7 +144,14 @@ def roofs() -> dict[str, float]:
         "paired tables, cache": lambda: _block_again(lanes, offsets, sums, 1000),
         "memory": lambda: _read(words),
     }
-    seconds = shortest(calls, rounds=40, seconds_each=1.0)
+    present = isa.available()
+    if "vpopcnt" in present:
+        few = rng.integers(0, 2**64, 104, dtype=np.uint64)
+        calls["prefix tile"] = lambda: _tile_mix(few, np.zeros(16, np.int32), _STEPS)
+    if "vnni" in present:
+        calls["bytes"] = lambda: _byte_mix(data.copy(), _STEPS)
+    seconds = {name: min(times.cpu) for name, times in in_turns(calls, rounds=8).items()}
     work = {"float32": 10 * 8 * 2 * _STEPS, "paired tables": 4 * 2 * 768 * _STEPS, "memory": words.nbytes}
     work["paired tables, cache"] = 2 * 4 * 4 * tables.BLOCK * tables.LANES * 1000  # 4 inputs, 4 bits a look-up
+    work |= {"prefix tile": 4 * 2 * 3 * 512 * _STEPS, "bytes": 16 * 2 * 64 * _STEPS}
     return {name: work[name] / seconds[name] / 1e9 for name in calls}

@@ -1,13 +1,15 @@
 """Are bit operations fast on a CPU? The race of the packed kernels against float32, int8 and binary peers.
 
-One thread, in turns, in one run; a contestant's time is that of its shortest call. Written are
-``data/results/bitwise_race.csv`` and ``bitwise_roofs.csv`` (each run adds its rows) and, from all runs on this kind of
-processor, ``data/results/bitwise.json``: run it five times or more. A binary peer is asked only with ``--peer``. Keep
-the machine quiet.
+One thread, in turns, in one run; times are medians over the rounds, ratios those of times from the same round, and
+processor time counts. Written are ``data/results/bitwise_race.csv`` and ``bitwise_roofs.csv`` (each run adds its rows)
+and ``data/results/bitwise.json``, with claims for each kind of processor and each path of the kernels: run it five
+times or more on each. ``FEWBITS_ISA=avx2`` takes that path where there is a better one. A binary peer is asked only
+with ``--peer``. Keep the machine quiet.
 """
 
 import time
 
+import llvmlite.binding
 import numba
 import pandas as pd
 import torch
@@ -15,7 +17,7 @@ import torch
 from fewbits import evidence
 from fewbits.bitwise import isa
 from fewbits.experiments.bitwise import race
-from fewbits.experiments.bitwise.claims import make_claims, memory_ratio
+from fewbits.experiments.bitwise.claims import ROOFS, make_claims, memory_ratio
 from fewbits.experiments.bitwise.others import Peer
 from fewbits.experiments.bitwise.roofs import roofs
 from fewbits.experiments.common import recorded
@@ -37,22 +39,25 @@ def run(options, command: str) -> None:
     peer = Peer(options.peer) if options.peer else None
     rows = []
     parts = (race.levels, race.convolutions, race.vectors, race.few_bits, race.two_threads, race.packing, race.network)
+    print(f"processor {_cpu_name()}, path {isa.chosen()}")
     for part in (lambda rounds: race.products(rounds, peer), *parts):
         for row in part(options.rounds):
-            print(f"{row['task']:24s}{row['contestant']:30s}{row['milliseconds']:10.3f} ms{row['gops']:10.1f} GOP/s")
+            times = f"{row['milliseconds']:10.3f} ms{row['cpu_milliseconds']:10.3f} of CPU{row['gops']:10.1f} GOP/s"
+            print(f"{row['task']:24s}{row['contestant']:30s}{times}{row['speedup']:8.2f} ×")
             rows.append(row)
     if peer:
         peer.close()
     found = roofs() if "avx2" in isa.available() else {}
     for name, value in found.items():
-        print(f"roof {name}: {value:.1f}")
+        mine = ", that of this path" if name == ROOFS.get(isa.chosen()) else ""
+        print(f"roof {name}: {value:.1f}{mine}")
 
     # The environment's place says nothing to others.
     command = command.replace(options.peer, "PYTHON") if options.peer else command
     wall_s = time.perf_counter() - started
     table = recorded("bitwise_race", ["run"])
     number = 1 + int(table["run"].max()) if len(table) else 1
-    new = pd.DataFrame(rows).assign(run=number, path=isa.chosen(), cpu=vars(numba.config)["CPU_NAME"] or _cpu_name())
+    new = pd.DataFrame(rows).assign(run=number, path=isa.chosen(), cpu=_cpu_name())
     table = pd.concat([table, evidence.stamped(new, command, wall_s)], ignore_index=True)
     evidence.write_rows("bitwise_race", table)
     roof_rows = pd.DataFrame({"roof": list(found), "value": list(found.values()), "run": number})
@@ -63,6 +68,4 @@ def run(options, command: str) -> None:
 
 
 def _cpu_name() -> str:
-    import llvmlite.binding
-
-    return llvmlite.binding.get_host_cpu_name()
+    return vars(numba.config)["CPU_NAME"] or llvmlite.binding.get_host_cpu_name()

@@ -7,6 +7,7 @@ import pandas as pd
 from fewbits import evidence
 from fewbits.evidence import own_claim, paper_claim, part
 from fewbits.experiments.common import recorded
+from fewbits.experiments.integer.speed import OURS
 
 INDEPENDENT = "float networks, trained from different seeds"
 SMALL = "networks on mnist5k in place of ImageNet networks"
@@ -35,7 +36,7 @@ def exactness_claims(frame: pd.DataFrame) -> list[evidence.Claim]:
             "integer/folding-exact",
             "Folding BN moves no float64 logit of the small ResNets by more than 10⁻¹² of the largest",
             ("jacob2018", "Sec. 3.2", "exact"),
-            _by_seed((1e15 * frame.set_index("seed").float64).round(2), "× 10⁻¹⁵", type="identity", high=1000.0),
+            _by_seed((1e15 * frame.set_index("seed").float64).round(2), "× 10⁻¹⁵", frame, type="identity", high=1000.0),
             scale="notebook",
         ),
     ]
@@ -50,7 +51,7 @@ def accuracy_claims(frame: pd.DataFrame) -> list[evidence.Claim]:
             "integer/accuracy-gap",
             "Simulated, a network is more accurate than integer-only, by at most a point (small ResNet, 8 bits)",
             SIMULATED_LEADS,
-            _by_seed(small.simulated - small.integer, "pt", low=0.0, high=1.0),
+            _by_seed(small.simulated - small.integer, "pt", frame, low=0.0, high=1.0),
             scale="notebook",
             independent=INDEPENDENT,
             departs=[SMALL],
@@ -59,7 +60,7 @@ def accuracy_claims(frame: pd.DataFrame) -> list[evidence.Claim]:
             "integer/float-gap",
             "8-bit integers without retraining cost at most 1 point (small ResNet)",
             within_one,
-            _by_seed(small.float - small.integer, "pt", high=1.0),
+            _by_seed(small.float - small.integer, "pt", frame, high=1.0),
             scale="notebook",
             independent=INDEPENDENT,
             departs=[SMALL],
@@ -68,7 +69,7 @@ def accuracy_claims(frame: pd.DataFrame) -> list[evidence.Claim]:
             "integer/memory",
             "The 8-bit file of integers takes at most 0.3 of the float file (dense)",
             ("jacob2018", "Sec. 1", 0.25, "×"),
-            _one((eight.integer_bytes / eight.float_bytes)["dense"], "×", "dense", type="size", high=0.3),
+            _one((eight.integer_bytes / eight.float_bytes)["dense"], "×", "dense", frame, type="size", high=0.3),
             scale="notebook",
             departs=["a network of 77,562 numbers, in whose file names, 32-bit biases and factors weigh more"],
         ),
@@ -82,7 +83,7 @@ def accuracy_claims(frame: pd.DataFrame) -> list[evidence.Claim]:
                 "integer/accuracy-gap-mobilenet",
                 "Simulated, a network is more accurate than integer-only, by at most a point (MobileNet, CIFAR-100)",
                 SIMULATED_LEADS,
-                _one(row.simulated - row.integer, "pt", "float 0", low=0.0, high=1.0, **resampled),
+                _one(row.simulated - row.integer, "pt", "float 0", frame, low=0.0, high=1.0, **resampled),
                 scale="reduced",
                 independent=ONE_NETWORK,
                 departs=[CIFAR],
@@ -92,7 +93,7 @@ def accuracy_claims(frame: pd.DataFrame) -> list[evidence.Claim]:
                 "integer/float-gap-mobilenet",
                 "8-bit integers without retraining cost at most 1 point (MobileNet, CIFAR-100)",
                 within_one,
-                _one(row.float - row.integer, "pt", "float 0", high=1.0),
+                _one(row.float - row.integer, "pt", "float 0", frame, high=1.0),
                 scale="reduced",
                 independent=INDEPENDENT,
                 departs=[CIFAR],
@@ -108,7 +109,7 @@ def bias_claims(frame: pd.DataFrame) -> list[evidence.Claim]:
             "integer/coarse-biases",
             "At 4 bits, 8 fraction bits in the biases remove at least 90 % of the output codes in which "
             "integers and simulation differ (small ResNet)",
-            _by_seed((100 * (1 - off[8] / off[0])).round(3), "%", low=90.0),
+            _by_seed((100 * (1 - off[8] / off[0])).round(3), "%", frame, low=90.0),
             scale="notebook",
             independent=INDEPENDENT,
             paper=("jacob2018", "Sec. 2.4", "no fraction bits"),
@@ -124,20 +125,20 @@ def cause_claims(frame: pd.DataFrame) -> list[evidence.Claim]:
             "integer/simulation-exact",
             f"Of {exact.elements.sum():,} codes, integers and a float64 simulation with the same biases "
             "and tie rule differ in none",
-            _counted(int(exact.off.sum()), "codes", high=0),
+            _counted(int(exact.off.sum()), "codes", frame, high=0),
             scale="notebook",
             paper=("jacob2018", "Sec. 2.2", "the same quantized arithmetic"),
         ),
         own_claim(
             "integer/step-within-one",
             "Given the same input codes, no other bias, tie rule or float format moves a step by more than one unit",
-            _counted(int(others.largest.max()), "units", high=1),
+            _counted(int(others.largest.max()), "units", frame, high=1),
             scale="notebook",
         ),
         own_claim(
             "integer/two-roundings",
             "gemmlowp's second rounding moves more codes than float32 sums do",
-            _counted(total(others, "ties: double") / max(total(others, "float32 sums"), 1), "×", low=1.0),
+            _counted(total(others, "ties: double") / max(total(others, "float32 sums"), 1), "×", frame, low=1.0),
             scale="notebook",
         ),
     ]
@@ -149,26 +150,26 @@ def total(frame: pd.DataFrame, cause: str) -> int:
 
 def runtime_claims(frame: pd.DataFrame) -> list[evidence.Claim]:
     integer = frame.query("form == 'QOperator'")
-    clipped = frame.query("form == 'QOperator, 16-bit sums'")
+    clipped = frame.query("form == '16-bit sums'")
     return [
         own_claim(
             "integer/onnx-within-one",
             f"ONNX Runtime's integer operators give our output codes within one unit, "
             f"on {integer.images.min():,} inputs of each of {len(integer)} networks",
-            _counted(int(integer.largest.max()), "units", high=1),
+            _counted(int(integer.largest.max()), "units", frame, high=1),
             scale="reduced",
         ),
         own_claim(
             "integer/onnx-rate",
             "At most 1 % of these output codes differ, in the worst of the networks",
-            _counted((100 * integer.off / integer.elements).max(), "%", high=1.0),
+            _counted((100 * integer.off / integer.elements).max(), "%", frame, high=1.0),
             scale="reduced",
         ),
         own_claim(
             "integer/sixteen-bit-sums",
-            "With pairs of products added in 16 bits more than half of the output codes differ, "
-            "on average over these networks (only on a CPU without VNNI)",
-            _counted((100 * clipped.off / clipped.elements).mean(), "%", low=50.0),
+            "With pairs of products added in 16 bits, as processors without VNNI do, more than half of the output "
+            "codes differ, on average over these networks",
+            _counted((100 * clipped.off / clipped.elements).mean(), "%", frame, low=50.0),
             scale="reduced",
         ),
     ]
@@ -180,7 +181,7 @@ def step_claims(frame: pd.DataFrame) -> list[evidence.Claim]:
             "integer/onnx-step-within-one",
             f"Each of {len(frame)} steps of the MobileNet, alone and on our own codes, is within one unit "
             "in ONNX Runtime",
-            _counted(int(frame.largest.max()), "units", high=1),
+            _counted(int(frame.largest.max()), "units", frame, high=1),
             scale="reduced",
         ),
     ]
@@ -191,14 +192,14 @@ def folding_claims(frame: pd.DataFrame) -> list[evidence.Claim]:
     widths = frame.groupby("seed").first()
 
     def gain(way: str, over: str) -> evidence.Part:
-        return _by_seed(four[way] - four[over], "pt", low=0.0)
+        return _by_seed(four[way] - four[over], "pt", frame, low=0.0)
 
     return [
         paper_claim(
             "integer/equalization-ranges",
             "Equalization makes the widest channel narrower, against the median channel",
             ("nagel2019", "abstract", "equalizes the ranges"),
-            _by_seed((widths.width_folded / widths.width_equalized).round(3), "×", low=1.0),
+            _by_seed((widths.width_folded / widths.width_equalized).round(3), "×", frame, low=1.0),
             scale="notebook",
             independent=INDEPENDENT,
             departs=[SMALL],
@@ -252,14 +253,17 @@ def _speed_claims(here: pd.DataFrame, name: str, vnni: bool) -> list[evidence.Cl
 
     def ratios(form: str, **band: Any) -> evidence.Part:
         rows = here[here.form == form]
+        origins = evidence.origins(rows)
+        band |= {"origins": origins} if any(origins) else {}
         (device,) = rows.device.unique()
         processor = f"{rows.cpu.iloc[0]}, {device}" if vnni else device
         runs = [f"round {repeat}" for repeat in rows["repeat"]]
         path = f"ONNX Runtime, one thread, {'VNNI' if vnni else 'sums of 32 bits'}"
         return part(rows.speedup.tolist(), unit="×", type="speed", runs=runs, path=path, processor=processor, **band)
 
-    about: dict[str, Any] = {"scale": "reduced" if largest else "notebook", "independent": ROUNDS, "departs": departs}
-    return [
+    scale = "reduced" if largest else "notebook"
+    about: dict[str, Any] = {"scale": scale, "independent": ROUNDS, "departs": departs}
+    claims = [
         paper_claim(
             f"integer/simulated-saves-no-time-{slug}",
             f"The simulated network is no faster than the float one ({where})",
@@ -277,21 +281,35 @@ def _speed_claims(here: pd.DataFrame, name: str, vnni: bool) -> list[evidence.Cl
             **about,
         ),
     ]
+    if OURS in set(here.form):
+        path = f"our kernels, one thread, {'VNNI' if vnni else 'pairs of 16 bits'}"
+        statement = f"On kernels of our own, the integer-only network is faster than float in ONNX Runtime ({where})"
+        ours = ratios(OURS, low=1.0) | {"path": path}
+        claims.append(own_claim(f"integer/our-kernels-{slug}", statement, ours, scale=scale, independent=ROUNDS))
+    return claims
 
 
 ROUNDS = "rounds with new sessions, of one network; all forms take turns in each"
 
 
-def _by_seed(values: pd.Series, unit: str, **more: Any) -> evidence.Part:
+def _by_seed(values: pd.Series, unit: str, frame: pd.DataFrame, **more: Any) -> evidence.Part:
+    """The ``values`` of seeds, from the rows of ``frame``."""
+    origins = [evidence.origins(frame[frame.seed == seed])[-1] for seed in values.index]
+    more |= {"origins": origins} if any(origins) else {}
     return part([round(float(v), 4) for v in values], unit=unit, runs=values.index.tolist(), **more)
 
 
-def _one(value: float, unit: str, run: str, **more: Any) -> evidence.Part:
+def _one(value: float, unit: str, run: str, frame: pd.DataFrame, **more: Any) -> evidence.Part:
+    """A value from the rows of ``frame``, which one run has written."""
+    origins = evidence.origins(frame)[-1:]
+    more |= {"origins": origins} if any(origins) else {}
     return part([round(float(value), 4)], unit=unit, runs=[run], **more)
 
 
-def _counted(value: float, unit: str, **band: Any) -> evidence.Part:
+def _counted(value: float, unit: str, frame: pd.DataFrame, **band: Any) -> evidence.Part:
     """What was counted on the networks and images of a table, so that nothing is estimated."""
+    origins = evidence.origins(frame)[-1:]
+    band |= {"origins": origins} if any(origins) else {}
     value = value if isinstance(value, int) else round(float(value), 4)
     return part([value], unit=unit, type="count", runs=["all rows"], **band)
 

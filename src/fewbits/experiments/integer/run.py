@@ -47,10 +47,10 @@ def run(options, command: str) -> None:
     evidence.code_version()
     started = time.perf_counter()
     if options.part == "networks":
-        measure_networks()
+        measure_networks(command)
     elif options.part == "folding":
         for seed in seeds(options.seeds):
-            missing("integer_folding", {"seed": seed}, partial(folding.measure, seed, small_digits()))
+            missing("integer_folding", {"seed": seed}, partial(folding.measure, seed, small_digits()), command)
     else:
         rows = pd.DataFrame(speed.measure_all(options.repeats, options.seconds))
         rows = evidence.stamped(rows, command, time.perf_counter() - started)
@@ -61,22 +61,22 @@ def run(options, command: str) -> None:
     evidence.record("integer", make_claims(options.part), command=command, wall_s=time.perf_counter() - started)
 
 
-def measure_networks() -> None:
+def measure_networks(command: str) -> None:
     """All rows of all networks that the tables lack."""
     for seed in NETWORKS["residual"].seeds:
-        missing("integer_exactness", {"network": "residual", "seed": seed}, partial(exactness, seed))
+        missing("integer_exactness", {"network": "residual", "seed": seed}, partial(exactness, seed), command)
     for name, source in NETWORKS.items():
         for seed in source.seeds:
             for bits in source.settings:
                 where = {"network": name, "seed": seed, "weight_bits": bits[0], "activation_bits": bits[1]}
-                missing("integer_accuracy", where, partial(accuracies, source, seed, bits))
+                missing("integer_accuracy", where, partial(accuracies, source, seed, bits), command)
                 if bits[0] < 8:
-                    missing("integer_biases", where, partial(biases, source, seed, bits))
+                    missing("integer_biases", where, partial(biases, source, seed, bits), command)
         if name in CAUSE_NETWORKS:
-            missing("integer_causes", {"network": name}, partial(causes, source))
+            missing("integer_causes", {"network": name}, partial(causes, source), command)
         if name in RUNTIME_NETWORKS:
-            missing("integer_runtimes", {"network": name}, partial(runtimes, name))
-    missing("integer_steps", {"network": "MobileNet"}, single_steps)
+            missing("integer_runtimes", {"network": name}, partial(runtimes, name), command)
+    missing("integer_steps", {"network": "MobileNet"}, single_steps, command)
 
 
 def accuracies(source: Source, seed: int, bits: tuple[int, int]) -> list[dict]:
@@ -119,12 +119,14 @@ def single_steps() -> list[dict]:
     return measures.single_steps(source.model(0), data.train_images[:CALIBRATION_IMAGES], images)
 
 
-def missing(table: str, where: dict, measure: Callable[[], list[dict]]) -> None:
-    """Add the rows of ``measure`` to ``table``, unless it has rows of ``where``."""
+def missing(table: str, where: dict, measure: Callable[[], list[dict]], command: str) -> None:
+    """Add the rows of ``measure`` to ``table``, with what ``command`` made them, unless it has rows of ``where``."""
     frame = recorded(table, list(where))
     if len(frame) and (frame[list(where)] == pd.Series(where)).all(axis=1).any():
         return
     started = time.perf_counter()
     rows = pd.DataFrame([where | row for row in measure()])
-    print(f"{table} {where}: {time.perf_counter() - started:.0f} s\n{rows.to_string()}", flush=True)
+    wall_s = time.perf_counter() - started
+    print(f"{table} {where}: {wall_s:.0f} s\n{rows.to_string()}", flush=True)
+    rows = evidence.stamped(rows, command, wall_s)
     evidence.write_rows(table, pd.concat([frame, rows], ignore_index=True) if len(frame) else rows)
