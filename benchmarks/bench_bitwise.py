@@ -7,8 +7,10 @@ import torch
 from turns import print_ratios
 
 from fewbits.bitwise import isa
-from fewbits.bitwise.gemm import prepare, xnor_gemm
+from fewbits.bitwise.gemm import LAYOUTS, prepare, xnor_gemm
 from fewbits.bitwise.pack import sign_words
+from fewbits.experiments.bitwise.claims import ROOFS
+from fewbits.experiments.bitwise.roofs import roofs
 
 
 def main() -> None:
@@ -16,7 +18,10 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     a, w = (torch.randn(1024, 4096, generator=generator) for _ in range(2))
     words, weights = sign_words(a.numpy()), prepare(sign_words(w.numpy()))
-    print(f"1024 × 1024 × 4096, path {isa.chosen()}")
+    path = isa.best(LAYOUTS)
+    roof = ROOFS.get(path)
+    limit = f", roof of its instructions {roofs()[roof]:.0f} GOP/s" if roof else ""
+    print(f"1024 × 1024 × 4096 (8.6 GOP), path {path}{limit}")
     print_ratios(
         {
             "float32": lambda: a @ w.T,

@@ -1,8 +1,9 @@
 """Runs Verilog modules in Icarus Verilog or Verilator, as an oracle for the tests: neither shares code with Yosys."""
 
+import importlib.resources
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +36,16 @@ def need(simulator: str) -> None:
         pytest.skip(f"{simulator} cannot run: {', '.join(missing)} not installed (README: optional system packages)")
 
 
-def run(simulator: str, sources: Mapping[str, str], jobs: list[Job], folder: Path) -> list[np.ndarray]:
-    """What the output of each job holds at the end of each cycle, before the clock edge: (cycles,) uint64."""
+def run(
+    simulator: str, sources: Mapping[str, str], jobs: list[Job], folder: Path, blocks: Sequence[str] = ()
+) -> list[np.ndarray]:
+    """What the output of each job holds at the end of each cycle, before the clock edge.
+
+    Args:
+        blocks: modules that Verilator compiles once for all their copies: a large layer is then built in a minute.
+    Returns:
+        For each job (cycles,) uint64, or (cycles, k) where the output is wider than 64 bits and holds k numbers of 32.
+    """
     need(simulator)
     for name, text in sources.items():
         (folder / name).write_text(text, "utf-8")
@@ -48,16 +57,32 @@ def run(simulator: str, sources: Mapping[str, str], jobs: list[Job], folder: Pat
         build = ["iverilog", "-g2005", "-s", "bench", "-o", "bench.vvp", "bench.v", *sources]
         execute = ["vvp", "bench.vvp"]
     else:
-        options = ["--language", "1364-2005", "-Wno-fatal", "-Wno-lint", "-O3", "--top-module", "bench"]
-        build = ["verilator", "--binary", *options, "bench.v", *sources]
+        options = ["-Wno-fatal", "-Wno-lint", "-O3", "--top-module", "bench"]
+        build = ["verilator", "--binary", "--language", "1364-2005", *options, "bench.v", *sources]
+        if blocks:
+            lines = [f'hier_block -module "{name}"\n' for name in blocks]
+            (folder / "blocks.vlt").write_text("`verilator_config\n" + "".join(lines), "ascii")
+            # Verilator's own --main cannot be used with --hierarchical.
+            main = (importlib.resources.files("fewbits.fpga") / "rtl" / "bench" / "main.cpp").read_text("utf-8")
+            (folder / "main.cpp").write_text(main.replace("Vaccelerator_bench", "Vbench"), "utf-8")
+            # What it writes for a block that is compiled by itself is SystemVerilog, ours is not.
+            build = ["verilator", "--cc", "--exe", "--timing", "--build", "--hierarchical", "+1364-2005ext+v", *options]
+            build += ["-MAKEFLAGS", "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0", "blocks.vlt", "bench.v", *sources]
+            build += ["main.cpp"]
         execute = ["obj_dir/Vbench"]
     for command in (build, execute):
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
     texts = [(folder / f"{number}.out").read_text("ascii").split() for number in range(len(jobs))]
+    return [_numbers(text, job.output[1]) for text, job in zip(texts, jobs, strict=True)]
+
+
+def _numbers(words: list[str], bits: int) -> np.ndarray:
     # A bit that is not settled prints as x or z: that is the case before the first results come out.
-    return [np.array([int(word, 16) if word.isalnum() and not set("xzXZ") & set(word) else 0 for word in text],
-                     np.uint64) for text in texts]  # fmt: skip
+    values = [int(word, 16) if word.isalnum() and not set("xzXZ") & set(word) else 0 for word in words]
+    if bits <= 64:
+        return np.array(values, np.uint64)
+    return np.array([[value >> place & 0xFFFFFFFF for place in range(0, bits, 32)] for value in values], np.uint64)
 
 
 def _hex_lines(values: np.ndarray, bits: int) -> str:

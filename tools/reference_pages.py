@@ -25,7 +25,7 @@ FACE = "fewbits"  # the page of the names of the package itself
 PAGES = (FACE, *sorted({*FAMILIES, "bitwise"}))
 # Chapters with another name than their family.
 FAMILY_OF = {"fpga_gates": "fpga", "fpga_network": "fpga", "your_network": FACE}
-CHAPTERS_OF = {"fpga": ("fpga", "fpga_gates", "fpga_network"), FACE: ("your_network",), "compensation": ()}
+CHAPTERS_OF = {"fpga": ("fpga", "fpga_gates", "fpga_network"), FACE: ("your_network",)}
 SECTION = re.compile(r"(Args|Attributes|Returns|Yields|Raises|Source):(?: +(.*))?")
 # How a field of a docstring is written in reStructuredText; the name or the error comes in between.
 FIELDS = {"Args": "param", "Attributes": "ivar", "Raises": "raises", "Returns": "returns", "Yields": "yields"}
@@ -290,8 +290,7 @@ def page(root: Path, home: str) -> str:
     found = names(root, home)
     contents = " · ".join(f":py:obj:`{name.shown}`" for name in found)
     body = [f".. py:currentmodule:: {module}", docstring, contents, *(entry(root, name) for name in found)]
-    way = f"Chapter: {links}\n\n" if links else ""
-    return f"{way}``````{{eval-rst}}\n" + "\n\n".join(body) + "\n``````\n"
+    return f"Chapter: {links}\n\n``````{{eval-rst}}\n" + "\n\n".join(body) + "\n``````\n"
 
 
 # --- Sphinx -----------------------------------------------------------------------------------------------------------

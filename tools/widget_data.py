@@ -75,7 +75,7 @@ def network_159k() -> list[dict]:
 
 
 def accelerator_data() -> dict:
-    """The whole network on each array that was synthesized: cycles of an image, counts of the recorded synthesis, and the chip."""
+    """The whole network on each array that was synthesized: cycles, recorded counts, and the chip."""
     table = evidence.rows("fpga_network_resources").set_index("shift_adders")
     model, codes = fpga_network.network()
     arrays = []

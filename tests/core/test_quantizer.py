@@ -14,6 +14,7 @@ from fewbits.core.quantizer import (
     Quantizer,
     calibrate,
     encode_weights,
+    put_quantizer,
     quantize_activations,
     quantize_weights,
     stored_bits,
@@ -311,3 +312,15 @@ def test_weights_that_are_not_finite_are_refused():
         model[3].weight[0, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match=r"^x holds NaN or Inf$"):
         quantize_weights(model, lambda: UniformQuantizer(4))
+
+
+def test_a_second_quantizer_on_a_copy_leaves_the_first_alone():
+    """Deep copies of a parametrized layer share its class, where torch puts one property for each parameter."""
+    first = quantize_weights(nn.Sequential(nn.Linear(3, 2)), Halves, skip=())
+    second = copy.deepcopy(first)
+    put_quantizer(second[0], Halves(), "bias")
+    x = torch.ones(1, 3)
+    assert first(x).shape == second(x).shape
+    assert isinstance(first[0].bias, nn.Parameter)
+    first[0].bias = nn.Parameter(torch.ones(2))
+    assert first[0].bias.tolist() == [1, 1]

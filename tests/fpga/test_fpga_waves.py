@@ -1,5 +1,6 @@
 """Waves are what the circuit holds; the figures of chapter fpga_gates draw what they are given."""
 
+import pandas as pd
 import pytest
 
 from fewbits import evidence
@@ -45,9 +46,16 @@ def test_waveform_has_a_box_a_number(found):
 
 
 @pytest.mark.usefixtures("book_theme")
-def test_bars_carry_their_numbers():
-    figure = figures.utilization_of_layers({"LUT": {"shift": (80.4, 70.2), "float": (132.4, 251.1)}})
-    assert {text.get_text() for text in figure.axes[0].texts} == {"80", "70", "132", "251"}
+def test_every_design_stands_beside_the_paper_s_count_of_its_kind():
+    rows = {"LUT": [700_000, 190_000], "fair_LUT": [500_000, 170_000], "aggressive_LUT": [480_000, 160_000]}
+    rows |= {"LUTRAM": [18_000, 0], "FF": [490_000, 150_000]}
+    layers = pd.DataFrame(rows, index=["float, fused", "shift"])
+    paper = {
+        kind: {"LUT": value, "LUTRAM": 1000, "FF": 2000} for kind, value in (("float", 362_930), ("shift", 218_964))
+    }
+    axis = figures.designs_against_paper(layers, paper).axes[0]
+    spans = [list(line.get_xdata()) for line in axis.lines]
+    assert spans == [[480, 700], [500], [362.93] * 2, [160, 190], [170], [218.964] * 2]
 
 
 @pytest.mark.usefixtures("book_theme")
@@ -56,6 +64,7 @@ def test_lines_show_the_table():
     figure = figures.luts_by_width(table)
     lines = [line.get_ydata().tolist() for line in figure.axes[0].lines]
     rows = table[table.circuit.str.startswith("multiplier")]
+    rows = rows.sort_values("circuit", key=lambda names: names.str.split().str[-1].astype(int))
     assert lines == [rows[rows.design == design].LUT.tolist() for design in ("fixed, no DSP", "shift")]
     # A multiplier of twice the width costs about four times as much, a shifter about twice.
     assert 3.5 < lines[0][3] / lines[0][1] < 4.5

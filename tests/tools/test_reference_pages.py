@@ -36,11 +36,6 @@ def test_the_folder_without_a_list_of_names_has_the_functions_of_its_modules():
     assert ":: gemm._" not in text
 
 
-def test_a_family_without_a_chapter_leads_to_none():
-    assert reference.page(ROOT, "inq").startswith("Chapter: {doc}`../inq`")
-    assert "Chapter" not in reference.page(ROOT, "compensation").split("``````")[0]
-
-
 def test_every_page_of_the_folder_is_made():
     stubs = {path.stem: path.read_text("utf-8") for path in (ROOT / reference.FOLDER).glob("*.md")}
     assert stubs.keys() == {*reference.PAGES}

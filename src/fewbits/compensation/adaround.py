@@ -19,9 +19,10 @@ ZETA, GAMMA = 1.1, -0.1  # the sigmoid is stretched to this interval, so that it
 def rectified_sigmoid(v: Tensor) -> Tensor:
     """``clip(sigmoid(v) * 1.2 - 0.1, 0, 1)``: where between its two neighbours a weight is put.
 
-    Source: nagel2020 Sec. 3.3 (h)
+    Source: nagel2020 Sec. 3.3 (h); book eq-compensation-adaround
     """
-    return (torch.sigmoid(v) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)  # nagel2020 Sec. 3.3
+    # nagel2020 Sec. 3.3
+    return (torch.sigmoid(v) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)  # book eq-compensation-adaround
 
 
 def indecision(h: Tensor, beta: float) -> Tensor:

@@ -59,10 +59,11 @@ def power_scales(maxima: Tensor, kind: FloatFormat) -> Tensor:
 
     Args:
         maxima: largest magnitudes, any shape.
-    Source: rouhani2023 Alg. 1; own (zeros)
+    Source: rouhani2023 Alg. 1; own (zeros); book eq-compensation-mx
     """
     octave = torch.frexp(maxima).exponent - 1
-    field = octave - kind.largest_exponent + E8M0_BIAS  # rouhani2023 Alg. 1
+    # rouhani2023 Alg. 1
+    field = octave - kind.largest_exponent + E8M0_BIAS  # book eq-compensation-mx
     return torch.where(maxima > 0, field.clamp(0, 2 * E8M0_BIAS), E8M0_BIAS).to(torch.uint8)
 
 

@@ -34,7 +34,7 @@ def inverse_factor(moments: Tensor, damping: float = 0.01) -> Tensor:
         damping: >= 0; 0 needs moments of full rank.
     Raises:
         ValueError: ``damping`` is negative, or H + λ is not positive definite.
-    Source: frantar2022 Alg. 1; frantar2022 Sec. 4 (damping); own (moments that are 0)
+    Source: frantar2022 Alg. 1; frantar2022 Sec. 4 (damping); own (moments that are 0); book eq-compensation-factor
     """
     if not damping >= 0:
         raise ValueError(f"damping must not be negative, got {damping}")
@@ -44,7 +44,8 @@ def inverse_factor(moments: Tensor, damping: float = 0.01) -> Tensor:
     factor, fault = torch.linalg.cholesky_ex(damped)
     if fault.any():
         raise ValueError("moments are not positive definite: use more images, or a larger damping")
-    return torch.linalg.cholesky(torch.cholesky_inverse(factor), upper=True)  # frantar2022 Alg. 1
+    # frantar2022 Alg. 1
+    return torch.linalg.cholesky(torch.cholesky_inverse(factor), upper=True)  # book eq-compensation-factor
 
 
 @torch.no_grad()
@@ -82,7 +83,7 @@ def gptq(
     Raises:
         TypeError, ValueError: ``weight`` holds NaN or Inf, a shape does not fit, ``order`` is unknown, ``rescale`` asks
             for blocks that are not there, or ``damping`` does not suffice.
-    Source: frantar2022 Alg. 1; frantar2022 Eq. 2; own (any grid, the order of activations, the better of two)
+    Source: frantar2022 Alg. 1; frantar2022 Eq. 2; book eq-compensation-update; own (any grid, the better)
     """
     if order not in ORDERS:
         raise ValueError(f"order must be one of {', '.join(ORDERS)}; got {order!r}")
@@ -113,7 +114,8 @@ def gptq(
         index = here.nearest(rest[:, :, i])
         fields[:, :, i] = grid.fields[index]
         error = (rest[:, :, i] - here.real(index)) / factor[:, None, i, i]
-        rest[:, :, i:] -= error[:, :, None] * factor[:, None, i, i:]  # frantar2022 Eq. 2
+        # frantar2022 Eq. 2
+        rest[:, :, i:] -= error[:, :, None] * factor[:, None, i, i:]  # book eq-compensation-update
     chosen = with_values(found, torch.empty_like(fields).scatter_(2, columns, fields))
     if not keep_better:
         return chosen

@@ -92,10 +92,12 @@ def output_error(weight: Tensor, rounded: Tensor, moments: Tensor) -> Tensor:
         moments: (groups, K, K), as :func:`second_moments` gives them.
     Raises:
         ValueError: the shapes do not fit together.
-    Source: frantar2022 Eq. 1
+    Source: frantar2022 Eq. 1; book eq-compensation-error
     """
+    moments = moments.double()
     change = grouped(rounded.double() - weight.double(), moments)
-    return (change @ moments * change).sum(2).clamp(min=0).flatten()  # frantar2022 Eq. 1
+    # frantar2022 Eq. 1
+    return (change @ moments * change).sum(2).clamp(min=0).flatten()  # book eq-compensation-error
 
 
 def grouped(weight: Tensor, moments: Tensor) -> Tensor:

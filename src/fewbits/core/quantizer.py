@@ -146,6 +146,8 @@ def put_quantizer(layer: nn.Module, quantizer: Quantizer, kind: str = "weight") 
     the mode (training or not) of ``layer``.
     """
     quantizer.train(layer.training)
+    if parametrize.is_parametrized(layer):
+        _own_class(layer)  # copies share the class, which would get one more property for all of them
     half = getattr(layer, kind).dtype in (torch.float16, torch.bfloat16)
     # torch compares the dtypes when it registers, before anything can cast the result
     parametrize.register_parametrization(layer, kind, quantizer, unsafe=half)
@@ -502,7 +504,12 @@ def remove_quantizer(layer: nn.Module, kind: str = "weight") -> None:
     Args:
         kind: "weight" or "bias".
     """
+    _own_class(layer)
+    parametrize.remove_parametrizations(layer, kind, leave_parametrized=True)
+
+
+def _own_class(layer: nn.Module) -> None:
+    """Give a parametrized ``layer`` a class of its own, equal to the one that it shares with deep copies of it."""
     shared = type(layer)
     content = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
     layer.__class__ = type(shared.__name__, shared.__bases__, content)
-    parametrize.remove_parametrizations(layer, kind, leave_parametrized=True)

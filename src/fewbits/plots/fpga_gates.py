@@ -18,7 +18,7 @@ def processing_element(*, title: str = "The shift processing element: three step
     """The circuit of ``shift_pe.v``: what is computed in boxes, registers as dark bars."""
     figure, axis = plt.subplots(figsize=(WIDTH, 2.1))
     for left, text in (
-        (1.5, "shift right\nby 15 − e,\nor 0 if e = 0"),
+        (1.5, "shift right\nby 8 − e,\nor 0 if e = 0"),
         (4.7, "negate\nif the sign\nis set"),
         (7.9, "add"),
     ):
@@ -114,34 +114,39 @@ def luts_by_width(
     return figure
 
 
-def utilization_of_layers(
-    shares: Mapping[str, Mapping[str, tuple[float, float]]], *, title: str = "One layer on the ZCU102"
+def designs_against_paper(
+    layers: pd.DataFrame,
+    paper: Mapping[str, Mapping[str, int]],
+    *,
+    title: str = "One layer, written in several ways, and the paper's counts",
 ) -> Figure:
-    """Percent of the chip by resource: a panel a resource, a bar a design and source, a line where the chip is full.
+    """LUTs, LUTs used as memory, and flip-flops of the layer: a row a design, the paper's counts as upright lines.
 
     Args:
-        shares: by resource, by design ("shift" or "float"), (the paper's percent, ours).
+        layers: by design, rows "layer" of the table ``fpga_gates_resources``. A design whose name begins with "float"
+            is compared with the paper's float, one that begins with "shift" with its shift.
+        paper: by "shift" and "float", counts by resource.
     """
-    figure, axes = plt.subplots(1, len(shares), figsize=(WIDTH, 2.7), sharey=True, squeeze=False)
-    top = max(value for designs in shares.values() for pair in designs.values() for value in pair)
-    for axis, (resource, designs) in zip(axes.flat, shares.items(), strict=True):
-        for place, (design, pair) in enumerate(designs.items()):
-            for offset, value, paper in ((-0.2, pair[0], True), (0.2, pair[1], False)):
-                colour = _COLOURS[design]
-                style = {"facecolor": "white", "hatch": "////"} if paper else {"facecolor": colour}
-                axis.bar(place + offset, value, 0.36, edgecolor=colour, linewidth=1.2, **style)
-                box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-                place_of_text = (place + offset, value)
-                axis.annotate(f"{value:.0f}", place_of_text, (0, 3), textcoords="offset points", ha="center", bbox=box)
-        axis.axhline(100, color=COLORS["qat"], linewidth=1.0, linestyle="--", zorder=0)
-        axis.set_xticks(range(len(designs)), list(designs))
-        axis.set(title=resource, xlim=(-0.6, len(designs) - 0.4), ylim=(0, 1.1 * top))
-    axes[0, 0].set_ylabel("% of the ZCU102")
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 0.9 + 0.32 * len(layers)), sharey=True, width_ratios=(2, 1, 1.2))
+    for axis, resource in zip(axes, ("LUT", "LUTRAM", "FF"), strict=True):
+        for place, (design, row) in enumerate(layers.iterrows()):
+            kind = str(design).split(",")[0]
+            colour = _COLOURS[kind]
+            if resource == "LUT":
+                ends = [row.aggressive_LUT / 1000, row.LUT / 1000]
+                axis.plot(ends, [place, place], color=colour, linewidth=2.0, solid_capstyle="butt")
+            value = row["fair_LUT" if resource == "LUT" else resource] / 1000
+            axis.plot(value, place, color=colour, marker="o", markersize=6)
+            printed = paper[kind][resource] / 1000
+            axis.plot([printed, printed], [place - 0.45, place + 0.45], color=COLORS["qat"], linewidth=2.2)
+        axis.set(title=resource, xlabel="thousands", xlim=(-4 if resource == "LUTRAM" else 0, None))
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].set_yticks(range(len(layers)), list(layers.index))
+    axes[0].invert_yaxis()
     handles = [
-        plt.Rectangle((0, 0), 1, 1, facecolor="white", edgecolor=_FLOAT, hatch="////", label="paper"),
-        plt.Rectangle((0, 0), 1, 1, facecolor=_FLOAT, label="here, before packing"),
-        Line2D([], [], color=COLORS["qat"], linestyle="--", label="all there is"),
+        Line2D([], [], color=_FLOAT, marker="o", label="here: fair packing, from aggressive to none"),
+        Line2D([], [], color=COLORS["qat"], linewidth=2.2, label="paper"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     figure.suptitle(title, x=0.01, ha="left")
     return figure

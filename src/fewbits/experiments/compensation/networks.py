@@ -33,6 +33,7 @@ from fewbits.uniform import UniformQuantizer
 
 SEEDS = range(3)  # of the float networks in data/checkpoints
 CALIBRATED_WITH = 512  # training images, without their labels
+MEMORY = 10_000  # training images that are kept: more than all the steps together need; and all test images
 CHOSEN_WITH = 1000  # of the training images that are held out
 BIAS_BITS = 16
 DAMPINGS = (0.01, 0.1)
@@ -62,9 +63,10 @@ class GridOf:
     @property
     def settings(self) -> dict[str, dict[str, Any]]:
         """What GPTQ may do beside damping: the order, or new scales for blocks."""
+        found: dict[str, dict[str, Any]] = {"given": {}, "activation": {"order": "activation"}}
         if isinstance(self.make(), MXQuantizer | NVFP4Quantizer):
-            return {"given": {}, "rescale": {"rescale": True}}
-        return {"given": {}, "activation": {"order": "activation"}}
+            found["rescale"] = {"rescale": True}
+        return found
 
 
 ALIGNED = "INQ, aligned"
@@ -158,7 +160,7 @@ def chosen(grid: str) -> tuple[float, str]:
 
 def measure(command: str, grids: Sequence[str], seeds: Sequence[int]) -> None:
     """Write ``compensation_networks.csv``, one row a grid, form and float network; what is there is not run again."""
-    data = cifar100(torch.device("cpu"))
+    data = cifar100(torch.device("cpu"), MEMORY)
     images = data.train_images[:CALIBRATED_WITH]
     for seed in seeds:
         model = float_network("mobileone", seed)

@@ -54,7 +54,9 @@ def run_latency(rounds: int, allocations: int) -> list[dict]:
 def measure_cpu(layers: dict[str, list[Layer]], rounds: int) -> pd.DataFrame:
     """Times of each different shape on the CPU; what is recorded, where ``rounds`` is 0."""
     if rounds == 0:
-        return recorded("mixed_precision_latency_measured", ["network", "layer", "backend", "bits", "batch"])
+        return recorded(
+            "mixed_precision_latency_measured", ["network", "layer", "backend", "bits", "batch", "instructions"]
+        )
     # Imported here: it needs ONNX Runtime, which the model does not.
     from fewbits.experiments.mixed_precision.latency_cpu import EMPTY, ConvShape, measure
 
@@ -94,9 +96,9 @@ def _point_sets(
     layers: dict[str, list[Layer]], table: pd.DataFrame, allocations: pd.DataFrame
 ) -> Iterator[tuple[dict, pd.DataFrame, str]]:
     """Each set of points: what it is, the points, and the column with their time."""
-    for (network, backend, batch), frame in table.groupby(["network", "backend", "batch"]):
+    for (network, backend, path, batch), frame in table.groupby(["network", "backend", "path", "batch"]):
         column = "cycles" if backend == "processor" else "milliseconds"
-        where = {"points": "layers", "network": network, "backend": backend}
+        where = {"points": "layers", "network": network, "backend": backend, "path": path}
         for subset, left_out in SUBSETS.items():
             if not left_out <= set(frame["kind"]):
                 continue
@@ -114,10 +116,10 @@ def _point_sets(
                 if variant != DEFAULT:
                     at = {"variant": variant, "subset": "all", "bits": "8 and 16", "batch": batch}
                     yield where | at, frame.assign(cycles=_cycles(layers[network], frame, processor)), column
-    for (network, backend, scope), frame in allocations.groupby(["network", "backend", "scope"]):
+    for (network, backend, path, scope), frame in allocations.groupby(["network", "backend", "path", "scope"]):
         on_processor = backend == "processor"
         bits = f"{LEAST} to {MOST}" if on_processor else "8 or 16"
-        where = {"points": f"allocations by {scope}", "network": network, "backend": backend}
+        where = {"points": f"allocations by {scope}", "network": network, "backend": backend, "path": path}
         for variant in VARIANTS if on_processor else (DEFAULT,):
             at = {"variant": variant, "subset": "all", "bits": bits, "batch": 1}
             yield where | at, frame, variant if on_processor else "milliseconds"

@@ -31,12 +31,13 @@ def make_claims(table: pd.DataFrame) -> list[dict]:
     layers = table[(table.points == "layers") & (table.bits == "8 and 16") & (table.batch == 1)]
     by_layer = table[(table.points == "allocations by layer") & (table.backend == "processor")]
     claims = []
-    measured = layers[layers.backend == "onnxruntime"]
-    if len(measured):
+    for path, measured in layers[layers.backend == "onnxruntime"].groupby("path"):
+        unit = "VNNI" in path or "AMX" in path
         claims.append(
             evidence.paper_claim(
-                "mixed_precision/correlation-layers-cpu",
-                f"On a CPU (ONNX Runtime, 1 thread) the time of a layer {STATEMENT}",
+                f"mixed_precision/correlation-layers-cpu{'-accelerated' * unit}",
+                f"On a CPU {'with' if unit else 'without'} a unit for 8-bit products ({path}; ONNX Runtime, 1 thread) "
+                f"the time of a layer {STATEMENT}",
                 ("nakata2021", "press text, Fig. 2: Tesla T4", "size weak, MACs × bits strong"),
                 *_parts(measured, "both widths of a layer drawn together"),
                 scale="reduced",

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from fewbits import evidence
+from fewbits.bitwise import isa
 from fewbits.core.extras import extra
 from fewbits.experiments.common import recorded
 
@@ -25,7 +26,7 @@ with extra("onnx"):
 
 SECONDS, LEAST_CALLS = 0.15, 2  # of one measurement; the shortest call counts
 TABLE = "mixed_precision_latency_measured"
-KEYS = ["network", "layer", "backend", "bits", "batch"]
+KEYS = ["network", "layer", "backend", "bits", "batch", "instructions"]
 
 
 @dataclass(frozen=True)
@@ -174,43 +175,49 @@ CALLS = {"onnxruntime": onnx_call, "torch": torch_call}
 BITS = (8, 16, 32)
 
 
+# Units for products of 8 bits -> the features of a processor, as LLVM names them, any of which means that it has one.
+UNITS = {"VNNI": {"avx512vnni", "avxvnni"}, "AMX": {"amx-int8"}}
+
+
+def code_path() -> str:
+    """What the kernels of both libraries choose by: registers, as torch reports them, and units for 8-bit products."""
+    found = [name for name, features in UNITS.items() if features & isa.features()]
+    return ", ".join([torch.backends.cpu.get_cpu_capability(), *found])
+
+
 def measure(shapes: dict[tuple[str, str], ConvShape], batches: Iterable[int], rounds: int) -> pd.DataFrame:
     """Times of all shapes, in the recorded table ``mixed_precision_latency_measured``.
 
     Each round measures everything once, so that a moment in which the machine is busy touches one round only; the
     shortest time of all rounds is kept. A row counts its rounds, so an interrupted run goes on where it stopped.
-    Delete the table to measure anew, and on another machine.
+    Rows of processors with other instructions stay. Delete rows to measure them anew.
 
     Args:
         shapes: (network, layer) -> its shape.
         rounds: that every row shall have in the end; what has as many is left alone.
     Returns:
         The whole table: ``network``, ``layer``, ``backend``, ``arithmetic``, ``bits``, ``batch``, ``milliseconds``,
-        ``rounds`` and the instruction set that torch reports.
-    Raises:
-        ValueError: the table was measured on a machine with other instructions.
+        ``rounds``, ``instructions`` (:func:`code_path`) and ``device``.
     """
     torch.set_num_threads(1)
     torch.backends.quantized.engine = "onednn"
-    instructions = torch.backends.cpu.get_cpu_capability()
-    table = recorded(TABLE, [*KEYS, "arithmetic", "milliseconds", "rounds", "instructions"])
-    if set(table.instructions) - {instructions}:
-        raise ValueError(f"{TABLE}.csv comes from a machine with other instructions: delete it to measure anew")
+    instructions, device = code_path(), evidence.provenance("", 0)["device"]
+    table = recorded(TABLE, [*KEYS, "arithmetic", "milliseconds", "rounds", "device"])
     rows = {tuple(row[key] for key in KEYS): row for row in table.to_dict("records")}
     for number in range(1, rounds + 1):
         for (network, layer), shape in shapes.items():
             missing = [
-                (network, layer, backend, bits, batch)
+                (network, layer, backend, bits, batch, instructions)
                 for backend in CALLS
                 for bits in BITS
                 for batch in batches
-                if rows.get((network, layer, backend, bits, batch), {"rounds": 0})["rounds"] < number
+                if rows.get((network, layer, backend, bits, batch, instructions), {"rounds": 0})["rounds"] < number
             ]
             for key in missing:
-                call, arithmetic = CALLS[key[2]](shape, *key[3:])
+                call, arithmetic = CALLS[key[2]](shape, *key[3:5])
                 best = min(shortest_call(call), rows.get(key, {"milliseconds": math.inf})["milliseconds"])
                 row = dict(zip(KEYS, key, strict=True)) | {"arithmetic": arithmetic, "milliseconds": round(best, 5)}
-                rows[key] = row | {"rounds": number, "instructions": instructions}
+                rows[key] = row | {"rounds": number, "device": device}
             if missing:
                 evidence.write_rows(TABLE, pd.DataFrame(rows.values()))
         print(f"round {number} of {rounds} is complete", flush=True)

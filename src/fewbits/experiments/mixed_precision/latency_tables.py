@@ -19,6 +19,7 @@ NETWORKS = {
     "MobileNet": (lambda: reparameterize(MobileNetV1().eval()), (3, 32, 32)),
 }
 DEFAULT = "default"
+MODEL = "model"  # the path of what is not measured
 VARIANTS = {
     DEFAULT: Processor(),
     "no overheads": Processor(lanes=1, columns=1, load_bits=None, store_bits=None, fill=0, setup=0),
@@ -79,11 +80,11 @@ def batched(work: LayerWork, batch: int) -> LayerWork:
 
 
 def layers_table(layers: dict[str, list[Layer]], measured: pd.DataFrame) -> pd.DataFrame:
-    """One row for each network, layer, backend, width and batch size.
+    """One row for each network, layer, backend, path, width and batch size.
 
     ``weight_bits_total`` and ``macs_bits`` are the two candidates, in bits and MAC · bit. The processor model
     (``backend`` "processor") has ``cycles`` and what bounds the layer, the CPU ``milliseconds``. Layers of one shape
-    (``like``) were measured once.
+    (``like``) were measured once. The ``path`` is the instructions of the CPU.
     """
     rows = []
     for network, its_layers in layers.items():
@@ -94,19 +95,19 @@ def layers_table(layers: dict[str, list[Layer]], measured: pd.DataFrame) -> pd.D
             about |= {"filters": work.filters, "weights_per_filter": work.weights_per_filter}
             about["output_positions"] = work.output_positions
 
-            def row(backend, arithmetic, bits, batch, about=about, work=work):
-                where = {"backend": backend, "arithmetic": arithmetic, "bits": bits, "batch": batch}
+            def row(backend, path, arithmetic, bits, batch, about=about, work=work):
+                where = {"backend": backend, "path": path, "arithmetic": arithmetic, "bits": bits, "batch": batch}
                 sizes = {"weight_bits_total": work.weights * bits, "macs_bits": work.macs * batch * bits}
                 return about | where | sizes
 
             for bits in WIDTHS:
                 for batch in BATCHES:
                     profile = VARIANTS[DEFAULT].profile(batched(work, batch), [bits] * work.filters)
-                    where = row("processor", "one bit a cycle", bits, batch)
+                    where = row("processor", MODEL, "one bit a cycle", bits, batch)
                     rows.append(where | {"cycles": profile.total, "bound": profile.bound})
             for time_ in times:
                 if time_["layer"] == layer.like:
-                    where = row(*(time_[key] for key in ("backend", "arithmetic", "bits", "batch")))
+                    where = row(*(time_[key] for key in ("backend", "instructions", "arithmetic", "bits", "batch")))
                     rows.append(where | {"milliseconds": time_["milliseconds"]})
     table = pd.DataFrame(rows)
     return table.reindex(columns=[*dict.fromkeys([*table.columns, "milliseconds"])]).astype({"cycles": "Int64"})
@@ -147,16 +148,18 @@ def allocations_table(layers: dict[str, list[Layer]], table: pd.DataFrame, count
             for index in range(count):
                 bits = random_bits(its_layers, scope, rng)
                 cycles = {name: network_cycles(variant, works, bits) for name, variant in VARIANTS.items()}
-                where = {"network": network, "backend": "processor", "scope": scope, "allocation": index}
+                where: dict[str, Any] = {"network": network, "backend": "processor", "path": MODEL}
+                where |= {"scope": scope, "allocation": index}
                 rows.append(where | _sizes(works, bits) | {"cycles": cycles[DEFAULT]} | cycles)
         rng = np.random.default_rng(2)
-        times = table[(table.network == network) & (table.batch == 1)].set_index(["backend", "layer", "bits"])
-        for backend in sorted(set(table.backend) - {"processor"}):
+        measured = table[(table.network == network) & (table.batch == 1) & (table.backend != "processor")]
+        for (backend, path), its_rows in measured.groupby(["backend", "path"]):
+            times = its_rows.set_index(["layer", "bits"])
             for index in range(count):
                 width = {work.name: int(rng.choice(WIDTHS)) for work in works}
                 bits = {work.name: [width[work.name]] * work.filters for work in works}
-                total = sum(times.milliseconds[backend, name, its_width] for name, its_width in width.items())
-                where = {"network": network, "backend": backend, "scope": "layer", "allocation": index}
+                total = sum(times.milliseconds[name, its_width] for name, its_width in width.items())
+                where = {"network": network, "backend": backend, "path": path, "scope": "layer", "allocation": index}
                 rows.append(where | _sizes(works, bits) | {"milliseconds": round(float(total), 5)})
     frame = pd.DataFrame(rows)
     return frame.astype({"cycles": "Int64"} | {name: "Int64" for name in VARIANTS})

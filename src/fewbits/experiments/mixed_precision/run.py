@@ -4,7 +4,8 @@ Every method starts from the same float network of its seed. Written are ``data/
 row per method, setting and seed; only what is missing is trained), ``data/results/mixed_precision_bits.csv`` (bits of
 every filter, one row per layer), ``data/results/mixed_precision.json`` (claims) and the networks of seed 0 that the
 chapter evaluates in ``data/checkpoints``. ``--data cifar100`` does the same for the MobileNet of the experiment
-``mobileone`` (``mixed_precision_cifar100.csv``). ``--part latency`` asks which number predicts time (see `latency`).
+``mobileone`` (``mixed_precision_cifar100.csv``). ``--part post-training`` rounds float networks with and without a
+correction of their statistics (see `statistics`). ``--part latency`` asks which number predicts time (see `latency`).
 """
 
 import time
@@ -15,8 +16,9 @@ from torch import nn
 from fewbits import evidence
 from fewbits.experiments.common import checkpoint_path, recorded, seeds
 from fewbits.experiments.mixed_precision.cifar100 import run_cifar100
-from fewbits.experiments.mixed_precision.claims import make_cifar100_claims, make_claims
+from fewbits.experiments.mixed_precision.claims import make_cifar100_claims, make_claims, make_statistics_claims
 from fewbits.experiments.mixed_precision.latency import run_latency
+from fewbits.experiments.mixed_precision.statistics import run_post_training
 from fewbits.experiments.mixed_precision.training import METHODS, measure, prepared, train_float, train_quantized
 from fewbits.mixed_precision import filter_bits
 from fewbits.training import save_model
@@ -27,7 +29,7 @@ KEPT = (("uhlich filter-wise", 2.2), ("nakata", 2.2))  # of seed 0, in data/chec
 
 def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments mixed_precision``."""
-    parser.add_argument("--part", choices=("training", "latency"), default="training")
+    parser.add_argument("--part", choices=("training", "post-training", "latency"), default="training")
     parser.add_argument("--data", choices=("mnist5k", "cifar100"), default="mnist5k")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
     latency = parser.add_argument_group("latency")
@@ -38,9 +40,14 @@ def add_arguments(parser) -> None:
 def run(options, command: str) -> None:
     """Train what is missing, then write claims."""
     evidence.code_version()  # before the run, so that a later commit does not take the credit
+    started = time.perf_counter()
     if options.part == "latency":
-        started = time.perf_counter()
         claims = run_latency(options.rounds, options.allocations)
+        evidence.record("mixed_precision", claims, command=command, wall_s=time.perf_counter() - started)
+        return
+    if options.part == "post-training":
+        frame = run_post_training(options.data, options.seeds, command)
+        claims = make_statistics_claims(frame)
         evidence.record("mixed_precision", claims, command=command, wall_s=time.perf_counter() - started)
         return
     if options.data == "cifar100":

@@ -86,8 +86,8 @@ def train_float(data: Dataset, seed: int, epochs: int = FLOAT_EPOCHS) -> nn.Modu
     return model
 
 
-def quantized(float_model: nn.Module, method: Method, setting: float) -> nn.Module:
-    """A copy of ``float_model`` with the method's quantizers, before training."""
+def quantized(float_model: nn.Module, method: Method, setting: float, start: int = START_BITS) -> nn.Module:
+    """A copy of ``float_model`` with the method's quantizers, before training; learned bits begin at ``start``."""
     model = copy.deepcopy(float_model)
     if not method.trained:
         if method is METHODS["sasaki"]:
@@ -96,7 +96,7 @@ def quantized(float_model: nn.Module, method: Method, setting: float) -> nn.Modu
     if method.penalty is None:
         bits = int(setting)
         return learn_weight_bits(model, bits, method.channel_axis, min_bits=bits, max_bits=bits)
-    return learn_weight_bits(model, START_BITS, method.channel_axis)
+    return learn_weight_bits(model, start, method.channel_axis)
 
 
 def train_quantized(
@@ -107,15 +107,17 @@ def train_quantized(
     seed: int,
     epochs: int = EPOCHS,
     lr: float = LR,
+    start: int = START_BITS,
     **options,
 ) -> nn.Module:
     """Train weights, steps and ranges together, under the method's penalty.
 
     Args:
         lr: of the weights, at first; steps and ranges have twice that.
+        start: bits from which a penalty takes.
         options: of :func:`fewbits.training.fit`.
     """
-    model = quantized(float_model, method, setting)
+    model = quantized(float_model, method, setting, start)
     if not method.trained:
         return model
     works = layer_work(model, data.train_images.shape[1:])

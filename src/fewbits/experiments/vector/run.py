@@ -4,15 +4,17 @@ For each network and seed: train the float network; prune and retrain it; share,
 the same float network, soft weight-sharing; and compare the starting points of k-means with the exact optimum. Each
 phase writes its rows when it is done, and what is recorded is not run again:
 
-* ``vector_runs.csv``: accuracy and bytes by stage;
+* ``vector_runs.csv``: accuracy and bytes by stage; ``weight_bytes`` are those of a file without biases;
 * ``vector_sizes.csv``: what other coders make of the same tensors;
-* ``vector_streams.csv``: entropy and Huffman length of each stream;
-* ``vector_inits.csv``: error of the codebooks, accuracy before and after fine-tuning;
+* ``vector_streams.csv``: entropy, and lengths of Huffman and arithmetic codes, of each stream;
+* ``vector_inits.csv``: error of the codebooks, accuracy before and, for LeNet-300-100, after fine-tuning;
 * ``vector_mixture.csv``, ``vector_histogram.csv``: soft weight-sharing of seed 0 as training proceeds.
 
-``--data mnist`` makes the claims. ``--data mnist5k`` makes the networks that the chapter reads: seed 0 leaves
-``data/checkpoints/vector-*.fewbits``. ``--data cifar100`` compresses the MobileNet of the experiment ``mobileone``, if
-its checkpoint is there, without training.
+Rows name their *settings*: those of the papers, those of the first runs (5-bit codebooks and a prior of strength 0.05),
+and those of the book's small networks. ``--data mnist`` makes the claims.
+``--data mnist5k`` makes the networks that the chapter reads: seed 0 leaves ``data/checkpoints/vector-*.fewbits``.
+``--data cifar100`` compresses the MobileNet of the experiment ``mobileone``, if its checkpoint is there, without
+training; ``--phases inits`` compares the starts of k-means on it.
 """
 
 import copy
@@ -30,12 +32,13 @@ from fewbits.core import container
 from fewbits.data import Dataset, load
 from fewbits.experiments.common import checkpoint_path, recorded, seeds
 from fewbits.experiments.vector import training
-from fewbits.experiments.vector.claims import make_claims
-from fewbits.experiments.vector.mobilenet import compress_mobilenet
+from fewbits.experiments.vector.claims import PAPER, make_claims
+from fewbits.experiments.vector.mobilenet import compare_starts, compress_mobilenet
 from fewbits.experiments.vector.training import NETWORKS, RECIPES
 from fewbits.vector import plain_state
 
-KEYS = ["data", "network", "seed"]
+KEYS = ["data", "network", "seed", "settings"]
+BOOK = "book"  # settings of the networks that the chapter reads
 SNAPSHOTS = 5
 PHASES = ("deep", "soft", "inits")
 
@@ -53,7 +56,10 @@ def run(options, command: str) -> None:
     evidence.code_version()
     started = time.perf_counter()
     if options.data == "cifar100":
-        compress_mobilenet()
+        if set(options.phases) != {"inits"}:
+            compress_mobilenet()
+        if "inits" in options.phases:
+            compare_starts(options.seeds, command)
     else:
         data = load(options.data)
         for network in options.networks:
@@ -71,7 +77,8 @@ def run_missing(data: Dataset, network: str, seed: int, command: str, phases: Se
 
     New rows of ``vector_runs`` and ``vector_inits`` keep the ``command``.
     """
-    where = {"data": data.name, "network": network, "seed": seed}
+    settings = PAPER if data.name == "mnist" else BOOK
+    where = {"data": data.name, "network": network, "seed": seed, "settings": settings}
     networks = Networks(data, network, seed)
 
     def note(table: str, method: str, rows: Callable[[], Iterator[dict]]) -> None:
@@ -119,7 +126,7 @@ class Networks:
 def float_rows(networks: Networks) -> Iterator[dict]:
     """The float network."""
     model = networks.float
-    yield {"stage": "float", "accuracy": training.percent(model, networks.data), "bytes": training.size(model, "plain")}
+    yield {"stage": "float", "accuracy": training.percent(model, networks.data)} | training.sizes(model, "plain")
 
 
 def compression_rows(where: dict, networks: Networks, kept: bool) -> Iterator[dict]:

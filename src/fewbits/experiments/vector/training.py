@@ -3,7 +3,7 @@
 import copy
 import lzma
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fewbits import training
-from fewbits.core import container, huffman
+from fewbits.core import arithmetic, container, huffman
 from fewbits.core.quantizer import weight_layers, weight_quantizers
 from fewbits.data import Dataset
 from fewbits.nets import LeNet5, lenet_300_100
@@ -25,19 +25,23 @@ KEEP = {
     "lenet-300-100": {"1": 0.08, "3": 0.09, "5": 0.26},
     "lenet-5": {"0": 0.66, "2": 0.12, "5": 0.08, "7": 0.19},
 }
-K = 32  # entries of each codebook
 STAGES = (1 / 3, 2 / 3, 1)  # powers of the final shares: pruning in three steps
 MERGE = 0.1  # nats
+SOFT_STAGES = {"argmax": "huffman", "arithmetic": "arithmetic"}  # after training, with the coding of their file
 INIT_BITS = (2, 3, 4, 5)
 HISTOGRAM = np.linspace(-1, 1, 161)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Epochs of each phase; batch size and tau of soft weight-sharing; everything else is the same for all networks.
+    """Epochs of each phase, and what the two methods need; everything else is the same for all networks.
 
-    For MNIST, tau was chosen with 10,000 held-out training images, between 0.02 and 0.08, which were both tried, as
-    were 0.005, and 0.03 with Gamma priors that want narrower components.
+    Attributes:
+        train, retrain, fine_tune, soft: epochs of the float network, after each pruning, of codebooks, of soft sharing.
+        soft_batch, tau: of soft weight-sharing; tau is the strength of the prior.
+        soft_lrs: of the weights, of the means, and of precisions and mixing.
+        bits: of an index of Deep Compression, for all layers or by name.
+        inits: whether starts of k-means are compared.
     """
 
     train: int
@@ -46,12 +50,18 @@ class Recipe:
     soft: int
     soft_batch: int
     tau: float
-    inits: bool = field(default=False)
+    soft_lrs: tuple[float, float, float] = (1e-3, 1e-3, 1e-2)
+    bits: int | Mapping[str, int] = 5
+    inits: bool = False
 
 
+# On MNIST: the bits of Han et al. (2015), Tables 2 and 3; tau, rates, epochs and batch of the tutorial by the authors
+# of soft weight-sharing, whose network resembles LeNet-5.
+AUTHORS: dict[str, Any] = {"soft": 30, "soft_batch": 256, "tau": 0.003, "soft_lrs": (5e-4, 1e-4, 3e-3)}
+CONV_8_FC_5 = {"0": 8, "2": 8, "5": 5, "7": 5}
 RECIPES = {
-    ("mnist", "lenet-300-100"): Recipe(train=20, retrain=5, fine_tune=3, soft=20, soft_batch=512, tau=0.05, inits=True),
-    ("mnist", "lenet-5"): Recipe(train=5, retrain=1, fine_tune=1, soft=4, soft_batch=256, tau=0.05),
+    ("mnist", "lenet-300-100"): Recipe(train=20, retrain=5, fine_tune=3, **AUTHORS, bits=6, inits=True),
+    ("mnist", "lenet-5"): Recipe(train=5, retrain=1, fine_tune=1, **AUTHORS, bits=CONV_8_FC_5),
     ("mnist5k", "lenet-300-100"): Recipe(train=40, retrain=10, fine_tune=5, soft=40, soft_batch=128, tau=0.005),
     ("mnist5k", "lenet-5"): Recipe(train=20, retrain=5, fine_tune=3, soft=20, soft_batch=128, tau=0.005),
 }
@@ -82,6 +92,12 @@ def size(model: nn.Module, coding: str) -> int:
     return len(container.to_bytes(plain_state(model), coding))
 
 
+def sizes(model: nn.Module, coding: str) -> dict[str, int]:
+    """Bytes of the file of ``model``, and of one that holds its weights only: what papers count."""
+    weights = {name: tensor for name, tensor in plain_state(model).items() if tensor.dim() > 1}
+    return {"bytes": size(model, coding), "weight_bytes": len(container.to_bytes(weights, coding))}
+
+
 def pruned_network(model: nn.Module, data: Dataset, network: str, seed: int) -> DeepCompression:
     """Prune ``model`` in place, in steps, and retrain what is left after each."""
     compression = DeepCompression(model)
@@ -100,17 +116,19 @@ def deep_compression(model: nn.Module, data: Dataset, network: str, seed: int) -
     """Rows of the stages after pruning, each with the network as it is then. ``model`` is pruned and stays as it is."""
     compression = DeepCompression(copy.deepcopy(model))
     compression.prune(1.0)
-    compression.share(K)
+    recipe = RECIPES[data.name, network]
+    bits = recipe.bits if isinstance(recipe.bits, Mapping) else dict.fromkeys(compression.masks, recipe.bits)
+    compression.share({name: 2**width for name, width in bits.items()})
     shared = compression.model
     yield {"stage": "shared", "accuracy": percent(shared, data), "bytes": size(shared, "shared")}, shared
-    fine_tune(shared, data, seed, RECIPES[data.name, network].fine_tune)
+    fine_tune(shared, data, seed, recipe.fine_tune)
     tuned = percent(shared, data)
     yield {"stage": "fine-tuned", "accuracy": tuned, "bytes": size(shared, "shared")}, shared
     # What counts is the network that comes out of the file.
-    content = container.to_bytes(plain_state(shared))
-    back = NETWORKS[network]()
-    back.load_state_dict(container.from_bytes(content))
-    yield {"stage": "huffman", "accuracy": percent(back, data), "bytes": len(content)}, back
+    for coding in ("huffman", "arithmetic"):
+        back = NETWORKS[network]()
+        back.load_state_dict(container.from_bytes(container.to_bytes(plain_state(shared), coding)))
+        yield {"stage": coding, "accuracy": percent(back, data)} | sizes(shared, coding), back
 
 
 def compare_inits(model: nn.Module, data: Dataset, seed: int) -> Iterator[dict]:
@@ -166,9 +184,10 @@ def soft_sharing(
         look()
     prior = sharing.prior
     groups = [
-        {"params": list(model.parameters()), "lr": 1e-3},
-        {"params": [prior.means], "lr": 1e-3},
-        {"params": [prior.log_precision, prior.logits], "lr": 1e-2},
+        {"params": parameters, "lr": lr}
+        for parameters, lr in zip(
+            (list(model.parameters()), [prior.means], [prior.log_precision, prior.logits]), recipe.soft_lrs, strict=True
+        )
     ]
     optimizer = torch.optim.Adam(groups)
     settings: dict[str, Any] = {
@@ -178,10 +197,11 @@ def soft_sharing(
         "after_step": after_step,
     }
     training.train(model, data, optimizer, seed=seed, **settings)
-    rows = [{"stage": "trained", "accuracy": percent(model, data), "bytes": size(model, "plain")}]
+    rows: list[dict[str, Any]] = [{"stage": "trained", "accuracy": percent(model, data), "bytes": size(model, "plain")}]
     components = len(sharing.quantize(MERGE).all_means())
-    row = {"stage": "argmax", "accuracy": percent(model, data), "bytes": size(model, "huffman")}
-    return [*rows, row | {"components": components}], pd.DataFrame(mixtures), pd.DataFrame(histograms)
+    found = {"accuracy": percent(model, data), "components": components}
+    rows += [{"stage": stage} | found | sizes(model, coding) for stage, coding in SOFT_STAGES.items()]
+    return rows, pd.DataFrame(mixtures), pd.DataFrame(histograms)
 
 
 # --- sizes -----------------------------------------------------------------------------------------------------------
@@ -221,13 +241,14 @@ def other_sizes(state: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def streams(state: Mapping[str, Tensor], width: int = 5) -> Iterator[dict]:
-    """Entropy and Huffman length of the two streams of each weight, in bits per symbol."""
+    """Entropy, and lengths of Huffman and arithmetic codes, of the two streams of each weight, in bits per symbol."""
     for name, tensor in state.items():
         if tensor.dim() < 2:
             continue
         pattern = tensor.detach().numpy().reshape(-1).view(np.uint32)
         kept, gaps = container.relative_positions(pattern, width)
-        for stream, symbols in (("gaps", gaps), ("indices", np.unique(kept, return_inverse=True)[1])):
+        table, indices = np.unique(kept, return_inverse=True)
+        for stream, symbols, alphabet in (("gaps", gaps, 1 << width), ("indices", indices, len(table))):
             counts = np.bincount(symbols)
             length = float((counts * huffman.code_lengths(counts).astype(float)).sum() / len(symbols))
             yield {
@@ -236,4 +257,5 @@ def streams(state: Mapping[str, Tensor], width: int = 5) -> Iterator[dict]:
                 "symbols": len(symbols),
                 "entropy": round(huffman.entropy(counts), 6),
                 "huffman": round(length, 6),
+                "arithmetic": round(8 * len(arithmetic.encode(symbols, alphabet)) / len(symbols), 6),
             }

@@ -1,9 +1,11 @@
-// Adds the bias, then max(., 0), in IEEE-754 single precision.
+// Adds the bias, then max(., 0), in float32. KIND as in float_sum.
 //
-// Latency: 5 cycles (float_add); the ReLU looks at the sign and costs no register.
+// Latency: 5 cycles, or 4 if KIND > 0 (float_sum); the ReLU looks at the sign and costs no register.
 `default_nettype none
 
-module float_bias_relu (
+module float_bias_relu #(
+    parameter KIND = 0
+) (
     input  wire        clk,
     input  wire [31:0] sum,
     input  wire [31:0] bias,
@@ -11,7 +13,7 @@ module float_bias_relu (
 );
     wire [31:0] total;
 
-    float_add add (.clk(clk), .a(sum), .b(bias), .sum(total));
+    float_sum #(.KIND(KIND)) add (.clk(clk), .a(sum), .b(bias), .sum(total));
     assign y = total[31] ? 32'd0 : total;
 endmodule
 

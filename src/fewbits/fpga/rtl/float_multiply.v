@@ -2,10 +2,12 @@
 //
 // Subnormal numbers are flushed: on the way in they count as zero of their sign, and a product whose magnitude, rounded
 // to 24 bits, lies below 2^-126 becomes zero of its sign. Every NaN that comes out is 7FC00000.
-// Latency: 3 cycles (multiply, normalize, round), a new pair each cycle.
+// Latency: 3 cycles (multiply, normalize, round), a new pair each cycle. SOFT as in significand_multiply.
 `default_nettype none
 
-module float_multiply (
+module float_multiply #(
+    parameter SOFT = 0
+) (
     input  wire        clk,
     input  wire [31:0] a,
     input  wire [31:0] b,
@@ -18,13 +20,16 @@ module float_multiply (
     wire a_nan = a_huge && (a[22:0] != 0);
     wire b_nan = b_huge && (b[22:0] != 0);
 
+    wire [47:0] digits;
+    significand_multiply #(.SOFT(SOFT)) multiply (.a({1'b1, a[22:0]}), .b({1'b1, b[22:0]}), .product(digits));
+
     // 1. Multiply the significands (1.fraction, so 1 <= product < 4), add the exponents, settle the special cases.
     reg [47:0] exact;
     reg signed [9:0] exponent;
     reg sign1, nan1, infinite1, zero1;
 
     always @(posedge clk) begin
-        exact     <= {1'b1, a[22:0]} * {1'b1, b[22:0]};
+        exact     <= digits;
         exponent  <= a[30:23] + b[30:23] - 10'd127;
         sign1     <= a[31] ^ b[31];
         nan1      <= a_nan || b_nan || (a_huge && b_zero) || (a_zero && b_huge);

@@ -1,10 +1,14 @@
-// One output channel of a pointwise convolution with bias and ReLU in IEEE-754 single precision; ports as in pointwise.
+// One output channel of a pointwise convolution with bias and ReLU in float32; ports as in pointwise, KIND and SOFT as
+// in float_dot.
 //
-// Latency: 8 + 5 * $clog2(CHANNELS) cycles, a new pixel each cycle.
+// Latency: 8 + 5 * $clog2(CHANNELS) cycles, 6 + 4 * $clog2(CHANNELS), or 10 + 2 * $clog2(CHANNELS); a new pixel each
+// cycle.
 `default_nettype none
 
 module float_pointwise #(
-    parameter CHANNELS = 32
+    parameter CHANNELS = 32,
+    parameter KIND = 0,
+    parameter SOFT = 0
 ) (
     input  wire                   clk,
     input  wire [CHANNELS*32-1:0] x,
@@ -14,8 +18,8 @@ module float_pointwise #(
 );
     wire [31:0] sum;
 
-    float_dot #(.N(CHANNELS)) products (.clk(clk), .x(x), .weights(weights), .sum(sum));
-    float_bias_relu finish (.clk(clk), .sum(sum), .bias(bias), .y(y));
+    float_dot #(.N(CHANNELS), .KIND(KIND), .SOFT(SOFT)) products (.clk(clk), .x(x), .weights(weights), .sum(sum));
+    float_bias_relu #(.KIND(KIND)) finish (.clk(clk), .sum(sum), .bias(bias), .y(y));
 endmodule
 
 `default_nettype wire

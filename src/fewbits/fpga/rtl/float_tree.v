@@ -1,18 +1,22 @@
-// The sum of N IEEE-754 single precision numbers, added in pairs, then pairs of pairs, and so on.
+// The sum of N float32 numbers, added in pairs, then pairs of pairs, and so on.
 //
 //   terms  N numbers, the first in the lowest bits. One without a partner waits as long as the adder takes.
 //
-// Latency: 5 * $clog2(N) cycles, a new set of terms each cycle.
+// KIND as in float_sum.
+//
+// Latency: 5 * $clog2(N) cycles, or 4 * $clog2(N) if KIND > 0; a new set of terms each cycle.
 `default_nettype none
 
 module float_tree #(
-    parameter N = 32
+    parameter N = 32,
+    parameter KIND = 0
 ) (
     input  wire            clk,
     input  wire [N*32-1:0] terms,
     output wire [31:0]     sum
 );
     localparam LEVELS = $clog2(N);
+    localparam CYCLES = KIND ? 4 : 5;  // of an adder
     localparam LEAVES = 1 << LEVELS;
 
     // Node 1 is the root, node k adds nodes 2k and 2k + 1, and the leaves are the last LEAVES nodes.
@@ -26,13 +30,13 @@ module float_tree #(
                 // The first leaves below the two children are numbers 2k and 2k + 1, times the leaves of a child.
                 localparam SELF = (LEAVES >> level) + k;
                 if (((2*k+1) << (level-1)) < N) begin : both
-                    float_add add (
+                    float_sum #(.KIND(KIND)) add (
                         .clk(clk), .a(node[2*SELF*32 +: 32]), .b(node[(2*SELF+1)*32 +: 32]), .sum(node[SELF*32 +: 32])
                     );
                 end else if (((2*k) << (level-1)) < N) begin : left_only
-                    reg [5*32-1:0] waiting;
-                    always @(posedge clk) waiting <= {waiting[4*32-1:0], node[2*SELF*32 +: 32]};
-                    assign node[SELF*32 +: 32] = waiting[4*32 +: 32];
+                    delay_line #(.CYCLES(CYCLES), .WIDTH(32)) hold (
+                        .clk(clk), .next(node[2*SELF*32 +: 32]), .late(node[SELF*32 +: 32])
+                    );
                 end else begin : none
                     assign node[SELF*32 +: 32] = 32'd0;
                 end
