@@ -148,7 +148,7 @@ def allocations_table(layers: dict[str, list[Layer]], table: pd.DataFrame, count
             for index in range(count):
                 bits = random_bits(its_layers, scope, rng)
                 cycles = {name: network_cycles(variant, works, bits) for name, variant in VARIANTS.items()}
-                where = {"network": network, "backend": "processor", "path": MODEL}
+                where: dict[str, Any] = {"network": network, "backend": "processor", "path": MODEL}
                 where |= {"scope": scope, "allocation": index}
                 rows.append(where | _sizes(works, bits) | {"cycles": cycles[DEFAULT]} | cycles)
         rng = np.random.default_rng(2)
