@@ -335,6 +335,8 @@ def word_of(made: dict) -> str:
 def _side(part: dict, low: float, high: float) -> int:
     """1 inside, -1 outside, 0 undecided."""
     values, kind = part["values"], part["type"]
+    if not values:  # a band that is on record before its run
+        return 0
     eps = 1e-9 * max([1.0, *map(abs, values)])
     if kind in ("identity", "count", "size"):
         return 1 if all(low - eps <= value <= high + eps for value in values) else -1
