@@ -12,12 +12,12 @@ from fewbits.plots import real_network as figures
 def test_bars_are_the_five_largest_probabilities():
     images = {"a": torch.zeros(3, 8, 8, dtype=torch.uint8), "b": torch.ones(3, 8, 8, dtype=torch.uint8)}
     answers = {"float": torch.eye(7)[:2] * 0.4 + 0.1, "4 bits": torch.arange(14.0).view(2, 7) / 100}
-    figure = figures.five_most_likely(images, answers, ["a name of more than nineteen letters", *"bcdefg"])
+    figure = figures.five_most_likely(images, answers, ["a name with over nineteen letters", *"bcdefg"])
     assert len(figure.axes) == 6
     last = figure.axes[5]
     assert [bar.get_width() for bar in last.patches] == pytest.approx([0.13, 0.12, 0.11, 0.10, 0.09])
     assert [text.get_text() for text in last.texts] == list("gfedc")
-    assert figure.axes[1].texts[0].get_text() == "a name of more tha…"
+    assert figure.axes[1].texts[0].get_text() == "a name with over n…"
 
 
 def test_each_method_has_its_row_in_the_order_of_the_table():

@@ -153,8 +153,33 @@ def _points_along(corners: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(steps, range(len(corners)), corners[:, k]) for k in (0, 1)], axis=1)
 
 
+# Titles of chapters in a figure, by the first half of their claims' ids.
+CHAPTERS = {
+    "uniform": "Uniform grids",
+    "binary": "Binary",
+    "ternary": "Ternary",
+    "low_bitwidth": "Low bit widths",
+    "learned_step": "Learned steps",
+    "logarithmic": "Logarithmic",
+    "inq": "INQ",
+    "mobileone": "MobileOne",
+    "mixed_precision": "Mixed precision",
+    "vector": "Shared weights",
+    "bn_folding": "BN folding",
+    "compensation": "Compensation",
+    "integer": "Integers only",
+    "bitwise": "Bit operations",
+    "fpga": "Shift-adders",
+    "fpga_gates": "Gates",
+    "fpga_network": "One chip",
+    "real_network": "Real network",
+    "method_map": "Map of methods",
+    "noise": "Noise",
+}
+
+
 def claims_at_a_glance(
-    claims: list[Claim], chapters: Mapping[str, str], *, title: str = "The claims at a glance"
+    claims: list[Claim], chapters: Mapping[str, str] = CHAPTERS, *, title: str = "The claims at a glance"
 ) -> Figure:
     """One row a chapter, one symbol a claim, by its word: what papers claim on the left, our own findings on the right.
 
