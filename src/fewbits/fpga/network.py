@@ -150,8 +150,9 @@ class ShiftAdderNet:
         Args:
             images: (N, C, H, W) integers in the format, 32 at most.
         Raises:
-            ValueError: there are more, or the network saturates.
+            TypeError, ValueError: as of :meth:`run`; or there are more, or the network saturates.
         """
+        images = self._checked(images)
         if self.overflow == "saturate" or len(images) > LANES:
             raise ValueError(f"images must be at most {LANES}, of a network that wraps, got {len(images)}")
         kept: list[np.ndarray] = []
@@ -191,15 +192,19 @@ class ShiftAdderNet:
             x = y
         return x.flatten().tolist()
 
-    # --- Blocks of LANES images ---------------------------------------------------------------------------------------
-
-    def _run(self, images: np.ndarray, threads: int | None, counts: Sequence[np.ndarray | None]) -> np.ndarray:
+    def _checked(self, images: np.ndarray) -> np.ndarray:
         images = np.asarray(images)
         channels = self.layers[0].channels
         if images.ndim != 4 or images.shape[1] != channels:
             raise ValueError(f"images must have shape (N, {channels}, H, W), got {images.shape}")
         if self.form.overflows(images).any():
             raise ValueError(f"images must fit {self.form}")
+        return images
+
+    # --- Blocks of LANES images ---------------------------------------------------------------------------------------
+
+    def _run(self, images: np.ndarray, threads: int | None, counts: Sequence[np.ndarray | None]) -> np.ndarray:
+        images = self._checked(images)
         steps = self._steps(*images.shape[2:])
         blocks = [images[first : first + LANES] for first in range(0, len(images), LANES)]
         threads = min(threads or usable_cores(), len(blocks)) or 1
