@@ -9,6 +9,7 @@ from fewbits import evidence
 from fewbits.core.float_codes import FORMATS
 from fewbits.data import Dataset
 from fewbits.experiments.__main__ import parsed
+from fewbits.experiments.common import hex_of, right_of
 from fewbits.experiments.compensation import circuits, claims, networks
 from fewbits.experiments.compensation.networks import GRIDS, MEANS
 from fewbits.fpga.netlist import Netlist
@@ -53,7 +54,7 @@ def test_settings_are_chosen_and_every_form_is_measured_once(tiny):
     networks.measure(COMMAND, list(GRIDS), [0])
     assert evidence.rows("compensation_networks").equals(before)
     for row in rows.itertuples():
-        assert networks.right_of(row.right, 40).sum() == round(row.accuracy * 0.4)
+        assert right_of(row.right, 40).sum() == round(row.accuracy * 0.4)
     by_form = rows.set_index(["grid", "form"])
     assert by_form.loc[("uniform 4", "GPTQ")].bits == by_form.loc[("uniform 4", "nearest")].bits
     biases = 2 * 32 + 16 * 12  # a scale for each of the two layers, 16 bits each
@@ -88,9 +89,9 @@ def test_forms_by_hand():
 
 
 def test_images_as_digits():
-    right = torch.tensor([True, False, False, True, False, True, False, False, True, False])
-    assert networks.hex_of(right) == "9480"
-    assert torch.equal(networks.right_of("9480", 10), right)
+    right = np.array([True, False, False, True, False, True, False, False, True, False])
+    assert hex_of(right) == "9480"
+    assert (right_of("9480", 10) == right).all()
 
 
 def test_recorded_commands_are_accepted():

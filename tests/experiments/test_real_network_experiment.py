@@ -10,8 +10,9 @@ from fewbits import evidence
 from fewbits.core import container
 from fewbits.core.quantizer import encode_parameters, plain_state, stored_state
 from fewbits.data import Photographs
+from fewbits.experiments.common import hex_of
 from fewbits.experiments.real_network import run as experiment
-from fewbits.experiments.real_network.claims import change, make_claims, marks, measured, packed
+from fewbits.experiments.real_network.claims import change, make_claims, marks, measured
 from fewbits.experiments.real_network.methods import METHODS, built, mean_bits_ratio, with_relu
 from fewbits.mixed_precision import DistributionQuantizer
 
@@ -22,17 +23,17 @@ def empty() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def table(**right) -> pd.DataFrame:
     rows = [
-        {"method": name, "group": group, "of": len(bits), "right": packed(np.array(bits, dtype=bool))}
+        {"method": name, "group": group, "of": len(bits), "right": hex_of(np.array(bits, dtype=bool))}
         for name, groups in right.items()
         for group, bits in enumerate(groups, start=1)
     ]
     return pd.DataFrame(rows)
 
 
-def test_marks_are_what_was_packed():
+def test_marks_are_what_was_hex_of():
     for count in (1, 7, 8, 200):
         bits = np.random.default_rng(count).random(count) < 0.5
-        row = pd.Series({"right": packed(bits), "of": count})
+        row = pd.Series({"right": hex_of(bits), "of": count})
         assert (marks(row) == bits).all()
 
 
@@ -42,7 +43,7 @@ def test_a_change_counts_photographs_that_both_have_seen():
     assert found["images"] == {"gained": 1, "lost": 1, "of": 4}
     assert found["values"] == [0.0]
     found = change(
-        rows.assign(right=[packed(np.ones(4, bool)), packed(np.ones(4, bool)), packed(np.zeros(4, bool))]),
+        rows.assign(right=[hex_of(np.ones(4, bool)), hex_of(np.ones(4, bool)), hex_of(np.zeros(4, bool))]),
         "a",
         "b",
         low=-1,

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from fewbits.compensation.gptq import gptq
 from fewbits.compensation.moments import second_moments
@@ -13,7 +12,7 @@ from fewbits.core.checks import working_precision
 from fewbits.core.codes import StoredForm
 from fewbits.core.hooks import watching
 from fewbits.core.modes import evaluating
-from fewbits.core.quantizer import LinearOrConv, Quantizer, attach_codes, weight_layers
+from fewbits.core.quantizer import LinearOrConv, Quantizer, attach_codes, layers_to_quantize
 
 Rounding = Callable[[Tensor, StoredForm, Tensor], StoredForm]
 
@@ -56,23 +55,9 @@ def compensate(
     Source: frantar2022 Sec. 5 (inputs from the quantized layers before)
     """
     model = copy.deepcopy(model)
-    layers = weight_layers(model)
-    if not layers:
-        raise ValueError("model has no linear or convolution layer to quantize")
-    names = list(layers)
-    if unknown := sorted(set(keep) - {"first", "last", *names}):
-        raise ValueError(f"keep names {unknown}, which are no layers; the layers are {names}")
-    kept = {{"first": names[0], "last": names[-1]}.get(name, name) for name in keep}
-    if kept >= set(names):
-        raise ValueError(f"keep names all layers: {names}")
-    if taken := [name for name in names if name not in kept and parametrize.is_parametrized(layers[name], "weight")]:
-        raise ValueError(f"the weights of {taken} are parametrized already")
-    held = [(name, layers[name].weight) for name in kept]
+    layers = layers_to_quantize(model, keep)
     sharers: dict[int, list[str]] = {}
-    for name in _by_call(model, layers, [name for name in names if name not in kept], images[:1]):
-        for other, weight in held:
-            if layers[name].weight is weight:
-                raise ValueError(f"{name} holds the weight of {other}, which keep names: keep both or none")
+    for name in _by_call(model, layers, images[:1]):
         sharers.setdefault(id(layers[name].weight), []).append(name)
     for group in sharers.values():
         # frantar2022 Sec. 5: the layers before are quantized already
@@ -87,12 +72,12 @@ def compensate(
     return model
 
 
-def _by_call(model: nn.Module, layers: dict[str, LinearOrConv], names: list[str], image: Tensor) -> list[str]:
-    """The names in the order of the layers' first calls."""
-    name_of = {layers[name]: name for name in names}
+def _by_call(model: nn.Module, layers: dict[str, LinearOrConv], image: Tensor) -> list[str]:
+    """The names of ``layers`` in the order of their first calls."""
+    name_of = {layer: name for name, layer in layers.items()}
     called: dict[str, None] = {}
     with watching(name_of, lambda layer, *_: called.setdefault(name_of[layer])), evaluating(model):
         model(image)
-    if missing := [name for name in names if name not in called]:
+    if missing := [name for name in layers if name not in called]:
         raise ValueError(f"{missing[0]} is not called as a module, so what it reads is not known")
     return list(called)

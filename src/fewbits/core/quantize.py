@@ -10,15 +10,14 @@ import inspect
 from collections.abc import Callable, Collection
 
 from torch import Tensor, fx, nn
-from torch.nn.utils import parametrize
 
 from fewbits.core.graph import Call, Network, function_name, is_plain, read
 from fewbits.core.quantizer import (
     CLOSED,
     Quantizer,
     as_its_input,
+    layers_to_quantize,
     put_quantizer,
-    weight_layers,
 )
 from fewbits.core.quantizer import (
     calibrate as fit_ranges,
@@ -97,26 +96,9 @@ def quantize(
 
 
 def _quantize_weights(model: nn.Module, weights: Callable[..., Quantizer], keep: Collection[str]) -> None:
-    layers = weight_layers(model)
-    if not layers:
-        raise ValueError("model has no linear or convolution layer to quantize")
-    names = list(layers)
-    if unknown := sorted(set(keep) - {"first", "last", *names}):
-        raise ValueError(f"keep names {unknown}, which are no layers; the layers are {names}")
-    kept = {{"first": names[0], "last": names[-1]}.get(name, name) for name in keep}
-    chosen = {name: layer for name, layer in layers.items() if name not in kept}
-    if not chosen:
-        raise ValueError(f"keep names all layers: {names}")
-    taken = [name for name, layer in chosen.items() if parametrize.is_parametrized(layer, "weight")]
-    if taken:
-        raise ValueError(f"the weights of {taken} are parametrized already")
-    held = {name: layers[name].weight for name in kept}  # kept alive, so that no other tensor has one of their ids
-    shared = {id(weight): name for name, weight in held.items()}
     made: dict[int, Quantizer] = {}
-    for name, layer in chosen.items():
+    for layer in layers_to_quantize(model, keep).values():
         weight = layer.weight
-        if id(weight) in shared:
-            raise ValueError(f"{name} holds the weight of {shared[id(weight)]}, which keep names: keep both or none")
         if id(weight) not in made:
             made[id(weight)] = weights(weight.detach()) if _needs_a_tensor(weights) else weights()
         put_quantizer(layer, made[id(weight)])

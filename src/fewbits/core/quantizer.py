@@ -93,6 +93,34 @@ def weight_layers(model: nn.Module) -> dict[str, LinearOrConv]:
     return {name: module for name, module in model.named_modules() if isinstance(module, LAYERS)}
 
 
+def layers_to_quantize(model: nn.Module, keep: Collection[str] = ()) -> dict[str, LinearOrConv]:
+    """The layers of :func:`weight_layers` without those of ``keep``: "first", "last" or names.
+
+    Raises:
+        ValueError: there is no layer, or none is left; a name is unknown; or a weight is parametrized already, or held
+            by a layer of ``keep``, too. The message names it.
+    """
+    layers = weight_layers(model)
+    if not layers:
+        raise ValueError("model has no linear or convolution layer to quantize")
+    names = list(layers)
+    if unknown := sorted(set(keep) - {"first", "last", *names}):
+        raise ValueError(f"keep names {unknown}, which are no layers; the layers are {names}")
+    kept = {{"first": names[0], "last": names[-1]}.get(name, name) for name in keep}
+    chosen = {name: layer for name, layer in layers.items() if name not in kept}
+    if not chosen:
+        raise ValueError(f"keep names all layers: {names}")
+    if taken := [name for name, layer in chosen.items() if parametrize.is_parametrized(layer, "weight")]:
+        raise ValueError(f"the weights of {taken} are parametrized already")
+    held = {name: layers[name].weight for name in kept}  # kept alive, so that no other tensor has one of their ids
+    shared = {id(weight): name for name, weight in held.items()}
+    for name, layer in chosen.items():
+        if id(layer.weight) in shared:
+            other = shared[id(layer.weight)]
+            raise ValueError(f"{name} holds the weight of {other}, which keep names: keep both or none")
+    return chosen
+
+
 def quantize_weights(
     model: nn.Module, make_quantizer: Callable[[], Quantizer], skip: Collection[str] = ("first", "last")
 ) -> nn.Module:

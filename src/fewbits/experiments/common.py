@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -50,6 +51,16 @@ def recorded(table: str, columns: Sequence[str]) -> pd.DataFrame:
         return evidence.rows(table)
     except FileNotFoundError:
         return pd.DataFrame(columns=list(columns))
+
+
+def hex_of(right: np.ndarray) -> str:
+    """(N,) booleans, which images are right, as hexadecimal digits: the first in the highest bit of the first digit."""
+    return np.packbits(right).tobytes().hex()
+
+
+def right_of(text: str, count: int) -> np.ndarray:
+    """What :func:`hex_of` has written of ``count`` images."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8))[:count].astype(bool)
 
 
 def merge_rows(name: str, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

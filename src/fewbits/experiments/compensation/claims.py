@@ -8,8 +8,8 @@ from torch import Tensor
 
 from fewbits import evidence
 from fewbits.evidence import departure, own_claim, paper_claim, part
-from fewbits.experiments.common import recorded
-from fewbits.experiments.compensation.networks import ALIGNED, BEST_INQ, GRIDS, KEYS, MEANS, SEEDS, right_of
+from fewbits.experiments.common import recorded, right_of
+from fewbits.experiments.compensation.networks import ALIGNED, BEST_INQ, GRIDS, KEYS, MEANS, SEEDS
 
 FLOATS = "float networks, trained from different seeds"
 TRAINED = FLOATS + ", each with the run of INQ of the same seed"
@@ -29,7 +29,7 @@ def right_images(grid: str, form: str) -> dict[int, Tensor]:
         found = {seed: table[column] == table["label"] for seed, column in columns.items() if column in table}
         return {seed: torch.tensor(right.to_numpy()) for seed, right in found.items()}
     rows = recorded("compensation_networks", KEYS).query("grid == @grid and form == @form")
-    return {int(row.seed): right_of(row.right, IMAGES) for row in rows.itertuples()}
+    return {int(row.seed): torch.from_numpy(right_of(row.right, IMAGES)) for row in rows.itertuples()}
 
 
 def difference(first: tuple[str, str], second: tuple[str, str], name: str = "", **band: Any) -> list[evidence.Part]:

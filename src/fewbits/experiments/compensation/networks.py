@@ -12,7 +12,6 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -24,7 +23,7 @@ from fewbits.core.quantize import quantize
 from fewbits.core.quantizer import Quantizer, attach_codes, weight_layers
 from fewbits.core.size import size_report
 from fewbits.data import Dataset, held_out
-from fewbits.experiments.common import merge_rows, recorded
+from fewbits.experiments.common import hex_of, merge_rows, recorded
 from fewbits.experiments.inq.training import prepared
 from fewbits.experiments.mobileone.cifar100 import cifar100, float_network
 from fewbits.inq import InqQuantizer
@@ -194,17 +193,7 @@ def _lacks(grid: str, form: str, seed: int) -> bool:
 
 
 def measured(small: nn.Module, data: Dataset) -> dict[str, Any]:
-    """Accuracy on all test images in percent, which of them are right (:func:`hex_of`), and bits to store."""
+    """Accuracy on all test images in percent, which of them are right (`hex_of`), and bits to store."""
     right = classes_of(small, data.test_images) == data.test_labels
     accuracy = 100 * int(right.sum()) / len(right)
-    return {"accuracy": accuracy, "bits": size_report(small).bits, "right": hex_of(right)}
-
-
-def hex_of(right: Tensor) -> str:
-    """(N,) bool as hexadecimal digits, the first image in the highest bit of the first digit."""
-    return np.packbits(right.numpy()).tobytes().hex()
-
-
-def right_of(text: str, count: int) -> Tensor:
-    """What :func:`hex_of` has written of ``count`` images."""
-    return torch.from_numpy(np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8))[:count].astype(bool))
+    return {"accuracy": accuracy, "bits": size_report(small).bits, "right": hex_of(right.numpy())}

@@ -7,6 +7,7 @@ import pandas as pd
 
 from fewbits import evidence
 from fewbits.evidence import departure, own_claim, paper_claim, part
+from fewbits.experiments.common import right_of
 
 PHOTOGRAPHS = "photographs, on which both networks are counted; the trained network is one"
 TRAINING_IMAGES = departure("photographs from ImageNet's training images, which the network has seen", False)
@@ -20,13 +21,7 @@ INT8 = "8 bits, per channel, activations too"
 
 def marks(row: pd.Series) -> np.ndarray:
     """Which photographs a row of the table counts as correct, as booleans."""
-    digits = np.frombuffer(bytes.fromhex(row.right), dtype=np.uint8)
-    return np.unpackbits(digits)[: row.of].astype(bool)
-
-
-def packed(right: np.ndarray) -> str:
-    """Booleans as hexadecimal digits; :func:`marks` reads them."""
-    return np.packbits(right).tobytes().hex()
+    return right_of(row.right, row.of)
 
 
 def change(accuracy: pd.DataFrame, before: str, after: str, **more: Any) -> evidence.Part:

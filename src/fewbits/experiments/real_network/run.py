@@ -31,8 +31,8 @@ from fewbits.core import container
 from fewbits.core.quantizer import plain_state, weight_layers
 from fewbits.core.size import size_report
 from fewbits.data import Photographs, load_photographs, to_input
-from fewbits.experiments.common import merge_rows, recorded
-from fewbits.experiments.real_network.claims import make_claims, packed
+from fewbits.experiments.common import hex_of, merge_rows, recorded
+from fewbits.experiments.real_network.claims import make_claims
 from fewbits.experiments.real_network.methods import METHODS, RANGE_IMAGES, built, uniform
 from fewbits.integer import IntegerNetwork, decoded, prepare, to_integers
 from fewbits.integer.onnx_export import run as run_onnx
@@ -111,7 +111,7 @@ def accuracies(photographs: Photographs, number: int, names: list[str], command:
         row = {"method": name, "group": number, "of": len(right), "correct": int(right.sum())}
         row |= {"top5": int((found.topk(5).indices == chosen.labels[:, None]).any(1).sum())}
         row |= {"weight_bits": round(sum(w.bits for w in weights) / sum(w.count for w in weights), 4)}
-        row |= {"bytes": report.file_bytes, "right": packed(right)}
+        row |= {"bytes": report.file_bytes, "right": hex_of(right)}
         merge_rows(
             ACCURACY, evidence.stamped(pd.DataFrame([row]), command, time.perf_counter() - started), ["method", "group"]
         )
