@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -71,7 +72,10 @@ ANSWERS = {
         best_scale,
         {
             "does not divide by k": (lambda x: best_scale(x, lambda total, k: total**2), "it returns"),
-            "keeps all": (lambda x: x.abs().mean(), "x = [0, 1] it returns 0.5, but the scale of least squared error"),
+            "keeps all": (
+                lambda x: x.abs().mean(),
+                "x = [0, 1] it returns 0.5, but the scale with the smallest squared error",
+            ),
             "is TWN": (lambda x: ternary.TWN().codes_and_scale(x)[1], "found by trying all codes"),
         },
     ),
@@ -261,11 +265,6 @@ def test_an_error_of_the_reader_s_code_is_told_with_its_input():
     )
 
 
-@pytest.mark.parametrize("answer", ["1", [1, [2, 3]], torch.ones(2, 2), float("nan")])
-def test_an_answer_of_another_kind_is_wrong(answer):
-    assert check("logarithmic", lambda x: answer).state == "wrong"
-
-
 def test_an_answer_that_depends_on_the_number_of_calls_is_wrong():
     calls = []
 
@@ -276,11 +275,85 @@ def test_an_answer_that_depends_on_the_number_of_calls_is_wrong():
     assert check("logarithmic", changing).state == "wrong"
 
 
-def test_what_the_reader_does_to_an_argument_does_not_reach_the_oracle():
-    def in_place(x):
-        return best_scale(x.mul_(1)) if x.mul_(2) is None else best_scale(x) / 2
+def in_lists(x, scale, bits):
+    q_max = 2 ** (bits - 1) - 1
+    return [max(-q_max, min(q_max, round(value / scale))) for value in x.tolist()]
 
-    assert check("ternary", in_place)
+
+def by_views(three, one):
+    kernel = three.clone()
+    kernel[:, :, 1, 1] += one[:, :, 0, 0] + torch.eye(len(one))
+    return kernel.flip(3).numpy()[..., ::-1]
+
+
+# name: (chapter, a right answer in another style than the page's)
+STYLES = {
+    "lists": ("uniform", in_lists),
+    "tuples": ("uniform", lambda **given: tuple(in_lists(**given))),
+    "arrays": ("uniform", lambda **given: np.array(in_lists(**given))),
+    "bytes": ("uniform", lambda **given: torch.tensor(in_lists(**given), dtype=torch.int8)),
+    "strides that are negative": ("mobileone", by_views),
+    "single precision": ("low_bitwidth", lambda x, bits: torch.tensor(x).mul_(2**bits - 1).round_() / (2**bits - 1)),
+    "numbers of numpy": ("mixed_precision", lambda bits, weights: np.average(bits, weights=weights)),
+    "numbers of numpy in single precision": (
+        "noise",
+        lambda values, t: np.float32(t * values.std() / len(values) ** 0.5),
+    ),
+    "one tensor for two results": ("bn_folding", lambda **given: torch.tensor(folded(**given))),
+    "a table": ("fpga_gates", lambda a, b, carry: [(0, 0), (1, 0), (0, 1), (1, 1)][a + b + carry]),
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_right_answer_in_another_style_is_right(style):
+    chapter, function = STYLES[style]
+    verdict = check(chapter, function)
+    assert verdict, verdict.text
+
+
+@pytest.mark.parametrize("chapter", EXERCISES)
+@pytest.mark.parametrize("answer", ["1", 1j, {}, (1,), [[1], 2], torch.ones(5), float("nan"), 2**70, len])
+def test_an_answer_of_another_kind_is_wrong_for_every_exercise(chapter, answer):
+    assert check(chapter, lambda **inputs: answer).state == "wrong"
+
+
+@pytest.mark.parametrize("chapter", EXERCISES)
+@pytest.mark.parametrize("factor", [-1, 1.001, 2])
+def test_a_multiple_of_the_right_answer_is_wrong(chapter, factor):
+    def multiple(**inputs):
+        answer = ANSWERS[chapter][0](**inputs)
+        return factor * torch.as_tensor(answer, dtype=torch.float64)
+
+    assert check(chapter, multiple).state == "wrong"
+
+
+def planes_from_the_last(planes, signs, count):
+    total = 0
+    while planes:
+        total = 2 * total + planes_by_bits([planes.pop()], signs, count)
+    return total
+
+
+# name: (chapter, an answer that is right and changes an argument, the words of the verdict)
+CHANGING = {
+    "a tensor": (
+        "ternary",
+        lambda x: best_scale(x.abs_()),
+        "For x = [-1] the result is right, but the function changes its argument x to [1].",
+    ),
+    "a list": (
+        "bitwise",
+        planes_from_the_last,
+        "For planes = [0], signs = 0, count = 4 the result is right, but the function changes its argument planes to "
+        "[].",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_function_that_changes_its_argument_is_wrong_and_the_oracle_does_not_see_it(name):
+    chapter, function, words = CHANGING[name]
+    assert check(chapter, function).text == f"{chapter}: not right yet. {words}"
 
 
 def test_unknown_exercises_and_things_that_cannot_be_called_are_refused():

@@ -40,7 +40,7 @@ def product_of_signs(a: int, b: int, count: int) -> int:
 
 
 def ternary_error(x: Tensor, scale: float) -> float:
-    """The least squared error with this scale: every weight takes its best code."""
+    """The smallest squared error with this scale: every weight has the code that is nearest to it."""
     return sum(min((w - scale * code) ** 2 for code in (-1, 0, 1)) for w in x.tolist())
 
 
@@ -56,9 +56,10 @@ def scale_of_all_codes(x: Tensor) -> float:
     return best
 
 
-def leaves_the_least_error(answer: float, expected: float, x: Tensor) -> bool:
-    """Whether a scale is as good as the best: several choices of codes may tie."""
-    return abs(ternary_error(x, float(answer)) - ternary_error(x, expected)) < 1e-9
+def leaves_the_least_error(answer: Tensor, expected: Tensor, x: Tensor) -> bool:
+    """Whether a scale is not negative and as good as the best: several choices of codes may tie."""
+    excess = ternary_error(x, answer.item()) - ternary_error(x, expected.item())
+    return answer.item() >= 0 and abs(excess) < 1e-9
 
 
 def nearest_level(x: float, bits: int) -> float:
@@ -124,7 +125,7 @@ WEIGHTS = [
     Exercise(
         "ternary",
         "what the k largest magnitudes gain, for every k",
-        "the scale of least squared error",
+        "the scale with the smallest squared error",
         "found by trying all codes",
         {"x": vectors(QUARTERS)},
         scale_of_all_codes,
