@@ -51,7 +51,7 @@ class Exercise:
     Attributes:
         chapter: whose exercise it is.
         task: what the three dots stand for.
-        result: what the function returns, in words that follow "but".
+        result: what the function returns, in words that explain a value.
         means: how the oracle finds it.
         inputs: a strategy for each argument, by its name.
         oracle: computes the result from the same arguments.
@@ -134,8 +134,8 @@ def _compare(exercise: Exercise, function: Callable, inputs: dict[str, Any]) -> 
         raise _Open
     expected = exercise.oracle(**inputs)
     if not _agrees(exercise, answer, expected, inputs):
-        right = f"{exercise.result}, {exercise.means}, is {_words(expected)}"
-        raise _Wrong(f"For {case} it returns {_words(answer)}, but {right}.")
+        right = f"{_words(expected)}, {exercise.result}, {exercise.means}"
+        raise _Wrong(f"For {case} it returns {_words(answer)} instead of {right}.")
     for name, value in inputs.items():
         if _words(copies[name]) != _words(value):
             changed = f"changes its argument {name} to {_words(copies[name])}"
