@@ -5,15 +5,11 @@ import random
 import torch
 from tool_files import tool
 
-from fewbits import evidence
 from fewbits.binary import XnorWeights
 from fewbits.core.codes import Codes
 from fewbits.core.macs import LayerWork, layer_work
 from fewbits.core.quantizer import Quantizer
-from fewbits.experiments.fpga_network import run as fpga_network
 from fewbits.fpga.fixed_point import Q16_16
-from fewbits.fpga.latency import accelerator_cycles
-from fewbits.fpga.network import ShiftAdderNet
 from fewbits.fpga.shift_adder import dot, product
 from fewbits.fpga.synthesis import utilization
 from fewbits.inq import Inq, InqQuantizer, largest_exponent
@@ -199,18 +195,12 @@ def network_case() -> dict:
 
 
 def accelerator_cases() -> list[dict]:
-    model, codes = fpga_network.network()
-    table = evidence.rows("fpga_network_resources").set_index("shift_adders")
     found = []
-    for array in fpga_network.ARRAYS:
-        if array.elements not in table.index:
-            continue
-        layers = ShiftAdderNet.from_codes(model, codes, array.form).layers
-        cycles = sum(layer.cycles for layer in accelerator_cycles(layers, array))
-        shares = utilization({name: int(table.loc[array.elements, name]) for name in ("LUT", "FF", "BRAM")})
+    for each in tool("widget_data").accelerator_data()["arrays"]:
+        shares, cycles = utilization(each["counts"]), each["cycles"]
         for megahertz in (50, 150, 200, 390):
             speed = {"megahertz": megahertz, "images": megahertz * 1_000_000 // cycles}
-            found.append({"shift_adders": array.elements, "cycles": cycles, "shares": shares} | speed)
+            found.append({"shift_adders": each["shift_adders"], "cycles": cycles, "shares": shares} | speed)
     return found
 
 

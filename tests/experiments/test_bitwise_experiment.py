@@ -61,6 +61,7 @@ def test_a_call_may_measure_itself():
 
 def test_others_multiply():
     assert others.torch_products(3, 4, 5)["torch float32"]().shape == (3, 4)
+    assert others.onnx_float(3, 4, 8)()[0].dtype == np.float32
     assert others.onnx_int8(3, 4, 8)()[0].dtype == np.int32
     assert torch.is_tensor(others.torch_int8(32, 16, 8)())
     assert others.onnx_few_bits(16, 256, 4)()[0].shape == (1, 16)
@@ -189,6 +190,19 @@ def test_each_processor_and_path_has_claims_of_its_own():
     assert claims["threads-two-vpopcnt"]["statement"].endswith(" (two, vpopcnt kernels)")
     assert "share-of-roof-two-vpopcnt" not in claims  # its roof was not measured
     assert "bytes-vs-int8" not in claims  # nor this contestant
+
+
+def test_float32_in_another_runtime_is_another_claim():
+    """On some processors torch leaves half of each register unused; older runs lack the other runtime."""
+    rows = run_of_the_race(2)
+    product = rows.task.str.startswith("product")
+    faster = rows[product & (rows.contestant == "torch float32")].assign(
+        contestant="onnxruntime float32", milliseconds=30.0
+    )
+    claims = claims_of(pd.concat([run_of_the_race(1), rows, faster]))
+    assert claims["xnor-vs-float"]["statement"].endswith("float32 in torch, on each of four shapes")
+    assert [part["values"] for part in claims["xnor-vs-onnx-float"]["parts"]] == [[6.0], [6.0], [1.5], [6.0]]
+    assert "xnor-vs-onnx-float" not in claims_of(run_of_the_race())
 
 
 def test_a_run_without_the_peer_leaves_a_gap():

@@ -1,7 +1,5 @@
 """The experiment ``fpga_network``: its claims from tables made here, and the report of the place-and-route tool."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +7,7 @@ import pytest
 from fewbits import evidence
 from fewbits.experiments.fpga_network import run as experiment
 from fewbits.experiments.fpga_network.claims import make_claims
-from fewbits.experiments.fpga_network.clock import read_report
+from fewbits.fpga.place import read_report
 from fewbits.fpga.synthesis import ZCU102
 
 EMPTY = {name: pd.DataFrame(columns=columns) for name, columns in experiment.COLUMNS.items()}
@@ -82,12 +80,19 @@ def test_each_bound_can_fail(claim, table, column, value):
 
 
 def test_the_report_of_place_and_route():
+    step = {"type": "logic"}
     report = {"fmax": {"clk": {"achieved": 123.45, "constraint": 200}}}
+    report["critical_paths"] = [
+        {"from": "<async>", "to": "posedge clk", "path": [step] * 9},
+        {"from": "posedge clk", "to": "posedge clk", "path": [{"type": "clk-to-q"}, step, {"type": "routing"}, step]},
+    ]
     report["utilization"] = {"TRELLIS_COMB": {"used": 7, "available": 9}, "DP16KD": {"used": 2, "available": 3}}
-    assert read_report(json.dumps(report)) == {"MHz": 123.5, "COMB": 7, "FF": 0, "RAMW": 0, "DP16KD": 2}
+    found = read_report(report)
+    assert found.levels == 2
+    assert experiment.clock_row(found) == {"MHz": 123.5, "COMB": 7, "FF": 0, "RAMW": 0, "DP16KD": 2}
     report["fmax"]["other"] = report["fmax"]["clk"]
     with pytest.raises(ValueError, match=r"one clock, got \['clk', 'other'\]"):
-        read_report(json.dumps(report))
+        read_report(report)
 
 
 def test_layers_are_compared_word_by_word():

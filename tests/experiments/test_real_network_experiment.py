@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from fewbits import evidence
+from fewbits.core import container
+from fewbits.core.quantizer import encode_parameters, plain_state, stored_state
 from fewbits.data import Photographs
 from fewbits.experiments.real_network import run as experiment
 from fewbits.experiments.real_network.claims import change, make_claims, marks, measured, packed
@@ -116,3 +118,16 @@ def test_logits_do_not_depend_on_batches():
     model, images = Small().eval(), torch.randint(0, 256, (7, 3, 6, 6), dtype=torch.uint8)
     together = model((images.float() - 127) / 128)
     assert torch.allclose(experiment.logits(model, images), together, atol=1e-5)
+
+
+def test_huffman_coded_bytes_are_fewer_than_those_of_indices_of_full_width():
+    torch.manual_seed(0)
+    model = Small().eval()
+    with torch.no_grad():
+        model.conv.weight.copy_(model.conv.weight**3)  # most weights near 0, so that a few values are frequent
+    shared = built("k-means, 4 bits", model, torch.empty(0))
+    codes = container.to_bytes({"weight": encode_parameters(shared)["conv.weight"]})
+    decoded = container.to_bytes({"weight": plain_state(shared)["conv.weight"]})
+    assert len(decoded) < len(codes)
+    found = experiment.huffman_measures(shared, "k-means")
+    assert found["huffman-bytes, k-means"] < len(container.to_bytes(stored_state(shared)))

@@ -99,8 +99,9 @@ def test_mobileone_from_its_file(tmp_path, array):
 
 
 @VERILATOR
-def test_another_number_format_is_a_parameter(tmp_path):
-    model, array = small_model(2), Array(8, form=QFormat(16, 16))
+@pytest.mark.parametrize("array", [Array(8, form=QFormat(16, 16)), Array(16)], ids=["256, Q16.16", "512"])
+def test_size_and_number_format_are_parameters(tmp_path, array):
+    model = small_model(2)
     codes = encode_frozen(model)
     program = compile_network(model, codes, array, 8, 8)
     images = small_images(array.form)
@@ -272,6 +273,10 @@ def test_what_does_not_fit_is_named():
     refused(nn.Sequential(*first, *twice, *end), "2 must have a ReLU", Array(32, True))
     strided = nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8)
     refused(nn.Sequential(*first, strided, nn.ReLU(), nn.Conv2d(8, 8, 1), *end), "2 has stride 2 and 7 columns", size=7)
+    refused(nn.Sequential(*first, nn.Conv2d(8, 4, 1)), "2 has more than one pixel")
+    wide = [nn.Conv2d(3, 256, 3, padding=1), nn.ReLU(), nn.Conv2d(256, 256, 1), nn.ReLU()]
+    wide += [nn.AdaptiveAvgPool2d(1), nn.Flatten(1), nn.Linear(256, 4)]
+    refused(nn.Sequential(*wide), "2 takes 512 steps for a pixel, over 256", Array(4), size=4)
     three_bits = quantized(nn.Sequential(*first, *end), bits=3)
     with pytest.raises(ValueError, match="fields of 5 bits, got 3"):
         compile_network(three_bits, encode_frozen(three_bits, 3), Array(), 8, 8)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from quantized_networks import quantized
+from shift_maps import maps
 from torch import nn
 
 from fewbits.experiments.common import codes_path
@@ -268,6 +269,13 @@ def test_the_order_is_that_of_the_calls():
     assert np.abs(net.form.decode(net.run(images)) - expected.numpy()).max() < 0.01
 
 
+def test_a_network_must_end_with_one_pixel():
+    net = ShiftAdderNet(quantized(nn.Sequential(nn.Conv2d(2, 3, 3, bias=False))))
+    assert net.run(np.ones((2, 2, 3, 3), np.int64)).shape == (2, 3)
+    with pytest.raises(ValueError, match="0 must end with one pixel for its logits, got 2 × 4"):
+        net.run(np.ones((2, 2, 4, 6), np.int64))
+
+
 def test_a_model_without_layers_is_refused():
     with pytest.raises(ValueError, match="model has no layer"):
         ShiftAdderNet(nn.Sequential(nn.ReLU()))
@@ -284,8 +292,26 @@ def test_a_model_without_layers_is_refused():
     ],
 )
 def test_bad_images(images, error, message):
-    with pytest.raises(error, match=message):
-        ShiftAdderNet(random_net(0)).run(images)
+    net = ShiftAdderNet(random_net(0))
+    for compute in (net.run, net.maps):
+        with pytest.raises(error, match=message):
+            compute(images)
+
+
+@pytest.mark.parametrize("form", [Q16_16, QFormat(3, 6)])
+def test_maps_of_each_layer(form):
+    """Against whole arrays, with borders, both strides and a pool; 32 images are a block, and no more are taken."""
+    net = ShiftAdderNet(random_net(1), form)
+    images = net.encode(3 * torch.randn(32, 2, 4, 8))
+    found = net.maps(images)
+    assert list(found) == [layer.name for layer in net.layers]
+    for name, expected in zip(found, maps(net.layers, images, form), strict=True):
+        assert np.array_equal(found[name], expected), name
+    assert np.array_equal(found[net.layers[-1].name][:, :, 0, 0], net.run(images))
+    with pytest.raises(ValueError, match="images must be at most 32, of a network that wraps, got 33"):
+        net.maps(images[[*range(32), 0]])
+    with pytest.raises(ValueError, match="of a network that wraps"):
+        ShiftAdderNet(random_net(1), form, "saturate").maps(images)
 
 
 def test_overflow_must_be_known():

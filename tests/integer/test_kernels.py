@@ -119,3 +119,57 @@ def test_a_step_of_another_class_computes_what_it_says():
     network = integers(nn.Sequential(nn.Linear(8, 4)), images)
     changed = replace(network, steps={name: Zero(**vars(step)) for name, step in network.steps.items()})
     assert assert_same(changed, images) == {"torch"}
+
+
+class Recalibrated(nn.Module):
+    """Adds its own mean to each channel: operands of two shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 5, 1)
+
+    def forward(self, x):
+        x = self.first(x).relu()
+        return self.last((x + x.mean((2, 3), keepdim=True)).relu())
+
+
+class Pooled(nn.Module):
+    """Takes images without an axis of channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(196, 20)
+
+    def forward(self, x):
+        return self.layer(nn.functional.max_pool2d(x, 2).flatten(1))
+
+
+@pytest.mark.parametrize(("model", "shape"), [(Recalibrated(), (4, 3, 8, 8)), (Pooled(), (3, 28, 28))])
+def test_operands_of_two_shapes_and_pools_without_channels_run_as_before(model, shape):
+    torch.manual_seed(0)
+    images = torch.rand(shape)
+    assert "products" in assert_same(integers(model, images), images)
+
+
+def test_rows_that_are_too_long_for_the_kernel_run_as_before():
+    torch.manual_seed(0)
+    images = torch.rand(2, dots.MOST_LENGTH + 1)
+    assert assert_same(integers(nn.Sequential(nn.Linear(images.shape[1], 2)), images), images) == {"torch"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "other"),
+    [
+        (nn.Conv2d(3, 16, 3), (2, 3, 8, 8), (2, 1, 8, 8)),
+        (nn.Conv2d(16, 16, 3, groups=16), (2, 16, 8, 8), (2, 8, 8, 8)),
+        (nn.Conv2d(3, 16, 3), (2, 3, 8, 8), (3, 8, 8)),
+        (nn.Linear(13, 20), (2, 13), (2, 10)),
+        (nn.Linear(16, 20), (2, 16), (2, 8)),
+        (nn.Linear(16, 20), (2, 16), (2, 16, 1, 16)),
+    ],
+)
+def test_codes_of_another_shape_are_refused(layer, shape, other):
+    torch.manual_seed(0)
+    fast = compile_network(integers(nn.Sequential(layer), torch.rand(shape)))
+    with pytest.raises(ValueError, match="codes of a layer must have"):
+        fast(torch.zeros(other, dtype=torch.uint8))

@@ -44,6 +44,7 @@ from fewbits.fpga.layers import ShiftLayer, inq_fields, read_layers
 CHANNELS = 32  # of a memory word
 LANES = 33  # of a column, with that of the bias
 SIDE = 32  # rows of a feature map, and words of one row of it, at most
+STEPS = 256  # for a pixel, at most: the sequencer counts them in 8 bits
 WAIT, STREAMED = 13, 8  # cycles until a result is in memory; a separable convolution takes so many more
 
 FLAGS = ("windowed", "split", "stem", "stride_2", "separable", "pool", "relu", "final")
@@ -187,6 +188,8 @@ def compile_network(
     place = 0
     while place < len(layers):
         place += assembler.add(layers[place], layers[place + 1] if place + 1 < len(layers) else None)
+    if assembler.shapes[-1][1:] != (1, 1):
+        raise ValueError(f"{layers[-1].name} has more than one pixel: an average pool and a linear layer must end it")
     assembler.instructions[-1]["flags"] |= 1 << FLAGS.index("final")
     for name, instruction in zip(assembler.names, assembler.instructions, strict=True):
         try:
@@ -285,6 +288,9 @@ class _Assembler:
             raise ValueError(
                 f"{names[0]} reads {self.height} rows of {self.width * (fields['groups'] + 1)} words, over 32"
             )
+        words = (fields["groups"] + 1) * (fields["slices"] + 1)
+        if words > STEPS:
+            raise ValueError(f"{names[-1]} takes {words} steps for a pixel, over {STEPS}: it needs more columns")
         zeros = dict.fromkeys(FIELDS, 0)
         bits = sum(1 << FLAGS.index(flag) for flag in flags)
         self.names.append("+".join(names))

@@ -111,8 +111,8 @@ class ShiftAdderNet:
             (N, classes) int64, in the format.
         Raises:
             TypeError: ``images`` are not integers.
-            ValueError: they do not fit the first layer or the format, or the average pool is over a number of pixels
-                that is no power of two.
+            ValueError: they do not fit the first layer or the format, the average pool is over a number of pixels that
+                is no power of two, or more than one pixel is left at the end.
         """
         if self.overflow == "saturate":
             return self.count_overflows(images, threads)[0]
@@ -150,8 +150,9 @@ class ShiftAdderNet:
         Args:
             images: (N, C, H, W) integers in the format, 32 at most.
         Raises:
-            ValueError: there are more, or the network saturates.
+            TypeError, ValueError: as of :meth:`run`; or there are more, or the network saturates.
         """
+        images = self._checked(images)
         if self.overflow == "saturate" or len(images) > LANES:
             raise ValueError(f"images must be at most {LANES}, of a network that wraps, got {len(images)}")
         kept: list[np.ndarray] = []
@@ -191,15 +192,19 @@ class ShiftAdderNet:
             x = y
         return x.flatten().tolist()
 
-    # --- Blocks of LANES images ---------------------------------------------------------------------------------------
-
-    def _run(self, images: np.ndarray, threads: int | None, counts: Sequence[np.ndarray | None]) -> np.ndarray:
+    def _checked(self, images: np.ndarray) -> np.ndarray:
         images = np.asarray(images)
         channels = self.layers[0].channels
         if images.ndim != 4 or images.shape[1] != channels:
             raise ValueError(f"images must have shape (N, {channels}, H, W), got {images.shape}")
         if self.form.overflows(images).any():
             raise ValueError(f"images must fit {self.form}")
+        return images
+
+    # --- Blocks of LANES images ---------------------------------------------------------------------------------------
+
+    def _run(self, images: np.ndarray, threads: int | None, counts: Sequence[np.ndarray | None]) -> np.ndarray:
+        images = self._checked(images)
         steps = self._steps(*images.shape[2:])
         blocks = [images[first : first + LANES] for first in range(0, len(images), LANES)]
         threads = min(threads or usable_cores(), len(blocks)) or 1
@@ -280,6 +285,8 @@ class ShiftAdderNet:
             shape = (height + 2 * margin, width + 2 * margin, outputs)
             place = (((rows + margin) * shape[1] + np.arange(width) + margin) * outputs).reshape(-1)
             steps.append((terms, terms.by_sign(), base, place, shape))
+        if (height, width) != (1, 1):
+            raise ValueError(f"{self.layers[-1].name} must end with one pixel for its logits, got {height} × {width}")
         return steps
 
 

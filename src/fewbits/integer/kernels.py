@@ -3,8 +3,8 @@
 :class:`fewbits.integer.network.IntegerNetwork` computes with torch's int32 tensors, which no CPU library makes fast.
 Here pixels lie with their channels side by side (N, H, W, C), as bytes. The places under a filter become a row of
 bytes, rows meet weights in :mod:`fewbits.bitwise.dots`, and the 256 sums of a tile are requantized before they leave
-the cache. What has no kernel (other groups, dilation, weights of 16 bits, codes of int8 that are read, other tie rules)
-is computed by its step as before.
+the cache. What has no kernel (other groups, dilation, weights of 16 bits, codes of int8 that are read, other tie rules,
+operands of two shapes) is computed by its step as before.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewbits.bitwise.dots import LANES, TILE, prepare_dots, tile_of_bytes, tile_of_shorts
+from fewbits.bitwise.dots import LANES, MOST_LENGTH, TILE, prepare_dots, tile_of_bytes, tile_of_shorts
 from fewbits.bitwise.simd import wide_vectors
 from fewbits.bitwise.simd64 import (
     clipped,
@@ -58,7 +58,8 @@ class FastNetwork:
         """Codes (N, …) of the input grid to codes of the output grid.
 
         Raises:
-            TypeError, ValueError: ``codes`` are not integers, or lie outside the input grid.
+            TypeError, ValueError: ``codes`` are not integers, lie outside the input grid, or have a shape that a layer
+                cannot read.
         """
         grid = self.network.grids["input"]
         values = {"input": _pixels(check_integers(codes, grid.q_min, grid.q_max, "codes").to(grid.dtype))}
@@ -88,17 +89,25 @@ def _kernel(step: Step, inputs: Sequence[torch.dtype]) -> tuple[str, Compute]:
         return "flatten", lambda x: _channels_first(x).flatten(1).contiguous().numpy()
     if isinstance(step, MaxPool) and unsigned and _is_plain_pool(step.geometry):
         size, stride = (np.broadcast_to(step.geometry[name], 2).tolist() for name in ("kernel_size", "stride"))
-        return "max", lambda x: _pool(x, size, stride) if x.shape[3] >= 16 else by_torch(x)
+        return "max", lambda x: _pool(x, size, stride) if x.ndim == 4 and x.shape[3] >= 16 else by_torch(x)
     if isinstance(step, Add) and unsigned and step.output.rounding == "upward":
-        return "add", _addition(step)
+        add = _addition(step)
+        return "add", lambda x, y: add(x, y) if x.shape == y.shape else by_torch(x, y)
     if type(step) is Layer and unsigned and step.output.rounding == "upward" and step.weight.dtype == torch.int8:
         geometry = step.geometry or {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
         simple = set(np.ravel(geometry["dilation"]).tolist()) == {1} and not isinstance(geometry["padding"], str)
-        if simple and geometry["groups"] == 1:
+        if simple and geometry["groups"] == 1 and step.weight[0].numel() <= MOST_LENGTH:
             return "products", _products(step, geometry)
         if simple and geometry["groups"] == len(step.weight) >= 16 and step.weight.shape[1] == 1:
             return "depthwise", _depthwise(step, geometry)
     return "torch", by_torch
+
+
+def _check_shape(x: np.ndarray, weight: Tensor, channels: int) -> None:
+    """Kernels do not check indices: codes of another shape would be read beyond their end."""
+    if x.ndim != weight.dim() or x.shape[-1] != channels:
+        shape = (len(x), x.shape[-1], *x.shape[1:-1])
+        raise ValueError(f"codes of a layer must have {weight.dim()} axes and {channels} channels, got {shape}")
 
 
 def _by_torch(step: Step) -> Compute:
@@ -161,6 +170,7 @@ def _products(layer: Layer, geometry: dict) -> Compute:
     whole_rows = size == (1, 1) and stride == (1, 1) and padding == (0, 0) and length == rows.shape[1]
 
     def compute(x: np.ndarray) -> np.ndarray:
+        _check_shape(x, layer.weight, layer.weight.shape[1])
         if x.ndim == 2 and not whole_rows:
             x = np.pad(x, ((0, 0), (0, length - x.shape[1])))
         sides: tuple = x.shape[:-1]
@@ -257,6 +267,7 @@ def _depthwise(layer: Layer, geometry: dict) -> Compute:
     stride, padding = (tuple(np.broadcast_to(geometry[name], 2).tolist()) for name in ("stride", "padding"))
 
     def compute(x: np.ndarray) -> np.ndarray:
+        _check_shape(x, layer.weight, channels)
         out = np.empty((len(x), *_outputs(x.shape[1:3], size, stride, padding), channels), np.uint8)
         _convolve_depthwise(x, out, *size, *stride, *padding, layer.zero_point, taps, numbers)
         return out.view(kind)

@@ -29,6 +29,15 @@ def torch_int8(m: int, n: int, k: int) -> Callable[[], object]:
     return lambda: torch._int_mm(a, w.T)
 
 
+def onnx_float(m: int, n: int, k: int) -> Callable[[], object]:
+    """``MatMul`` in float32 of a constant matrix, with AVX-512 also where MKL, which torch calls, takes AVX2."""
+    rng = np.random.default_rng(0)
+    a, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((m, k), (k, n)))
+    node = helper.make_node("MatMul", ["a", "w"], ["y"])
+    session = _session([node], {"w": w}, TensorProto.FLOAT, (m, k), TensorProto.FLOAT, (m, n))
+    return lambda: session.run(None, {"a": a})
+
+
 def onnx_int8(m: int, n: int, k: int) -> Callable[[], object]:
     """``MatMulInteger`` of uint8 and constant int8 matrices, which ONNX Runtime may lay out beforehand."""
     rng = np.random.default_rng(0)

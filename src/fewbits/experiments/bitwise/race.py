@@ -20,7 +20,7 @@ from fewbits.bitwise.lut import lut_gemm, lut_gemv, prepare_lut
 from fewbits.bitwise.network import pack_network
 from fewbits.bitwise.pack import bit_planes, sign_words, ternary_planes, threshold_words
 from fewbits.experiments.binary.run import binary_net
-from fewbits.experiments.bitwise.others import Peer, onnx_few_bits, onnx_int8, torch_int8, torch_products
+from fewbits.experiments.bitwise.others import Peer, onnx_few_bits, onnx_float, onnx_int8, torch_int8, torch_products
 from fewbits.experiments.bitwise.turns import Call, Times, in_turns, speedups
 from fewbits.experiments.common import checkpoint_path
 from fewbits.experiments.comparison import TASKS, prepared
@@ -70,6 +70,7 @@ def products(rounds: int, peer: Peer | None) -> Iterator[dict]:
         a = rng.standard_normal((m, k)).astype(np.float32)
         words, weights = sign_words(a), prepare(sign_words(rng.standard_normal((n, k)).astype(np.float32)))
         calls = torch_products(m, n, k) | {
+            "onnxruntime float32": onnx_float(m, n, k),
             "onnxruntime int8": onnx_int8(m, n, k),
             "xnor": partial(xnor_gemm, words, weights, k),
             "xnor, with packing": partial(_packed_product, a, weights, k),

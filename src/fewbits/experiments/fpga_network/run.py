@@ -29,13 +29,13 @@ from fewbits.core.codes import StoredForm
 from fewbits.core.files import write_whole
 from fewbits.data import Dataset
 from fewbits.experiments.common import codes_path, merge_rows, recorded, run_folder
-from fewbits.experiments.fpga_network.claims import IMAGES, make_claims
-from fewbits.experiments.fpga_network.clock import CIRCUITS, fastest_clock
+from fewbits.experiments.fpga_network.claims import CLOCK_HZ, IMAGES, make_claims
 from fewbits.experiments.mobileone.cifar100 import cifar100
 from fewbits.fpga.accelerator import Q6_10, Array, Program, compile_network
 from fewbits.fpga.fixed_point import Q16_16, QFormat
 from fewbits.fpga.latency import accelerator_cycles
 from fewbits.fpga.network import ShiftAdderNet
+from fewbits.fpga.place import Placement, place
 from fewbits.fpga.simulation import Simulator, sources
 from fewbits.fpga.synthesis import Synthesis, synthesize
 from fewbits.mobileone import MobileNetV1, reparameterize
@@ -46,6 +46,11 @@ ARRAYS = (Array(4), Array(8), Array(16), Array(32), Array(32, stream=True))
 SIMULATED = ARRAYS[3:]
 BLOCK, DUMPED = 50, 5  # images of one run of the simulator, and images that are compared layer by layer
 OTHERS = (Q16_16, QFormat(7, 9), QFormat(8, 8))  # formats beside Q6.10, for one network
+# What is placed: module and parameters; on an ECP5-5G of the fastest grade, with the clock in mind that is assumed.
+CIRCUITS: dict[str, tuple[str, dict[str, int]]] = {
+    "column of 32 elements": ("column", {"WIDTH": 16, "SLICE": 6}),
+}
+CHIP = ("--um5g-85k", "--package", "CABGA756", "--speed", "8")
 KEYS = {
     "simulation": ["shift_adders"],
     "resources": ["shift_adders"],
@@ -181,6 +186,8 @@ def count(array: Array) -> dict[str, object]:
     """Synthesize an accelerator, with its memories and their content.
 
     What Yosys found stays in the folder of the run, with seconds and megabytes: the same sources give the same again.
+    So ``synthesis_s`` of a row is the time that Yosys took, at that or an earlier commit with the same sources, and
+    ``seconds`` what the row took, which is little if the cells were only counted again.
     """
     made = program(array)
     verilog = sources() | made.texts()
@@ -215,7 +222,14 @@ def accuracies(options, command: str) -> None:
 
 def clocks(options, command: str) -> None:
     """A row for each circuit that is placed and routed."""
-    for circuit in CIRCUITS:
+    for circuit, (top, parameters) in CIRCUITS.items():
         if missing("clock", circuit=circuit):
             started = time.perf_counter()
-            keep("clock", {"circuit": circuit, **fastest_clock(circuit)}, command, started)
+            (found,) = place(top, parameters, sources=sources(), chip=CHIP, aim=CLOCK_HZ // 1_000_000)
+            keep("clock", {"circuit": circuit, **clock_row(found)}, command, started)
+
+
+def clock_row(found: Placement) -> dict[str, float]:
+    """MHz of a placed circuit, and how many tables, flip-flops, and cells of memory it takes."""
+    cells = {name.removeprefix("TRELLIS_"): count for name, count in found.cells.items()}
+    return {"MHz": round(found.mhz, 1)} | {name: cells.get(name, 0) for name in ("COMB", "FF", "RAMW", "DP16KD")}

@@ -34,8 +34,8 @@ module float_tree #(
                         .clk(clk), .a(node[2*SELF*32 +: 32]), .b(node[(2*SELF+1)*32 +: 32]), .sum(node[SELF*32 +: 32])
                     );
                 end else if (((2*k) << (level-1)) < N) begin : left_only
-                    delay_line #(.CYCLES(CYCLES), .WIDTH(32)) hold (
-                        .clk(clk), .next(node[2*SELF*32 +: 32]), .late(node[SELF*32 +: 32])
+                    delay #(.CYCLES(CYCLES), .WIDTH(32)) hold (
+                        .clk(clk), .x(node[2*SELF*32 +: 32]), .y(node[SELF*32 +: 32])
                     );
                 end else begin : none
                     assign node[SELF*32 +: 32] = 32'd0;

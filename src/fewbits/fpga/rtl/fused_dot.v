@@ -54,8 +54,8 @@ module fused_dot #(
             wire [DIGITS-1:0] late_digits;
             wire [8:0] late_exponent;
             wire late_negative;
-            delay_line #(.CYCLES(LEVELS), .WIDTH(DIGITS + 10)) hold (
-                .clk(clk), .next({digits, exponent, negative}), .late({late_digits, late_exponent, late_negative})
+            delay #(.CYCLES(LEVELS), .WIDTH(DIGITS + 10)) hold (
+                .clk(clk), .x({digits, exponent, negative}), .y({late_digits, late_exponent, late_negative})
             );
 
             // 3. to 5. How far to move, move, apply the sign.
@@ -85,7 +85,7 @@ module fused_dot #(
 
     // The largest exponent waits as long as digits move, change sign, and are added; 1 more for the magnitude.
     wire [8:0] scale;
-    delay_line #(.CYCLES(4 + LEVELS), .WIDTH(9)) hold_scale (.clk(clk), .next(largest), .late(scale));
+    delay #(.CYCLES(4 + LEVELS), .WIDTH(9)) hold_scale (.clk(clk), .x(largest), .y(scale));
 
     reg [31:0] magnitude;
     reg sign;
