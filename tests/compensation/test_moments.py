@@ -130,3 +130,18 @@ def test_what_cannot_be_watched_is_named():
 def test_moments_that_do_not_fit_are_refused(shape):
     with pytest.raises(ValueError, match="do not fit weights of shape"):
         output_error(torch.ones(3, 3), torch.ones(3, 3), torch.ones(shape))
+
+
+def test_half_precision_neither_overflows_nor_rounds_the_sum():
+    """300 products of 400 and 400 exceed the largest number of float16, 65504, by far."""
+    model = nn.Sequential(nn.Linear(2, 2)).half()
+    found = second_moments(model, torch.full((300, 2), 400.0).half(), batch_size=300)["0"]
+    assert found.tolist() == [[[160000.0, 160000.0], [160000.0, 160000.0]]]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_moments_that_are_not_finite_are_refused(value):
+    moments = torch.eye(3)[None].clone()
+    moments[0, 1, 1] = value
+    with pytest.raises(ValueError, match="moments holds NaN or Inf"):
+        output_error(torch.ones(3, 3), torch.ones(3, 3), moments)

@@ -137,3 +137,11 @@ def test_what_cannot_be_done_is_named():
     tied[2].weight = tied[0].weight
     with pytest.raises(ValueError, match="2 holds the weight of 0, which keep names"):
         compensate(tied, FOUR, torch.randn(5, 3), keep=("first",))
+
+
+@pytest.mark.parametrize("rounding", [gptq, partial(adaround, steps=2), partial(gptq, keep_better=False)])
+def test_an_image_with_nan_is_refused_and_not_taken_for_one_that_is_0(rounding):
+    model, images = small()
+    images[3, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"^0: moments holds NaN or Inf"):
+        compensate(model, FOUR, images, rounding=rounding)

@@ -147,3 +147,9 @@ def test_bytes_too_many_are_refused():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("symbols", [[0.5, 1.2], [True, False]])
+def test_symbols_are_integers(symbols):
+    with pytest.raises(TypeError, match="symbols must be integers"):
+        arithmetic.encode(np.array(symbols), 2)

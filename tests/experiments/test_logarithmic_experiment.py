@@ -289,10 +289,18 @@ def test_the_part_vgg_records_its_rows_and_claims(monkeypatch, tmp_path):
     monkeypatch.setattr(vgg, "run_folder", lambda name: tmp_path / name)
     monkeypatch.setattr(vgg, "load", lambda name: data)
     monkeypatch.setattr(vgg, "EPOCHS", 1)
+    for held_out in (True, False):
+        vgg.run_vgg(argparse.Namespace(seeds=1, minutes=0, held_out=held_out, epochs=None), "a command")
+    assert [c["parts"][0]["values"] for c in evidence.load("logarithmic")] == [[], []]
     options = argparse.Namespace(seeds=1, minutes=None, held_out=False, epochs=None)
     vgg.run_vgg(options, "a command")
     assert evidence.rows(vgg.TABLE).method.tolist() == list(vgg.METHODS)
-    assert [len(c["parts"][0]["values"]) for c in evidence.load("logarithmic")] == [1, 1]
+    values = [c["parts"][0]["values"] for c in evidence.load("logarithmic")]
+    assert [len(of_claim) for of_claim in values] == [1, 1]
+    table = evidence.rows(vgg.TABLE)  # runs with other ranges may be there, too, and enter no claim
+    evidence.write_rows(vgg.TABLE, pd.concat([table, table.assign(headroom=9, accuracy=[100, 50, 0])]))
+    vgg.run_vgg(options, "a command")
+    assert [c["parts"][0]["values"] for c in evidence.load("logarithmic")] == values
     vgg.run_vgg(argparse.Namespace(seeds=1, minutes=None, held_out=True, epochs=1), "a command")
     assert len(evidence.rows(f"{vgg.TABLE}_held_out")) == 6
 

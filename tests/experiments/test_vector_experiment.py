@@ -246,6 +246,14 @@ def test_other_sizes_by_hand():
     assert training.zeros(state) == 25
 
 
+def test_a_weight_that_is_all_zero_has_no_streams():
+    state = {"gone": torch.zeros(3, 4), "kept": torch.eye(4), "bias": torch.zeros(3)}
+    assert [(row["tensor"], row["stream"]) for row in training.streams(state)] == [
+        ("kept", "gaps"),
+        ("kept", "indices"),
+    ]
+
+
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 

@@ -99,8 +99,9 @@ def test_mobileone_from_its_file(tmp_path, array):
 
 
 @VERILATOR
-def test_another_number_format_is_a_parameter(tmp_path):
-    model, array = small_model(2), Array(8, form=QFormat(16, 16))
+@pytest.mark.parametrize("array", [Array(8, form=QFormat(16, 16)), Array(16)], ids=["256, Q16.16", "512"])
+def test_size_and_number_format_are_parameters(tmp_path, array):
+    model = small_model(2)
     codes = encode_frozen(model)
     program = compile_network(model, codes, array, 8, 8)
     images = small_images(array.form)

@@ -5,6 +5,7 @@ import re
 import pytest
 from tool_files import ROOT
 
+from fewbits.experiments.fpga_gates.run import CIRCUITS
 from fewbits.fpga.synthesis import ZCU102, rtl
 from fewbits.fpga.vivado import read_utilization
 
@@ -60,7 +61,12 @@ def test_the_script_is_short_and_names_what_there_is():
     assert "-part xczu9eg" in script
     assert ZCU102["LUT"] == 274_080
     header = rtl()["stored_layer.v"]
-    for generic in re.findall(r"set generics\(\w+\) \{(.*)\}", script):
-        for setting in generic.split():
-            assert f"parameter {setting.split('=')[0]} =" in header
+    recorded = {design: parameters for circuit, design, _, _, parameters, _ in CIRCUITS if circuit == "layer"}
+    names = {"shift": "shift", "float": "float", "truncating": "float, truncating", "fused": "float, fused"}
+    generics = dict(re.findall(r"set generics\((\w+)\) \{(.*)\}", script))
+    assert generics.keys() == names.keys()
+    for design, generic in generics.items():
+        settings = {name: int(value) for name, value in (setting.split("=") for setting in generic.split())}
+        assert all(f"parameter {name} =" in header for name in settings)
+        assert settings == {"FLOAT": 0} | ({"KIND": 0} if design == "float" else {}) | recorded[names[design]]
     assert re.search(r"-top (\w+)", script)[1] + ".v" in rtl()

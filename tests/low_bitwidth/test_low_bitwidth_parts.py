@@ -137,6 +137,8 @@ def test_the_part_on_words_records_its_rows_and_claims(monkeypatch, tmp_path):
         monkeypatch.setattr(words, name, value)
     with pytest.raises(SystemExit, match="--text"):
         words.run_words(argparse.Namespace(text=None), "a command")
+    words.run_words(argparse.Namespace(text=str(text), seeds=1, minutes=0), "a command")
+    assert not any(part["values"] for claim in evidence.load("low_bitwidth") for part in claim["parts"])
     words.run_words(argparse.Namespace(text=str(text), seeds=1, minutes=None), "a command")
     table = evidence.rows(words.TABLE)
     assert table.method.tolist() == list(words.METHODS)
@@ -167,7 +169,8 @@ def test_the_part_on_cifar_records_its_rows_and_claims(monkeypatch, tmp_path):
     monkeypatch.setattr(cifar, "prepared", lambda name: tiny())
     monkeypatch.setattr(cifar, "SETTINGS", cifar.SETTINGS[1:3])
     monkeypatch.setattr(cifar, "EPOCHS", 2)
-    options = argparse.Namespace(seeds=1, minutes=None)
-    cifar.run_cifar(options, "a command")
+    cifar.run_cifar(argparse.Namespace(seeds=1, minutes=0), "a command")
+    assert not any(part["values"] for claim in evidence.load("low_bitwidth") for part in claim["parts"])
+    cifar.run_cifar(argparse.Namespace(seeds=1, minutes=None), "a command")
     assert evidence.rows(cifar.TABLE).rounding.tolist() == ["none", "noise"]
     assert len(by_slug(evidence.load("low_bitwidth"))["cifar-4-bit-gradients"]["parts"][0]["values"]) == 1

@@ -60,7 +60,8 @@ def adaround(
     Returns:
         Codes of the same form and size.
     Raises:
-        TypeError, ValueError: ``weight`` holds NaN or Inf, a shape does not fit, or ``steps`` is less than 1.
+        TypeError, ValueError: ``weight`` or ``moments`` hold NaN or Inf, a shape does not fit, or ``steps`` is less
+            than 1.
     Source: nagel2020 Sec. 3.3; own (second moments, units, the better of two)
     """
     if steps < 1:

@@ -40,7 +40,7 @@ def inverse_factor(moments: Tensor, damping: float = 0.01) -> Tensor:
         raise ValueError(f"damping must not be negative, got {damping}")
     unit = torch.eye(moments.shape[-1], dtype=moments.dtype, device=moments.device)
     mean = moments.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
-    damped = torch.where(mean > 0, moments + damping * mean * unit, unit)
+    damped = torch.where(mean != 0, moments + damping * mean * unit, unit)
     factor, fault = torch.linalg.cholesky_ex(damped)
     if fault.any():
         raise ValueError("moments are not positive definite: use more images, or a larger damping")
@@ -81,8 +81,8 @@ def gptq(
     Returns:
         Codes of the same form and size.
     Raises:
-        TypeError, ValueError: ``weight`` holds NaN or Inf, a shape does not fit, ``order`` is unknown, ``rescale`` asks
-            for blocks that are not there, or ``damping`` does not suffice.
+        TypeError, ValueError: ``weight`` or ``moments`` hold NaN or Inf, a shape does not fit, ``order`` is unknown,
+            ``rescale`` asks for blocks that are not there, or ``damping`` does not suffice.
     Source: frantar2022 Alg. 1; frantar2022 Eq. 2; book eq-compensation-update; own (any grid, the better)
     """
     if order not in ORDERS:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fewbits.core.checks import check_finite, working_precision
 from fewbits.core.hooks import watching
 from fewbits.core.modes import evaluating
 from fewbits.core.quantizer import LinearOrConv, weight_layers
@@ -71,7 +72,7 @@ def second_moments(
         name = name_of[layer]
         if not inputs:
             raise ValueError(f"{name} is called with its input by name: pass it by position")
-        seen = windows(layer, inputs[0])
+        seen = windows(layer, working_precision(inputs[0]))  # in float16 the sum over positions would overflow
         moments = (seen @ seen.transpose(1, 2)).double()  # frantar2022 Eq. 1
         sums[name] = sums[name] + moments if name in sums else moments
         counts[name] += seen.shape[2]
@@ -91,7 +92,7 @@ def output_error(weight: Tensor, rounded: Tensor, moments: Tensor) -> Tensor:
         weight, rounded: (M, …), the weights of M outputs.
         moments: (groups, K, K), as :func:`second_moments` gives them.
     Raises:
-        ValueError: the shapes do not fit together.
+        ValueError: the shapes do not fit together, or ``moments`` hold NaN or Inf.
     Source: frantar2022 Eq. 1; book eq-compensation-error
     """
     moments = moments.double()
@@ -104,7 +105,7 @@ def grouped(weight: Tensor, moments: Tensor) -> Tensor:
     """``weight`` (M, …) as (groups, M / groups, K), the rows in their order.
 
     Raises:
-        ValueError: the shapes do not fit ``moments``.
+        ValueError: the shapes do not fit ``moments``, or these hold NaN or Inf.
     Source: own (shapes)
     """
     groups, length = (moments.shape[0], moments.shape[-1]) if moments.dim() == 3 else (0, 0)
@@ -116,4 +117,5 @@ def grouped(weight: Tensor, moments: Tensor) -> Tensor:
         or weight[0].numel() != length
     ):
         raise ValueError(f"moments of shape {tuple(moments.shape)} do not fit weights of shape {tuple(weight.shape)}")
+    check_finite(moments, "moments")
     return weight.reshape(groups, -1, length)

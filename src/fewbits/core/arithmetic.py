@@ -49,14 +49,17 @@ def encode(symbols: np.ndarray, alphabet: int) -> bytes:
         symbols: (n,) integers from 0 to ``alphabet - 1``, at most 2^28.
         alphabet: k, from 1 to `MAX_SYMBOLS`.
     Raises:
+        TypeError: ``symbols`` are not integers.
         ValueError: ``alphabet`` or a symbol is out of range, or there are too many.
     Source: witten1987 Sec. 2; own (whole bytes and a carry)
     """
     symbols = np.asarray(symbols).reshape(-1)
     _check(alphabet, len(symbols))
+    if symbols.size and symbols.dtype.kind not in "iu":
+        raise TypeError(f"symbols must be integers, got {symbols.dtype}")
     if symbols.size and not 0 <= symbols.min() <= symbols.max() < alphabet:
         raise ValueError(f"symbols must lie between 0 and {alphabet - 1}, got {symbols.min()} … {symbols.max()}")
-    symbols = symbols.astype(np.int64)
+    symbols = symbols.astype(np.int64, copy=False)
     room = adaptive_bits(np.bincount(symbols, minlength=alphabet)) / 8
     out = np.zeros(int(room) + len(symbols) // 1024 + 16, np.uint8)  # some for the rounding of shares to integers
     size = _encode(symbols, np.ones(alphabet, np.int64), out)

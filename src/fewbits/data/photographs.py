@@ -58,7 +58,11 @@ class Photographs:
 
 
 def imagenet_classes() -> tuple[str, ...]:
-    """A name for each of the 1,000 classes, in the usual order. Two names occur twice: "crane" and "maillot"."""
+    """A name for each of the 1,000 classes, in the usual order. Two names occur twice: "crane" and "maillot".
+
+    They are those in the file names of ``imagenet-sample-images``, with spaces: of each class the first word of WordNet
+    3.0 (Princeton University), whose licence allows to copy it.
+    """
     return tuple((importlib.resources.files("fewbits.data") / "imagenet_classes.txt").read_text("utf-8").splitlines())
 
 

@@ -76,6 +76,23 @@ def measured(claims: Sequence[evidence.Claim], command: str, wall_s: float) -> l
     ]
 
 
+def lead(
+    scores: Mapping[tuple[Any, int], tuple[float, dict | None]], ahead: Any, behind: Any, **options: Any
+) -> evidence.Part:
+    """A part: by how much the setting ``ahead`` scores more than ``behind``, for each run that has both.
+
+    Args:
+        scores: of each setting and run, by its number, the score and the origin, as `fewbits.evidence.origins` has it.
+            A value has the origin of ``behind``.
+        options: of `fewbits.evidence.part`, but for the runs.
+    """
+    runs = sorted(run for setting, run in scores if setting == ahead and (behind, run) in scores)
+    found = [scores[behind, run][1] for run in runs]
+    options |= {"origins": found} if any(found) else {}
+    values = [round(float(scores[ahead, run][0] - scores[behind, run][0]), 4) for run in runs]
+    return evidence.part(values, runs=[int(run) for run in runs], **options)
+
+
 def run_missing_rows(
     table: str,
     settings: Iterable[Mapping[str, Any]],

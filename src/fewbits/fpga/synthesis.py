@@ -62,7 +62,9 @@ class Synthesis:
 
     @property
     def packed_luts(self) -> int:
-        """A coarser estimate than `fair_luts`, from the numbers of inputs alone, as the map of methods has recorded it.
+        """A coarser estimate than `fair_luts`, from the numbers of inputs alone.
+
+        The column ``packed_LUT`` in the records of ``method_map``, ``compensation`` and ``binary``.
 
         Two tables with at most 5 inputs together share a site, and every inverter is absorbed by a table.
         """

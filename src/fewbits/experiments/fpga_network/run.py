@@ -186,6 +186,8 @@ def count(array: Array) -> dict[str, object]:
     """Synthesize an accelerator, with its memories and their content.
 
     What Yosys found stays in the folder of the run, with seconds and megabytes: the same sources give the same again.
+    So ``synthesis_s`` of a row is the time that Yosys took, at that or an earlier commit with the same sources, and
+    ``seconds`` what the row took, which is little if the cells were only counted again.
     """
     made = program(array)
     verilog = sources() | made.texts()

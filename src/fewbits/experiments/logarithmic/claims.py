@@ -1,10 +1,12 @@
 """The claims of the chapter on logarithmic data, computed from the tables of its experiment."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import pandas as pd
 
 from fewbits.evidence import Claim, Part, departure, origins, own_claim, paper_claim, part
+from fewbits.experiments.common import lead
 
 _ROUNDED = (
     "a small CNN for digits instead of AlexNet and VGG-16 for ImageNet",
@@ -150,20 +152,12 @@ def mobilenet_claims(table: pd.DataFrame) -> list[Claim]:
     Args:
         table: rows of ``data/results/logarithmic_mobilenet.csv``; networks that lack a row of a claim are left out.
     """
-    by = {
-        (row.weights, row.activations, row.activation_bits, row.network): (row.top5, origin)
+    scores = {
+        ((row.weights, row.activations, row.activation_bits), row.network): (row.top5, origin)
         for row, origin in zip(table.itertuples(), origins(table), strict=True)
     }
-    networks = sorted({key[-1] for key in by})
+    gain = partial(lead, scores, unit="pt")
     real = ("float", "float", 32)
-
-    def gain(first: tuple, second: tuple, *, low: float | None = None, high: float | None = None, name=None) -> Part:
-        """Points of top-5 accuracy by which ``first`` is ahead of ``second``, network by network."""
-        both = [n for n in networks if (*first, n) in by and (*second, n) in by]
-        values = [round(float(by[*first, n][0] - by[*second, n][0]), 4) for n in both]
-        found = [by[*second, n][1] for n in both]
-        more: dict = {"origins": found} if any(found) else {}
-        return part(values, unit="pt", runs=both, low=low, high=high, name=name, **more)
 
     def claim(slug: str, statement: str, paper: tuple, *parts: Part, headline: bool = False, departs=()) -> Claim:
         return paper_claim(
@@ -238,17 +232,11 @@ def vgg_claims(table: pd.DataFrame) -> list[Claim]:
     Args:
         table: rows of ``data/results/logarithmic_vgg.csv``; seeds that lack a row of a claim are left out.
     """
-    by = {
+    scores = {
         (row.method, row.seed): (row.accuracy, origin)
         for row, origin in zip(table.itertuples(), origins(table), strict=True)
     }
-
-    def gap(higher: str, lower: str, *, low: float | None = None, high: float | None = None) -> Part:
-        both = [seed for seed in sorted(table.seed.unique()) if (higher, seed) in by and (lower, seed) in by]
-        values = [round(float(by[higher, seed][0] - by[lower, seed][0]), 4) for seed in both]
-        found = [by[lower, seed][1] for seed in both]
-        more: dict = {"origins": found} if found and all(found) else {}
-        return part(values, unit="pt", runs=[int(seed) for seed in both], low=low, high=high, **more)
+    gap = partial(lead, scores, unit="pt")
 
     everywhere = "Training a VGG-like network with weights, activations and gradients of 5 bits and fixed ranges, {}"
     cifar = "CIFAR-10, {} %, as commonly reported"

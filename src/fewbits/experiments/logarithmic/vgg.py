@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fewbits import evidence
 from fewbits.core.quantizer import weight_quantizers
 from fewbits.data import held_out, load
-from fewbits.experiments.common import run_folder, run_missing_rows, seeds
+from fewbits.experiments.common import recorded, run_folder, run_missing_rows, seeds
 from fewbits.experiments.comparison import VGG_WIDTHS
 from fewbits.experiments.logarithmic.claims import vgg_claims
 from fewbits.experiments.logarithmic.networks import BATCH_SIZE, fix_ranges, quantize_training
@@ -80,10 +80,11 @@ def run_vgg(options, command: str) -> None:
         for method in headrooms
         for headroom in headrooms[method]
     ]
-    run_missing_rows(table, rows, measure, command, options.minutes, device)
+    finished = run_missing_rows(table, rows, measure, command, options.minutes, device)
     if options.held_out:
-        print(evidence.rows(table).groupby(["method", "headroom"]).accuracy.mean())
+        if finished:
+            print(evidence.rows(table).groupby(["method", "headroom"]).accuracy.mean())
         return
-    recorded = evidence.rows(table)
-    claims = vgg_claims(recorded[recorded.epochs == EPOCHS])
+    runs = recorded(table, list(rows[0]))
+    claims = vgg_claims(runs[(runs.epochs == EPOCHS) & (runs.headroom == runs.method.map(HEADROOM))])
     evidence.record("logarithmic", claims, command=command, wall_s=time.perf_counter() - started, device=device)

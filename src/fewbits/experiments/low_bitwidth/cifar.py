@@ -12,7 +12,7 @@ from torch import nn
 
 from fewbits import evidence
 from fewbits.core.quantizer import quantize_weights
-from fewbits.experiments.common import run_folder, run_missing_rows, seeds
+from fewbits.experiments.common import recorded, run_folder, run_missing_rows, seeds
 from fewbits.experiments.comparison import VGG_WIDTHS, prepared
 from fewbits.experiments.low_bitwidth.claims import cifar_claims
 from fewbits.experiments.low_bitwidth.networks import round_gradients
@@ -66,7 +66,7 @@ def run_cifar(options, command: str) -> None:
         dict(zip(names, setting, strict=True)) | {"seed": seed} for seed in seeds(options.seeds) for setting in SETTINGS
     ]
     run_missing_rows(TABLE, rows, measure, command, options.minutes, device)
-    table = evidence.rows(TABLE)
+    table = recorded(TABLE, list(rows[0]))
     evidence.record(
         "low_bitwidth", cifar_claims(table), command=command, wall_s=time.perf_counter() - started, device=device
     )

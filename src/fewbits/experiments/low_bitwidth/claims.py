@@ -1,10 +1,9 @@
 """The claims of the chapter on low bit widths, computed from the tables of its experiment."""
 
-from collections.abc import Callable
-
 import pandas as pd
 
 from fewbits.evidence import Claim, Part, departure, origins, own_claim, paper_claim, part
+from fewbits.experiments.common import lead
 
 SETTING = ("method", "weight_bits", "activation_bits", "gradient_bits", "rounding", "start")
 
@@ -181,75 +180,69 @@ _WORDS = (
 )
 
 
-def _gap(rows: pd.DataFrame, loss: Callable[[pd.Series], float], better: str, worse: str, **band) -> Part:
-    """By how much one setting loses more than another, within each seed that has both; rows by setting and seed."""
-    seeds = [seed for seed in sorted(rows.index.unique("seed")) if {(better, seed), (worse, seed)} <= set(rows.index)]
-    values = [round(loss(rows.loc[(worse, seed)]) - loss(rows.loc[(better, seed)]), 5) for seed in seeds]
-    found = [rows.origin[worse, seed] for seed in seeds]
-    more: dict = {"origins": found} if found and all(found) else {}
-    return part(values, runs=[int(seed) for seed in seeds], **band, **more)
-
-
 def cifar_claims(table: pd.DataFrame) -> list[Claim]:
     """Claims on DoReFa-Net's gradients on CIFAR-100.
 
     Args:
         table: rows of ``data/results/low_bitwidth_cifar.csv``; seeds that lack a row of a claim are left out.
     """
-    setting = table.gradient_bits.astype(str) + " " + table.rounding
-    setting = setting.where(table.weight_bits == 1, "float")
-    rows = table.assign(setting=setting, origin=origins(table)).set_index(["setting", "seed"]).sort_index()
+    scores = {
+        ((row.gradient_bits, row.rounding), row.seed): (row.accuracy, origin)
+        for row, origin in zip(table.itertuples(), origins(table), strict=True)
+        if row.weight_bits == 1
+    }
 
-    def cost(worse: str, better: str = "32 none", **band: float) -> Part:
-        """Points of accuracy by which a setting is worse than another."""
-        return _gap(rows, lambda row: -float(row.accuracy), better, worse, unit="pt", **band)
+    def claim(slug: str, text: str, worse: tuple, better: tuple = (32, "none"), paper: tuple = (), **band) -> Claim:
+        """On the points of accuracy by which a setting is worse than another; ours where there is no ``paper``."""
+        about = f"low_bitwidth/cifar-{slug}", f"With 1-bit weights and 2-bit activations, {text}"
+        cost = lead(scores, better, worse, unit="pt", **band)
+        options: dict = {"scale": "reduced", "independent": "training runs from different seeds"}
+        if paper:
+            return paper_claim(*about, ("zhou2016dorefa", *paper), cost, departs=_CIFAR, **options)
+        return own_claim(*about, cost, **options)
 
-    independent = "training runs from different seeds"
-    common = "With 1-bit weights and 2-bit activations, {}"
     code = "released code, AlexNet, top-1 error: {} against 46.6 %"
-    options: dict = {"scale": "reduced", "independent": independent}
     return [
-        paper_claim(
-            "low_bitwidth/cifar-noise",
-            common.format("4-bit gradients without the noise cost more than 10 points against those with it"),
-            ("zhou2016dorefa", "Sec. 2.5", "noise is critical"),
-            cost("4 nearest", "4 noise", low=10.0),
-            departs=_CIFAR,
-            **options,
+        claim(
+            "noise",
+            "4-bit gradients without the noise cost more than 10 points against those with it",
+            (4, "nearest"),
+            (4, "noise"),
+            paper=("Sec. 2.5", "noise is critical"),
+            low=10.0,
         ),
-        paper_claim(
-            "low_bitwidth/cifar-6-bit-gradients",
-            common.format("6-bit gradients with noise cost at most 1 point"),
-            ("zhou2016dorefa", code.format("46.8 %"), 0.2, "pt"),
-            cost("6 noise", high=1.0),
-            departs=_CIFAR,
-            **options,
+        claim(
+            "6-bit-gradients",
+            "6-bit gradients with noise cost at most 1 point",
+            (6, "noise"),
+            paper=(code.format("46.8 %"), 0.2, "pt"),
+            high=1.0,
         ),
-        paper_claim(
-            "low_bitwidth/cifar-4-bit-gradients",
-            common.format("4-bit gradients cost more than 1 point even with noise"),
-            ("zhou2016dorefa", code.format("54.0 %"), 7.4, "pt"),
-            cost("4 noise", low=1.0),
-            departs=_CIFAR,
-            **options,
+        claim(
+            "4-bit-gradients",
+            "4-bit gradients cost more than 1 point even with noise",
+            (4, "noise"),
+            paper=(code.format("54.0 %"), 7.4, "pt"),
+            low=1.0,
         ),
-        own_claim(
-            "low_bitwidth/cifar-zero",
-            common.format("4-bit gradients on a grid that contains 0, without noise, cost at most 1 point"),
-            cost("4 zero", high=1.0),
-            **options,
+        claim(
+            "zero",
+            "4-bit gradients on a grid that contains 0, without noise, cost at most 1 point",
+            (4, "zero"),
+            high=1.0,
         ),
-        own_claim(
-            "low_bitwidth/cifar-zero-and-noise",
-            common.format("4-bit gradients on a grid that contains 0, rounded stochastically, cost at most 1 point"),
-            cost("4 zero, noise", high=1.0),
-            **options,
+        claim(
+            "zero-and-noise",
+            "4-bit gradients on a grid that contains 0, rounded stochastically, cost at most 1 point",
+            (4, "zero, noise"),
+            high=1.0,
         ),
-        own_claim(
-            "low_bitwidth/cifar-zero-beats-no-zero",
-            common.format("4-bit stochastic rounding is better on a grid that contains 0 than on one that does not"),
-            cost("4 noise", "4 zero, noise", low=0.0),
-            **options,
+        claim(
+            "zero-beats-no-zero",
+            "4-bit stochastic rounding is better on a grid that contains 0 than on one that does not",
+            (4, "noise"),
+            (4, "zero, noise"),
+            low=0.0,
         ),
     ]
 
@@ -260,14 +253,17 @@ def word_claims(table: pd.DataFrame) -> list[Claim]:
     Args:
         table: rows of ``data/results/low_bitwidth_words.csv`` of one text.
     """
-    rows = table.assign(origin=origins(table)).set_index(["method", "seed"]).sort_index()
+    scores = {
+        (row.method, row.seed): (-row.bits_per_word, origin)
+        for row, origin in zip(table.itertuples(), origins(table), strict=True)
+    }
 
     def claim(slug: str, statement: str, method: str, paper: tuple) -> Claim:
         return paper_claim(
             f"low_bitwidth/words-{slug}",
             statement,
             paper,
-            _gap(rows, lambda row: float(row.bits_per_word), "float", method, unit="bits/word", high=0.1),
+            lead(scores, "float", method, unit="bits/word", high=0.1),
             scale="reduced",
             independent="training runs from different seeds",
             departs=_WORDS,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fewbits import evidence
 from fewbits.core.quantizer import Quantizer, quantize_weights
 from fewbits.data import bits_per_character, windows
-from fewbits.experiments.common import run_folder, run_missing_rows, seeds
+from fewbits.experiments.common import recorded, run_folder, run_missing_rows, seeds
 from fewbits.experiments.low_bitwidth.claims import word_claims
 from fewbits.low_bitwidth import AP2Quantizer, LinearQuantizer
 from fewbits.nets import CharLSTM
@@ -107,6 +107,6 @@ def run_words(options, command: str) -> None:
         for method in METHODS
     ]
     run_missing_rows(TABLE, rows, measure, command, options.minutes, device)
-    table = evidence.rows(TABLE)
+    table = recorded(TABLE, list(rows[0]))
     claims = word_claims(table[table.text == digest])
     evidence.record("low_bitwidth", claims, command=command, wall_s=time.perf_counter() - started, device=device)

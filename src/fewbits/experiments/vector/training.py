@@ -241,12 +241,17 @@ def other_sizes(state: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def streams(state: Mapping[str, Tensor], width: int = 5) -> Iterator[dict]:
-    """Entropy, and lengths of Huffman and arithmetic codes, of the two streams of each weight, in bits per symbol."""
+    """Entropy, and lengths of Huffman and arithmetic codes, of the two streams of each weight, in bits per symbol.
+
+    A weight that is all zero has no symbols, and no rows.
+    """
     for name, tensor in state.items():
         if tensor.dim() < 2:
             continue
         pattern = tensor.detach().numpy().reshape(-1).view(np.uint32)
         kept, gaps = container.relative_positions(pattern, width)
+        if not len(kept):
+            continue
         table, indices = np.unique(kept, return_inverse=True)
         for stream, symbols, alphabet in (("gaps", gaps, 1 << width), ("indices", indices, len(table))):
             counts = np.bincount(symbols)
