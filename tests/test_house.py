@@ -81,6 +81,16 @@ def test_conda_and_make_install_every_extra_with_the_pins():
     assert f"-c constraints.txt -e '.[{extras}]'" in (ROOT / "Makefile").read_text("utf-8")
 
 
+def test_the_front_pages_name_every_extra_and_every_chapter():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    extras = re.findall(r"^\| `(\w+)` \| ", readme, re.MULTILINE)
+    assert sorted(extras) == sorted(project()["optional-dependencies"])
+    intro = (ROOT / "book" / "text" / "intro.md").read_text("utf-8")
+    linked = set(re.findall(r"\{doc\}`(?:[^`]*<)?(\w+)>?`", intro))
+    chapters = {Path(page).name for page in toc_pages() if (ROOT / "book" / "text" / f"{Path(page).name}.md").exists()}
+    assert chapters - linked == {"intro"}
+
+
 def test_the_workflow_runs_on_every_python_that_the_package_names_and_every_week():
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text("utf-8"))
     jobs = workflow["jobs"]

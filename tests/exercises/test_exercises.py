@@ -2,18 +2,21 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import tensors
 from torch.nn import functional
 
 from fewbits import ternary
 from fewbits.binary import binary_inner_product
+from fewbits.compensation import gptq
+from fewbits.core.codes import Codes
 from fewbits.core.packing import pack_signs
 from fewbits.exercises import EXERCISES, check
-from fewbits.exercises.weights import scale_of_all_codes, ternary_error
+from fewbits.exercises.weights import mean_products, scale_of_all_codes, solved_for_the_free, ternary_error
 from fewbits.fpga.shift_adder import signed_shift
 from fewbits.inq import largest_exponent
 
@@ -40,6 +43,11 @@ def merged(three, one):
     return three + functional.pad(one + eye, (1, 1, 1, 1))
 
 
+def compensated(w, rounded, H):
+    inverse = torch.linalg.inv(H)
+    return w - (w[0] - rounded) / inverse[0, 0] * inverse[0]
+
+
 def planes_by_bits(planes, signs, count):
     return sum((2 * (plane & signs).bit_count() - plane.bit_count()) << p for p, plane in enumerate(planes))
 
@@ -52,7 +60,7 @@ ANSWERS = {
             "forgets the range": (lambda x, scale, bits: (x / scale).round(), "bits = 2 it returns [2]"),
             "rounds ties up": (
                 lambda x, scale, bits: (x / scale + 0.5).floor().clamp(1 - 2 ** (bits - 1), 2 ** (bits - 1) - 1),
-                "it returns [1], but the nearest code of each element, found by trying all codes, ties to even, is [0]",
+                "it returns [1] instead of [0], the nearest code of each element, found by trying all codes",
             ),
             "has one code too many": (
                 lambda x, scale, bits: (x / scale).round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1),
@@ -71,7 +79,10 @@ ANSWERS = {
         best_scale,
         {
             "does not divide by k": (lambda x: best_scale(x, lambda total, k: total**2), "it returns"),
-            "keeps all": (lambda x: x.abs().mean(), "x = [0, 1] it returns 0.5, but the scale of least squared error"),
+            "keeps all": (
+                lambda x: x.abs().mean(),
+                "x = [0, 1] it returns 0.5 instead of 1, the scale of the smallest squared error",
+            ),
             "is TWN": (lambda x: ternary.TWN().codes_and_scale(x)[1], "found by trying all codes"),
         },
     ),
@@ -81,7 +92,7 @@ ANSWERS = {
             "takes 2^k steps": (lambda x, bits: round(x * 2**bits) / 2**bits, "it returns"),
             "rounds down": (
                 lambda x, bits: math.floor(x * (2**bits - 1)) / (2**bits - 1),
-                "it returns 0, but the nearest level",
+                "it returns 0 instead of 0.0666667, the nearest level",
             ),
         },
     ),
@@ -101,14 +112,14 @@ ANSWERS = {
             "rounds down": (lambda x: math.floor(math.log2(x)), "x = 3 it returns 1"),
             "is nearest on the linear scale": (
                 lambda x: math.floor(math.log2(4 * x / 3)),
-                "it returns 1, but the exponent of the nearest power on the logarithmic scale, found by comparing",
+                "instead of 2, the exponent of the nearest power on the logarithmic scale, found by comparing",
             ),
         },
     ),
     "inq": (
         lambda x: largest_exponent(x, 5),
         {
-            "rounds the logarithm": (lambda x: round(math.log2(x.abs().max())), "found by comparing distances, is"),
+            "rounds the logarithm": (lambda x: round(math.log2(x.abs().max())), "found by comparing distances."),
             "forgets negative weights": (
                 lambda x: math.floor(math.log2(4 * x.max() / 3)),
                 "x = [-1] it raises ValueError",
@@ -126,11 +137,36 @@ ANSWERS = {
                 lambda grad, codes, count: (
                     torch.bincount(codes, grad, count) / torch.bincount(codes, minlength=count).clamp(min=1)
                 ),
-                "the gradient of each shared value, found by automatic differentiation, is",
+                "the gradient of each shared value, found by automatic differentiation.",
             ),
             "keeps the last": (
                 lambda grad, codes, count: grad.new_zeros(count).scatter(0, codes, grad),
                 "codes = [0, 0, ",
+            ),
+        },
+    ),
+    "compensation": (
+        compensated,
+        {
+            "has the sign reversed": (
+                lambda w, rounded, H: torch.cat([w[:1] * 0 + rounded, 2 * w[1:] - compensated(w, rounded, H)[1:]]),
+                "instead of",
+            ),
+            "leaves the others": (
+                lambda w, rounded, H: torch.cat([w[:1] * 0 + rounded, w[1:]]),
+                "the weights that leave the smallest error, found by solving equations for the free ones.",
+            ),
+            "moves the next only": (
+                lambda w, rounded, H: torch.cat([compensated(w, rounded, H)[:2], w[2:]]),
+                "instead of",
+            ),
+            "takes H for its inverse": (
+                lambda w, rounded, H: compensated(w, rounded, torch.linalg.inv(H)),
+                "instead of",
+            ),
+            "forgets the diagonal": (
+                lambda w, rounded, H: w - (w[0] - rounded) * torch.linalg.inv(H)[0],
+                "instead of",
             ),
         },
     ),
@@ -161,7 +197,7 @@ ANSWERS = {
             "rounds down": (lambda total, multiplier, shift: (total * multiplier) >> shift, "total = 1, multiplier"),
             "rounds ties to even": (
                 lambda total, multiplier, shift: round(total * multiplier / 2**shift),
-                "total = 1, multiplier = 1, shift = 1 it returns 0, but the nearest integer, a tie upward",
+                "total = 1, multiplier = 1, shift = 1 it returns 0 instead of 1, the nearest integer, a tie upward",
             ),
         },
     ),
@@ -185,14 +221,19 @@ ANSWERS = {
         {
             "negates first": (
                 lambda x, sign, n: (-x if sign else x) >> n,
-                "x = 1, sign = 1, n = 1 it returns -1, but the shifted word with its sign",
+                "x = 1, sign = 1, n = 1 it returns -1 instead of 0, the shifted word with its sign",
             ),
             "rounds toward 0": (lambda x, sign, n: (-1) ** sign * int(x / 2**n), "x = -1, sign = 0, n = 1"),
         },
     ),
     "fpga_gates": (
         lambda a, b, carry: (a ^ b ^ carry, (a & b) | (carry & (a ^ b))),
-        {"forgets a carry": (lambda a, b, carry: (a ^ b ^ carry, a & b), "it returns (0, 0), but")},
+        {
+            "forgets a carry": (
+                lambda a, b, carry: (a ^ b ^ carry, a & b),
+                "it returns (0, 0) instead of (0, 1), the bits",
+            )
+        },
     ),
     "noise": (
         lambda values, t: t * values.std() / len(values) ** 0.5,
@@ -261,11 +302,6 @@ def test_an_error_of_the_reader_s_code_is_told_with_its_input():
     )
 
 
-@pytest.mark.parametrize("answer", ["1", [1, [2, 3]], torch.ones(2, 2), float("nan")])
-def test_an_answer_of_another_kind_is_wrong(answer):
-    assert check("logarithmic", lambda x: answer).state == "wrong"
-
-
 def test_an_answer_that_depends_on_the_number_of_calls_is_wrong():
     calls = []
 
@@ -276,11 +312,85 @@ def test_an_answer_that_depends_on_the_number_of_calls_is_wrong():
     assert check("logarithmic", changing).state == "wrong"
 
 
-def test_what_the_reader_does_to_an_argument_does_not_reach_the_oracle():
-    def in_place(x):
-        return best_scale(x.mul_(1)) if x.mul_(2) is None else best_scale(x) / 2
+def in_lists(x, scale, bits):
+    q_max = 2 ** (bits - 1) - 1
+    return [max(-q_max, min(q_max, round(value / scale))) for value in x.tolist()]
 
-    assert check("ternary", in_place)
+
+def by_views(three, one):
+    kernel = three.clone()
+    kernel[:, :, 1, 1] += one[:, :, 0, 0] + torch.eye(len(one))
+    return kernel.flip(3).numpy()[..., ::-1]
+
+
+# name: (chapter, a right answer in another style than the page's)
+STYLES = {
+    "lists": ("uniform", in_lists),
+    "tuples": ("uniform", lambda **given: tuple(in_lists(**given))),
+    "arrays": ("uniform", lambda **given: np.array(in_lists(**given))),
+    "bytes": ("uniform", lambda **given: torch.tensor(in_lists(**given), dtype=torch.int8)),
+    "strides that are negative": ("mobileone", by_views),
+    "single precision": ("low_bitwidth", lambda x, bits: torch.tensor(x).mul_(2**bits - 1).round_() / (2**bits - 1)),
+    "numbers of numpy": ("mixed_precision", lambda bits, weights: np.average(bits, weights=weights)),
+    "numbers of numpy in single precision": (
+        "noise",
+        lambda values, t: np.float32(t * values.std() / len(values) ** 0.5),
+    ),
+    "one tensor for two results": ("bn_folding", lambda **given: torch.tensor(folded(**given))),
+    "a table": ("fpga_gates", lambda a, b, carry: [(0, 0), (1, 0), (0, 1), (1, 1)][a + b + carry]),
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_right_answer_in_another_style_is_right(style):
+    chapter, function = STYLES[style]
+    verdict = check(chapter, function)
+    assert verdict, verdict.text
+
+
+@pytest.mark.parametrize("chapter", EXERCISES)
+@pytest.mark.parametrize("answer", ["1", 1j, {}, (1,), [[1], 2], torch.ones(5), float("nan"), 2**70, len])
+def test_an_answer_of_another_kind_is_wrong_for_every_exercise(chapter, answer):
+    assert check(chapter, lambda **inputs: answer).state == "wrong"
+
+
+@pytest.mark.parametrize("chapter", EXERCISES)
+@pytest.mark.parametrize("factor", [-1, 1.001, 2])
+def test_a_multiple_of_the_right_answer_is_wrong(chapter, factor):
+    def multiple(**inputs):
+        answer = ANSWERS[chapter][0](**inputs)
+        return factor * torch.as_tensor(answer, dtype=torch.float64)
+
+    assert check(chapter, multiple).state == "wrong"
+
+
+def planes_from_the_last(planes, signs, count):
+    total = 0
+    while planes:
+        total = 2 * total + planes_by_bits([planes.pop()], signs, count)
+    return total
+
+
+# name: (chapter, an answer that is right and changes an argument, the words of the verdict)
+CHANGING = {
+    "a tensor": (
+        "ternary",
+        lambda x: best_scale(x.abs_()),
+        "For x = [-1] the result is right, but the function changes its argument x to [1].",
+    ),
+    "a list": (
+        "bitwise",
+        planes_from_the_last,
+        "For planes = [0], signs = 0, count = 4 the result is right, but the function changes its argument planes to "
+        "[].",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_function_that_changes_its_argument_is_wrong_and_the_oracle_does_not_see_it(name):
+    chapter, function, words = CHANGING[name]
+    assert check(chapter, function).text == f"{chapter}: not right yet. {words}"
 
 
 def test_unknown_exercises_and_things_that_cannot_be_called_are_refused():
@@ -306,3 +416,12 @@ def test_the_oracle_of_binary_agrees_with_the_package(a, b, count):
     signs = [torch.tensor([2.0 * (word >> i & 1) - 1 for i in range(count)]) for word in (a, b)]
     words = [pack_signs(each) for each in signs]
     assert EXERCISES["binary"].oracle(a, b, count) == binary_inner_product(*words, count)
+
+
+@given(tensors(torch.float64, shape=(3,), largest=8, odd_layouts=False), mean_products())
+def test_the_oracle_of_compensation_agrees_with_the_package(w, H):
+    """GPTQ rounds the second weight after it has made up for the first."""
+    start = Codes(w[None].round().long(), 8, torch.tensor(1.0, dtype=torch.float64))
+    moved = solved_for_the_free(w, w[0].round().item(), H)
+    assume((moved[1] % 1 - 0.5).abs() > 1e-6)
+    assert gptq(w[None], start, H[None], damping=0.0).values[0, 1] == moved[1].round()

@@ -14,12 +14,13 @@ from fewbits.experiments.integer import folding, measures, speed
 from fewbits.experiments.integer import run as experiment
 from fewbits.experiments.integer.claims import PARTS, make_claims
 from fewbits.experiments.integer.networks import NETWORKS, residual_net, small_digits, train_residual
-from fewbits.experiments.integer.short_sums import ShortSums
-from fewbits.integer import Layer
+from fewbits.experiments.integer.short_sums import ShortSums, with_short_sums
+from fewbits.integer import Layer, prepare, to_integers
 from fewbits.integer.onnx_export import products_saturate
 from fewbits.integer.requantization import fixed_point
 from fewbits.integer.steps import Requantizer
 from fewbits.nets import MLP
+from fewbits.uniform import UniformQuantizer
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +240,15 @@ def test_where_no_pair_is_clipped_a_convolution_is_the_same():
     layer = Layer(weight, torch.arange(5, dtype=torch.int32), 2, 8, geometry, 3, 255, any_requantizer())
     codes = torch.randint(0, 256, (2, 3, 6, 5), generator=generator, dtype=torch.uint8)
     assert torch.equal(ShortSums(**vars(layer)).accumulate(codes), layer.accumulate(codes))
+
+
+def test_pairs_are_clipped_where_codes_are_unsigned_and_in_one_group():
+    signed = UniformQuantizer(8, symmetric=True)
+    model = nn.Sequential(nn.Conv2d(4, 4, 1), signed, nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1, groups=2))
+    signed.set_range(-4.0, 4.0)
+    images = torch.rand(4, 4, 3, 3)
+    steps = with_short_sums(to_integers(prepare(model.eval(), images), images[:1])).steps
+    assert {name: type(step).__name__ for name, step in steps.items()} == {"0": "ShortSums", "2": "Layer", "4": "Layer"}
 
 
 def any_requantizer() -> Requantizer:

@@ -269,6 +269,13 @@ def test_the_order_is_that_of_the_calls():
     assert np.abs(net.form.decode(net.run(images)) - expected.numpy()).max() < 0.01
 
 
+def test_a_network_must_end_with_one_pixel():
+    net = ShiftAdderNet(quantized(nn.Sequential(nn.Conv2d(2, 3, 3, bias=False))))
+    assert net.run(np.ones((2, 2, 3, 3), np.int64)).shape == (2, 3)
+    with pytest.raises(ValueError, match="0 must end with one pixel for its logits, got 2 × 4"):
+        net.run(np.ones((2, 2, 4, 6), np.int64))
+
+
 def test_a_model_without_layers_is_refused():
     with pytest.raises(ValueError, match="model has no layer"):
         ShiftAdderNet(nn.Sequential(nn.ReLU()))

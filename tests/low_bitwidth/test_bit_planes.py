@@ -120,6 +120,14 @@ def test_an_input_off_the_grid_is_refused(bad):
         layer(x)
 
 
+@pytest.mark.parametrize("shape", [(1, 2, 5, 5), (1, 4, 5, 5), (3, 5, 5)])
+def test_an_input_of_another_shape_is_refused(shape):
+    """Two channels and three fill the same words: without a check the products would be wrong in silence."""
+    for layer in twins((1, 3, 1, 5, 5, (3, 1)), (1, 2, 6)):
+        with pytest.raises(ValueError, match=r"x must have the shape \(N, 3, H, W\)"):
+            layer(torch.ones(shape))
+
+
 @pytest.mark.parametrize("bits", [(9, 1, 1), (1, 9, 1), (1, 1, 9), (0, 1, 1)])
 def test_bits_out_of_range_are_refused(bits):
     with pytest.raises(ValueError, match="bits"):

@@ -7,6 +7,7 @@ Indices are not checked: an index beyond the array reads or writes foreign memor
 """
 
 import operator
+from collections.abc import Callable
 
 from llvmlite import ir
 from numba import types
@@ -20,44 +21,51 @@ _VECTOR, _HALF, _SHORTS = ir.VectorType(_BYTE, 32), ir.VectorType(_BYTE, 16), ir
 _TWICE = ir.Constant(ir.VectorType(ir.IntType(32), 32), [i % 16 for i in range(32)])
 
 
-class _Bytes32(types.Type):
-    def __init__(self):
-        super().__init__(name="bytes32")
+class Vector(types.Type):
+    """A type of Numba for a vector of LLVM."""
+
+    def __init__(self, name: str, llvm: ir.VectorType):
+        super().__init__(name=name)
+        self.llvm = llvm
 
 
-bytes32 = _Bytes32()
+bytes32 = Vector("bytes32", _VECTOR)
 
 
-@register_model(_Bytes32)
+@register_model(Vector)
 class _Model(models.PrimitiveModel):
     def __init__(self, manager, frontend_type):
-        super().__init__(manager, frontend_type, _VECTOR)
+        super().__init__(manager, frontend_type, frontend_type.llvm)
 
 
-def _define(function, instruction: str) -> None:
-    """Give ``function`` of two vectors the LLVM ``instruction``."""
+def define(function: Callable, instruction: str, kinds: tuple[Vector, ...]) -> None:
+    """Give ``function`` of two vectors of one of ``kinds`` the LLVM ``instruction``."""
 
     @infer_global(function)
     class _Typing(AbstractTemplate):
         def generic(self, args, kws):
-            return signature(bytes32, *args) if args == (bytes32, bytes32) else None
+            return signature(args[0], *args) if args in [(kind, kind) for kind in kinds] else None
 
-    @lower_builtin(function, bytes32, bytes32)
-    def _lower(context, builder, sig, args):
-        return getattr(builder, instruction)(*args)
+    for kind in kinds:
+
+        @lower_builtin(function, kind, kind)
+        def _lower(context, builder, sig, args):
+            return getattr(builder, instruction)(*args)
 
 
-for _functions, _instruction in (
-    ((operator.add, operator.iadd), "add"),
-    ((operator.sub, operator.isub), "sub"),
-    ((operator.and_, operator.iand), "and_"),
-    ((operator.xor, operator.ixor), "xor"),
-):
+# Instruction of LLVM -> the operators of Python for it.
+OPERATORS = {
+    "add": (operator.add, operator.iadd),
+    "sub": (operator.sub, operator.isub),
+    "and_": (operator.and_, operator.iand),
+    "xor": (operator.xor, operator.ixor),
+}
+for _instruction, _functions in OPERATORS.items():
     for _function in _functions:
-        _define(_function, _instruction)
+        define(_function, _instruction, (bytes32,))
 
 
-def _address(context, builder, array_type, array, index, kind):
+def address(context, builder, array_type, array, index, kind):
     """Pointer to ``array[index]`` of a one-dimensional array, as a pointer to ``kind``."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
@@ -94,7 +102,7 @@ def load(typing_context, array, index):
     """The 32 bytes that begin at ``array[index]``."""
 
     def generate(context, builder, sig, args):
-        return _unaligned(builder.load(_address(context, builder, sig.args[0], *args, _VECTOR)))
+        return _unaligned(builder.load(address(context, builder, sig.args[0], *args, _VECTOR)))
 
     return bytes32(array, types.intp), generate
 
@@ -105,8 +113,8 @@ def load_table(typing_context, tables, offsets, index):
 
     def generate(context, builder, sig, args):
         kind = context.get_value_type(sig.args[1].dtype)
-        offset = builder.load(_address(context, builder, sig.args[1], args[1], args[2], kind))
-        at = _address(context, builder, sig.args[0], args[0], builder.zext(offset, _WORD), _HALF)
+        offset = builder.load(address(context, builder, sig.args[1], args[1], args[2], kind))
+        at = address(context, builder, sig.args[0], args[0], builder.zext(offset, _WORD), _HALF)
         half = _unaligned(builder.load(at))
         return builder.shuffle_vector(half, half, _TWICE)
 
@@ -118,7 +126,7 @@ def load_twice(typing_context, array, index):
     """The 16 bytes that begin at ``array[index]``, twice: a table for :func:`lookup`."""
 
     def generate(context, builder, sig, args):
-        half = _unaligned(builder.load(_address(context, builder, sig.args[0], *args, _HALF)))
+        half = _unaligned(builder.load(address(context, builder, sig.args[0], *args, _HALF)))
         return builder.shuffle_vector(half, half, _TWICE)
 
     return bytes32(array, types.intp), generate
@@ -175,7 +183,7 @@ def add_bytes(typing_context, sums, index, vector):
         even = builder.and_(shorts, ir.Constant(_SHORTS, [255] * 16))
         odd = builder.lshr(shorts, ir.Constant(_SHORTS, [8] * 16))
         for place, part in ((args[1], even), (builder.add(args[1], args[1].type(16)), odd)):
-            at = _address(context, builder, sig.args[0], args[0], place, _SHORTS)
+            at = address(context, builder, sig.args[0], args[0], place, _SHORTS)
             total = builder.add(_unaligned(builder.load(at)), part)
             _unaligned(builder.store(total, at))
         return context.get_dummy_value()
@@ -189,10 +197,10 @@ def add_scaled(typing_context, out, index, sums, place, scale):
 
     def generate(context, builder, sig, args):
         wide = ir.VectorType(ir.IntType(32), 16)
-        counts = _unaligned(builder.load(_address(context, builder, sig.args[2], args[2], args[3], _SHORTS)))
+        counts = _unaligned(builder.load(address(context, builder, sig.args[2], args[2], args[3], _SHORTS)))
         one = builder.insert_element(ir.Constant(wide, ir.Undefined), args[4], ir.Constant(ir.IntType(32), 0))
         scales = builder.shuffle_vector(one, one, ir.Constant(wide, [0] * 16))
-        at = _address(context, builder, sig.args[0], args[0], args[1], wide)
+        at = address(context, builder, sig.args[0], args[0], args[1], wide)
         product = builder.mul(builder.zext(counts, wide), scales)
         _unaligned(builder.store(builder.add(_unaligned(builder.load(at)), product), at))
         return context.get_dummy_value()
@@ -214,7 +222,7 @@ def store_offsets(typing_context, offsets, index, first, second):
         order = ir.Constant(ir.VectorType(ir.IntType(32), 16), [i // 2 + 8 * (i % 2) for i in range(16)])
         both = builder.shuffle_vector(builder.bitcast(even, eight), builder.bitcast(odd, eight), order)
         wide = builder.shl(builder.zext(both, _SHORTS), ir.Constant(_SHORTS, [4] * 16))
-        at = _address(context, builder, sig.args[0], args[0], args[1], _SHORTS)
+        at = address(context, builder, sig.args[0], args[0], args[1], _SHORTS)
         _unaligned(builder.store(wide, at))
         return context.get_dummy_value()
 
@@ -226,7 +234,7 @@ def store_bytes(typing_context, array, index, vector):
     """Store 32 bytes from ``array[index]`` on."""
 
     def generate(context, builder, sig, args):
-        _unaligned(builder.store(args[2], _address(context, builder, sig.args[0], args[0], args[1], _VECTOR)))
+        _unaligned(builder.store(args[2], address(context, builder, sig.args[0], args[0], args[1], _VECTOR)))
         return context.get_dummy_value()
 
     return types.void(array, types.intp, bytes32), generate
@@ -241,7 +249,7 @@ def sign_mask(typing_context, array, index):
 
     def generate(context, builder, sig, args):
         kind = ir.VectorType(context.get_value_type(sig.args[0].dtype), 64)
-        values = _unaligned(builder.load(_address(context, builder, sig.args[0], *args, kind)))
+        values = _unaligned(builder.load(address(context, builder, sig.args[0], *args, kind)))
         return builder.bitcast(builder.fcmp_ordered(">=", values, ir.Constant(kind, [0.0] * 64)), _WORD)
 
     return types.uint64(array, types.intp), generate
@@ -253,7 +261,7 @@ def bit_mask(typing_context, array, index, selected):
 
     def generate(context, builder, sig, args):
         kind = ir.VectorType(_BYTE, 64)
-        values = _unaligned(builder.load(_address(context, builder, sig.args[0], args[0], args[1], kind)))
+        values = _unaligned(builder.load(address(context, builder, sig.args[0], args[0], args[1], kind)))
         one = builder.insert_element(ir.Constant(kind, ir.Undefined), args[2], ir.Constant(ir.IntType(32), 0))
         same = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64))
         nonzero = builder.icmp_unsigned("!=", builder.and_(values, same), ir.Constant(kind, None))
@@ -268,8 +276,8 @@ def at_least_mask(typing_context, array, index, limits, place):
 
     def generate(context, builder, sig, args):
         kind = ir.VectorType(ir.IntType(32), 64)
-        values = _unaligned(builder.load(_address(context, builder, sig.args[0], args[0], args[1], kind)))
-        least = _unaligned(builder.load(_address(context, builder, sig.args[2], args[2], args[3], kind)))
+        values = _unaligned(builder.load(address(context, builder, sig.args[0], args[0], args[1], kind)))
+        least = _unaligned(builder.load(address(context, builder, sig.args[2], args[2], args[3], kind)))
         return builder.bitcast(builder.icmp_signed(">=", values, least), _WORD)
 
     return types.uint64(array, types.intp, limits, types.intp), generate

@@ -8,79 +8,36 @@ Indices are not checked: an index beyond the array reads or writes foreign memor
 """
 
 import operator
-from collections.abc import Callable
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.imputils import lower_builtin
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic
 
 from fewbits.bitwise import isa
+from fewbits.bitwise.simd import OPERATORS, Vector, address, define
 
 _BIT, _BYTE, _INT, _WORD = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _WORDS, _INTS = ir.VectorType(_WORD, 8), ir.VectorType(_INT, 16)
 _SHORTS, _BYTES = ir.VectorType(ir.IntType(16), 32), ir.VectorType(_BYTE, 64)
 
 
-class _Vector(types.Type):
-    def __init__(self, name: str, llvm: ir.VectorType):
-        super().__init__(name=name)
-        self.llvm = llvm
+words8, ints16 = Vector("words8", _WORDS), Vector("ints16", _INTS)
+shorts32, bytes64 = Vector("shorts32", _SHORTS), Vector("bytes64", _BYTES)
 
-
-words8, ints16 = _Vector("words8", _WORDS), _Vector("ints16", _INTS)
-shorts32, bytes64 = _Vector("shorts32", _SHORTS), _Vector("bytes64", _BYTES)
-_KINDS = (words8, ints16, shorts32, bytes64)
-
-
-@register_model(_Vector)
-class _Model(models.PrimitiveModel):
-    def __init__(self, manager, frontend_type):
-        super().__init__(manager, frontend_type, frontend_type.llvm)
-
-
-def _define(function: Callable, instruction: str) -> None:
-    """Give ``function`` of two vectors of a type the LLVM ``instruction``."""
-
-    @infer_global(function)
-    class _Typing(AbstractTemplate):
-        def generic(self, args, kws):
-            return signature(args[0], *args) if args in [(kind, kind) for kind in _KINDS] else None
-
-    for kind in _KINDS:
-
-        @lower_builtin(function, kind, kind)
-        def _lower(context, builder, sig, args):
-            return getattr(builder, instruction)(*args)
-
-
-for _functions, _instruction in (
-    ((operator.add, operator.iadd), "add"),
-    ((operator.sub, operator.isub), "sub"),
-    ((operator.mul, operator.imul), "mul"),
-    ((operator.and_, operator.iand), "and_"),
-    ((operator.xor, operator.ixor), "xor"),
-):
+for _instruction, _functions in (OPERATORS | {"mul": (operator.mul, operator.imul)}).items():
     for _function in _functions:
-        _define(_function, _instruction)
-
-
-def _address(context, builder, array_type, array, index, kind):
-    """Pointer to ``array[index]`` of a one-dimensional array, as a pointer to ``kind``."""
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
+        define(_function, _instruction, (words8, ints16, shorts32, bytes64))
 
 
 def _load(context, builder, array_type, array, index, kind):
-    loaded = builder.load(_address(context, builder, array_type, array, index, kind))
+    loaded = builder.load(address(context, builder, array_type, array, index, kind))
     loaded.align = 1
     return loaded
 
 
 def _store(context, builder, array_type, array, index, value) -> None:
-    builder.store(value, _address(context, builder, array_type, array, index, value.type)).align = 1
+    builder.store(value, address(context, builder, array_type, array, index, value.type)).align = 1
 
 
 def _same(builder, value, kind: ir.VectorType):
@@ -100,7 +57,7 @@ def prefetch(typing_context, array, index):
 
     def generate(context, builder, sig, args):
         element = context.get_value_type(sig.args[0].dtype)
-        at = _address(context, builder, sig.args[0], *args, element)
+        at = address(context, builder, sig.args[0], *args, element)
         kind = ir.FunctionType(ir.VoidType(), [at.type, _INT, _INT, _INT])
         hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         for start in (at, builder.gep(at, [ir.Constant(_INT, 15)])):  # most rows begin within a line of the cache
@@ -187,7 +144,7 @@ def _add_first(context, builder, array_type, array, index, most, values) -> None
             before = _load(context, builder, array_type, array, index, _INTS)
             _store(context, builder, array_type, array, index, builder.add(before, values))
         with some:  # masked stores are slow
-            at = _address(context, builder, array_type, array, index, _INTS)
+            at = address(context, builder, array_type, array, index, _INTS)
             places = ir.Constant(ir.VectorType(_WORD, 16), list(range(16)))
             mask = builder.icmp_signed("<", places, _same(builder, most, places.type))
             load = ir.FunctionType(_INTS, [at.type, _INT, mask.type, _INTS])
@@ -380,8 +337,8 @@ def copy_bytes(typing_context, target, to, source, at, count):
 
     def generate(context, builder, sig, args):
         target, to, source, at, count = args
-        goal = _address(context, builder, sig.args[0], target, to, _BYTE)
-        begin = _address(context, builder, sig.args[2], source, at, _BYTE)
+        goal = address(context, builder, sig.args[0], target, to, _BYTE)
+        begin = address(context, builder, sig.args[2], source, at, _BYTE)
         kind = ir.FunctionType(ir.VoidType(), [goal.type, begin.type, _WORD, _BIT])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.memcpy.p0.p0.i64")
         builder.call(function, [goal, begin, count, ir.Constant(_BIT, 0)])
@@ -396,7 +353,7 @@ def fill_bytes(typing_context, target, to, value, count):
 
     def generate(context, builder, sig, args):
         target, to, value, count = args
-        goal = _address(context, builder, sig.args[0], target, to, _BYTE)
+        goal = address(context, builder, sig.args[0], target, to, _BYTE)
         kind = ir.FunctionType(ir.VoidType(), [goal.type, _BYTE, _WORD, _BIT])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.memset.p0.i64")
         builder.call(function, [goal, value, count, ir.Constant(_BIT, 0)])

@@ -19,7 +19,7 @@ with extra("book"):
 def folded_by_two_points(
     weight: float, bias: float, gamma: float, beta: float, mean: float, variance: float, eps: float
 ) -> tuple[float, float]:
-    """Slope and offset of the line through what layer and batch normalization make of 0 and of 1."""
+    """Slope and offset of the line through the outputs of layer and batch normalization for the inputs 0 and 1."""
     y = torch.tensor([[bias], [weight + bias]], dtype=torch.float64)
     one = torch.ones(1, dtype=torch.float64)
     z = functional.batch_norm(y, mean * one, variance * one, gamma * one, beta * one, training=False, eps=eps)
@@ -83,7 +83,7 @@ CIRCUITS = [
         "bn_folding",
         "weight and bias of the folded layer",
         "the folded weight and bias",
-        "read from what layer and normalization make of 0 and of 1",
+        "read from the outputs of layer and normalization for the inputs 0 and 1",
         {
             "weight": st.sampled_from(_HALVES),
             "bias": st.sampled_from(_HALVES),

@@ -166,7 +166,7 @@ TEXTS: dict[str, tuple[Text, ...]] = {
     ),
     "mixed_precision": (
         (
-            "Layers of 10 and of 1000 weights have 8 and 2 bits. How many bits has a weight on average?",
+            "Layers of 10 and of 1000 weights have 8 and 2 bits. How many bits does a weight have on average?",
             ("About 2.06", "(10·8 + 1000·2) / 1010: each weight counts once."),
             ("5", "This is the mean over layers, whatever their size."),
             ("8", "This is the largest number of bits, not the mean."),
@@ -179,7 +179,10 @@ TEXTS: dict[str, tuple[Text, ...]] = {
         ),
         (
             "Half of the bits: does an accelerator need half of the time?",
-            ("Only if it computes bit by bit.", "Others use the width of their multipliers whatever the bits."),
+            (
+                "Only if it is built for fewer bits.",
+                "One that computes bit by bit is; one with fixed multipliers is not.",
+            ),
             ("Always.", "A multiplier of 8 bits needs one cycle for 4 bits, too."),
             ("Never.", "Serial processors do, and memory traffic shrinks as well."),
         ),
@@ -227,6 +230,26 @@ TEXTS: dict[str, tuple[Text, ...]] = {
             ("The bias disappears.", "Folding gives every layer a bias."),
         ),
     ),
+    "compensation": (
+        (
+            "GPTQ has rounded a weight. Which weights move to make up for the error?",
+            ("All that are not yet rounded.", "Each moves by its entry in a row of the inverse of H."),
+            ("All others.", "Those that are rounded stay where they are, on the grid."),
+            ("The next one only.", "The others are free as well, and a sum of small moves costs less."),
+        ),
+        (
+            "What does GPTQ need to know of the data?",
+            ("The mean products of a layer's inputs.", "The error of the output depends on the images only through H."),
+            ("The labels.", "The output is compared with that of the layer before rounding."),
+            ("The gradients of the loss.", "The error is that of a single layer, in closed form."),
+        ),
+        (
+            "H is diagonal. What does GPTQ return?",
+            ("The nearest code of each weight.", "Weights whose inputs have no mean product cannot help each other."),
+            ("Codes with a smaller error than the nearest.", "Each weight then has an error of its own."),
+            ("The weights as they were.", "Nothing moves before its turn, but every weight is rounded in the end."),
+        ),
+    ),
     "integer": (
         (
             "Why is the sum of products kept in 32 bits?",
@@ -258,7 +281,7 @@ TEXTS: dict[str, tuple[Text, ...]] = {
             ("They need a mask at every word.", "Counting disagreements needs none."),
         ),
         (
-            "Activations of 2 bits meet weights of 1 bit. How many counts of bits does a word take?",
+            "Activations of 2 bits meet weights of 1 bit. How many popcounts does each word take?",
             ("2", "One for each pair of planes: 2 times 1."),
             ("3", "Planes are paired, not added up."),
             ("4", "This would be 2 bits times 2 bits."),

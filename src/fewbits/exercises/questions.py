@@ -1,4 +1,4 @@
-"""Three questions for each chapter. Every answer, right or wrong, comes with its explanation."""
+"""Three questions for each chapter that has an exercise. Every answer, right or wrong, comes with its explanation."""
 
 import html
 from collections.abc import Sequence

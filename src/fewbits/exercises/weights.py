@@ -40,7 +40,7 @@ def product_of_signs(a: int, b: int, count: int) -> int:
 
 
 def ternary_error(x: Tensor, scale: float) -> float:
-    """The least squared error with this scale: every weight takes its best code."""
+    """The smallest squared error with this scale: every weight has the code that is nearest to it."""
     return sum(min((w - scale * code) ** 2 for code in (-1, 0, 1)) for w in x.tolist())
 
 
@@ -56,9 +56,10 @@ def scale_of_all_codes(x: Tensor) -> float:
     return best
 
 
-def leaves_the_least_error(answer: float, expected: float, x: Tensor) -> bool:
-    """Whether a scale is as good as the best: several choices of codes may tie."""
-    return abs(ternary_error(x, float(answer)) - ternary_error(x, expected)) < 1e-9
+def leaves_the_least_error(answer: Tensor, expected: Tensor, x: Tensor) -> bool:
+    """Whether a scale is not negative and as good as the best: several choices of codes may tie."""
+    excess = ternary_error(x, answer.item()) - ternary_error(x, expected.item())
+    return answer.item() >= 0 and abs(excess) < 1e-9
 
 
 def nearest_level(x: float, bits: int) -> float:
@@ -102,6 +103,22 @@ def mean_bits(bits: list[int], weights: list[int]) -> float:
     return sum(every) / len(every)
 
 
+def solved_for_the_free(w: Tensor, rounded: float, H: Tensor) -> Tensor:
+    """The minimum over all weights but the first, from the equations in which the gradient of the error is 0."""
+    error = rounded - w[0]
+    return torch.cat([w[:1] + error, w[1:] - torch.linalg.solve(H[1:, 1:], error * H[1:, 0])])
+
+
+def mean_products() -> st.SearchStrategy:
+    """Symmetric matrices (3, 3) of small integers, in float64, with an inverse: A Aᵀ + 1."""
+
+    def product(factor: list[float]) -> Tensor:
+        a = torch.tensor(factor, dtype=torch.float64).reshape(3, 3)
+        return a @ a.T + torch.eye(3)
+
+    return st.lists(st.sampled_from([0.0, 1.0, -1.0]), min_size=9, max_size=9).map(product)
+
+
 _OFF_BORDERS = [0.125, -0.125, *(k / 4 + 0.125 for k in range(1, 12)), *(-k / 4 - 0.125 for k in range(1, 12))]
 
 WEIGHTS = [
@@ -124,7 +141,7 @@ WEIGHTS = [
     Exercise(
         "ternary",
         "what the k largest magnitudes gain, for every k",
-        "the scale of least squared error",
+        "the scale of the smallest squared error",
         "found by trying all codes",
         {"x": vectors(QUARTERS)},
         scale_of_all_codes,
@@ -189,5 +206,17 @@ WEIGHTS = [
             "count": st.just(3),
         },
         gradient_of_values,
+    ),
+    Exercise(
+        "compensation",
+        "all weights after the update",
+        "the weights that leave the smallest error",
+        "found by solving equations for the free ones",
+        {
+            "w": vectors(QUARTERS, largest=3, smallest=3),
+            "rounded": st.sampled_from([0.0, 1.0, -1.0, 2.0, -2.0]),
+            "H": mean_products(),
+        },
+        solved_for_the_free,
     ),
 ]

@@ -111,8 +111,8 @@ class ShiftAdderNet:
             (N, classes) int64, in the format.
         Raises:
             TypeError: ``images`` are not integers.
-            ValueError: they do not fit the first layer or the format, or the average pool is over a number of pixels
-                that is no power of two.
+            ValueError: they do not fit the first layer or the format, the average pool is over a number of pixels that
+                is no power of two, or more than one pixel is left at the end.
         """
         if self.overflow == "saturate":
             return self.count_overflows(images, threads)[0]
@@ -285,6 +285,8 @@ class ShiftAdderNet:
             shape = (height + 2 * margin, width + 2 * margin, outputs)
             place = (((rows + margin) * shape[1] + np.arange(width) + margin) * outputs).reshape(-1)
             steps.append((terms, terms.by_sign(), base, place, shape))
+        if (height, width) != (1, 1):
+            raise ValueError(f"{self.layers[-1].name} must end with one pixel for its logits, got {height} × {width}")
         return steps
 
 

@@ -21,8 +21,8 @@ def prepare(
     """A copy of ``model`` with a quantizer at each place where an integer network has 8-bit codes.
 
     Weights and activations that are quantized already keep their quantizers and ranges. New weight quantizers are
-    symmetric; new activation quantizers are affine and calibrated on ``images``, behind the ReLU where there is one.
-    The input and the output of the last layer get 8 bits whatever ``activation_bits`` is.
+    symmetric; new activation quantizers are affine and calibrated on ``images``, after the ReLU or ReLU6 where there is
+    one. The input and the output of the last layer get 8 bits whatever ``activation_bits`` is.
 
     Args:
         model: linear and convolution layers, ReLU, ReLU6, additions, zero padding, global average and max pooling,

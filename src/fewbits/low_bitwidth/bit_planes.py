@@ -47,8 +47,8 @@ class BitPlaneConv2d(nn.Module):
         noise: round gradients to either neighbour with the right probability, else to the nearest.
         on_bits: count bits; else the same integers in float64. On a CPU in either case.
     Raises:
-        ValueError: a number of bits is out of range; in the forward pass, if ``x`` is not on the grid or a sum could
-            exceed 31 bits.
+        ValueError: a number of bits is out of range; in the forward pass, if ``x`` has another shape or is not on the
+            grid, or a sum could exceed 31 bits.
     Source: zhou2016dorefa Alg. 1; zhou2016dorefa Sec. 2.1; own (signs for odd levels); book eq-low-bitwidth-odd
     """
 
@@ -84,8 +84,10 @@ class BitPlaneConv2d(nn.Module):
         """The codes of an input, uint8.
 
         Raises:
-            ValueError: ``x`` is not on the grid.
+            ValueError: ``x`` is not on the grid, or has not the shape (N, inputs, H, W).
         """
+        if x.dim() != 4 or x.shape[1] != self.weight.shape[1]:  # whole words are packed: a channel less may go unseen
+            raise ValueError(f"x must have the shape (N, {self.weight.shape[1]}, H, W), got {tuple(x.shape)}")
         n = 2**self.activation_bits - 1
         codes = torch.round(check_finite(x) * n)
         on_grid = torch.equal(codes * (x.new_ones(()) / n), x) and bool((codes >= 0).all() and (codes <= n).all())

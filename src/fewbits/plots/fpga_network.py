@@ -91,7 +91,7 @@ def time_table(steps: int = 4, *, title: str = "A step takes 13 cycles, and one 
 def cycles_by_layer(
     names: Sequence[str], cycles: Sequence[int], shares: Sequence[float], *, title: str = "Cycles of each layer"
 ) -> Figure:
-    """A bar a layer: its length are the cycles, its dark part those in which all shift-adders have work.
+    """A bar for each layer, as long as its cycles; its dark part is the share of the shift-adders that have work.
 
     Args:
         names: of the layers.

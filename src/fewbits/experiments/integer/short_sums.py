@@ -41,12 +41,11 @@ def with_short_sums(network: IntegerNetwork) -> IntegerNetwork:
 
     Depthwise layers have kernels of their own, which do not add pairs.
     """
-    steps = {
-        name: ShortSums(**vars(step))
-        if isinstance(step, Layer) and (step.geometry or {}).get("groups", 1) == 1
-        else step
-        for name, step in network.steps.items()
-    }
+    steps = dict(network.steps)
+    for name, layer in network.layers().items():
+        (source,) = network.inputs[name]
+        if network.grids[source].dtype == torch.uint8 and (layer.geometry or {}).get("groups", 1) == 1:
+            steps[name] = ShortSums(**vars(layer))
     return replace(network, steps=steps)
 
 

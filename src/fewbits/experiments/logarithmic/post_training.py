@@ -2,8 +2,8 @@
 
 Three float networks, trained from different seeds, come from ``data/checkpoints``. Weights have 5 bits in convolutions
 and 4 in the linear layer, activations 3 to 5; the codes are fixed point, powers of 2, or powers of √2. Layer by layer,
-the full scale is the one with the least cross entropy on held-out training images. Test images are used once, with all
-ranges chosen.
+the full scale is the one with the least cross entropy on 128 training images, which the float networks have seen. Test
+images are used once, with all ranges chosen.
 
 ``data/results/logarithmic_mobilenet.csv`` gets a row for each network and setting as soon as it is measured, so that a
 run may be stopped at any time; it goes on with what the table lacks.
