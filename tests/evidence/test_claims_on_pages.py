@@ -79,6 +79,16 @@ def test_a_claim_that_has_not_been_run_yet_says_so(results, record):
     assert cells(evidence.table("demo")._repr_html_())[0][2:] == ["not run yet", "0", "full", "? undecided"]
 
 
+def test_parts_that_have_not_been_run_share_a_line(results, record):
+    made = size_and_error()
+    record([made | {"parts": [made["parts"][0], made["parts"][1] | {"values": [], "runs": []}]}])
+    (here,) = (row[2] for row in cells(evidence.table("demo")._repr_html_()))
+    assert here.startswith("rate: ")
+    assert here.endswith("1 of 2 parts not run yet")
+    record([made | {"parts": [part | {"values": [], "runs": []} for part in made["parts"]]}])
+    assert cells(evidence.table("demo")._repr_html_())[0][2] == "not run yet"
+
+
 def test_headlines_come_first_then_papers_then_our_own():
     def made(name: str, values, kind="paper", scale="full", headline=False) -> dict:
         base = claim(values, scale=scale) | {"id": f"demo/{name}", "kind": kind, "word": ""}

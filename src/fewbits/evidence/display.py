@@ -226,10 +226,15 @@ def _paper(claim: Claim) -> tuple[str, str]:
 
 
 def _here(claim: Claim) -> list[str]:
-    """One line a part: what came out here."""
+    """One line a part: what came out here. Parts that were not run share a line if others were."""
     if not claim["parts"]:
         return [f"not run: {claim['reason']}"]
-    return [(f"{part['name']}: " if "name" in part else "") + _measured(part) for part in claim["parts"]]
+    done = [part for part in claim["parts"] if part["values"]]
+    if not done:
+        return ["not run yet"]
+    lines = [(f"{part['name']}: " if "name" in part else "") + _measured(part) for part in done]
+    missing = len(claim["parts"]) - len(done)
+    return lines + ([f"{missing} of {len(claim['parts'])} parts not run yet"] if missing else [])
 
 
 def _measured(part: Part) -> str:
