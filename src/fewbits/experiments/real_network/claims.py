@@ -66,7 +66,7 @@ def make_claims(accuracy: pd.DataFrame, measures: pd.DataFrame) -> list[evidence
             "real_network/channel-ranges",
             "Folded, the widest channel of some layer has over 100 times the narrowest's range",
             ("jacob2018", "Sec. 3", "> 100", "×"),
-            measured(measures, "channel-ranges", unit="×", type="identity", low=100),
+            measured(measures, "channel-ranges", unit="×", type="count", low=100),
             scale="reduced",
             departs=[ONE],
         ),
