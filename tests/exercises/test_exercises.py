@@ -423,5 +423,8 @@ def test_the_oracle_of_compensation_agrees_with_the_package(w, H):
     """GPTQ rounds the second weight after it has made up for the first."""
     start = Codes(w[None].round().long(), 8, torch.tensor(1.0, dtype=torch.float64))
     moved = solved_for_the_free(w, w[0].round().item(), H)
-    assume((moved[1] % 1 - 0.5).abs() > 1e-6)
-    assert gptq(w[None], start, H[None], damping=0.0).values[0, 1] == moved[1].round()
+    for value in (w[0], moved[1]):  # a tie may go either way
+        assume((value % 1 - 0.5).abs() > 1e-6)
+    # By default the package keeps the nearest points where they are better; here GPTQ itself is meant.
+    found = gptq(w[None], start, H[None], damping=0.0, keep_better=False)
+    assert found.values[0, 1] == moved[1].round()
