@@ -165,6 +165,7 @@ def comparison() -> pd.DataFrame:
     for grid, form, variant, unit in (
         ("float", "float", "plain", "float × float"),
         ("INQ, trained", "inq", "plain", "INQ × 8 bits"),
+        ("INQ, trained, mean-only", "inq", "mean-only", "INQ × 8 bits"),
         ("INQ, best", "inq", BEST_INQ, "INQ × 8 bits"),
     ):
         found = mine[(mine.form == form) & (mine.variant == variant) & (mine.seed == mine.inq_seed)]
@@ -172,5 +173,6 @@ def comparison() -> pd.DataFrame:
             found = found.drop_duplicates("seed")
         row = {"grid": grid, "form": "trained", "accuracy": found.accuracy.mean(), "low": found.accuracy.min()}
         row |= {"high": found.accuracy.max(), "bytes": found.bits.mean() / 8, "tables": tables.get(unit, float("nan"))}
+        row["seconds"] = found.wall_s.median() if form == "inq" else float("nan")
         rows.append(row)
     return pd.DataFrame(rows)

@@ -55,7 +55,7 @@ class GridOf:
     """
 
     make: Callable[[], Quantizer]
-    forms: tuple[str, ...] = ("nearest", "GPTQ")
+    forms: tuple[str, ...] = ("nearest", "GPTQ", "GPTQ" + MEANS)
     unit: str = ""
     chosen_for: str = ""
 
@@ -76,10 +76,10 @@ GRIDS = {
         "4 bits × 8 bits",
     ),
     "INQ": GridOf(partial(InqQuantizer, 5), unit="INQ × 8 bits"),
-    ALIGNED: GridOf(partial(InqQuantizer, 5), ("nearest", "GPTQ", "GPTQ" + MEANS), "INQ × 8 bits", "INQ"),
+    ALIGNED: GridOf(partial(InqQuantizer, 5), unit="INQ × 8 bits", chosen_for="INQ"),
     "ternary": GridOf(partial(TWN, channel_axis=0), unit="ternary × 8 bits"),
     "MXFP4": GridOf(MXQuantizer, unit="MXFP4 × 8 bits"),
-    "NVFP4": GridOf(NVFP4Quantizer, ("nearest", "GPTQ", "GPTQ" + MEANS), "NVFP4 × 8 bits"),
+    "NVFP4": GridOf(NVFP4Quantizer, unit="NVFP4 × 8 bits"),
     "MXFP8": GridOf(partial(MXQuantizer, "E4M3"), ("nearest",)),
 }
 
