@@ -7,7 +7,7 @@ measured again, so that the run may be stopped at any time. Parts, with minutes 
 
 * ``accuracy`` (4 a group, and 3 once for GPTQ): ``real_network_accuracy.csv``, one row a method and group, with what
   became of each photograph;
-* ``sensitivity`` (1): ``real_network_sensitivity.csv``, one layer alone at 4 bits;
+* ``sensitivity`` (5): ``real_network_sensitivity.csv``, one layer alone at 4 bits;
 * ``integers`` (1): folding, integers, ONNX Runtime and times in it, in ``real_network_measures.csv``;
 * ``files`` (1): bytes of shared values with Huffman codes, in the same table;
 * ``claims``: nothing is measured, the claims are recorded from the tables.
@@ -45,7 +45,7 @@ ACCURACY, SENSITIVITY, MEASURES = (f"real_network_{name}" for name in ("accuracy
 PARTS = ("accuracy", "sensitivity", "integers", "files", "claims")
 GROUPS = (1, 2, 3, 4)  # remainders of the class by 5; 0 is held out
 BATCH = 4
-EXACT_IMAGES, SENSITIVITY_IMAGES, ROUNDS = 12, 20, 7
+EXACT_IMAGES, SENSITIVITY_IMAGES, ROUNDS = 12, 200, 7
 
 
 def add_arguments(parser) -> None:
