@@ -35,7 +35,7 @@ def test_a_row_shows_its_mean_and_its_interval():
     bar = axes.containers[1]
     assert bar.lines[0].get_xydata()[0] == pytest.approx([mean, 1])
     assert [cap.get_xdata()[0] for cap in bar.lines[1]] == pytest.approx([mean - half, mean + half])
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["float", "twn"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["float", "TWN"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first method on top
     assert labelled(figure)
 
@@ -95,3 +95,31 @@ def test_an_accuracy_off_the_scale_becomes_an_arrow_with_its_number():
     assert [text.get_text() for text in accuracy.texts] == ["10 %"]
     assert accuracy.get_ylim()[0] > 80
     assert labelled(figure)
+
+
+def test_rows_of_one_name_share_a_line_and_keep_apart():
+    here = plots.Row("BWN", runs=[90.0, 91.0, 95.0], method="xnor-net", note="4 MB")
+    paper = plots.Row("BWN", ends=(88.0, 88.0, 88.0), hollow=True)
+    rows = [plots.Row("float", runs=[96.0, 97.0], method="float"), here, paper]
+    figure = plots.forest({"digits": rows}, xlabel="accuracy (%)", title="Two", reference="float", note="file")
+    axes = figure.axes[0]
+    bars = [bar.lines[0] for bar in axes.containers]
+    assert [bar.get_xdata()[0] for bar in bars] == pytest.approx([96.5, 92.0, 88.0])
+    assert [bar.get_ydata()[0] for bar in bars] == pytest.approx([0, 0.75, 1.25])
+    assert bars[2].get_markerfacecolor() == "white"
+    assert bars[2].get_color() == plots.NEUTRALS[0]
+    assert [text.get_text() for text in axes.texts] == ["4 MB", "file"]
+    dashed = next(line for line in axes.lines if line.get_color() == plots.COLORS["paper"])
+    assert set(dashed.get_xdata()) == {96.5}
+
+
+def test_a_forest_refuses_rows_that_do_not_fit():
+    row = plots.Row("float", runs=[96.0])
+    with pytest.raises(ValueError, match="row 'x' needs runs or ends"):
+        plots.Row("x")
+    with pytest.raises(ValueError, match="row 'x' needs runs or ends"):
+        plots.Row("x", runs=[1.0], ends=(1, 1, 1))
+    with pytest.raises(ValueError, match="panel 'b' must have the rows float"):
+        plots.forest({"a": [row], "b": [plots.Row("other", runs=[1.0])]}, xlabel="x", title="t")
+    with pytest.raises(ValueError, match="no row is called 'none'"):
+        plots.forest({"a": [row]}, xlabel="x", title="t", reference="none")

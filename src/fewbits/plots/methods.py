@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fewbits.evidence import interval
-from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH, text_color
+from fewbits.plots.forest import Row, forest
+from fewbits.plots.theme import COLORS, MARKERS, NAMES, WIDTH, text_color
 
 
 def accuracy_of_methods(
@@ -22,30 +23,19 @@ def accuracy_of_methods(
 
     Args:
         frames: by the name of the data set, one row a run with columns ``method``, ``seed`` and ``accuracy``.
-        methods: which to draw, from the top: name in the frames -> name in `COLORS`, for colour and marker. The line
-            of the first goes down the whole panel.
+        methods: which to draw, from the top: name in the frames -> name in `COLORS`, for colour and marker. A name in
+            `NAMES` is written as a reader knows it. The line of the first goes down the whole panel.
     Raises:
         ValueError: a panel lacks a method.
     """
-    figure, axes = plt.subplots(1, len(frames), figsize=(WIDTH, 0.9 + 0.27 * len(methods)), sharey=True, squeeze=False)
-    for axis, (name, frame) in zip(axes.flat, frames.items(), strict=True):
-        for row, (method, style) in enumerate(methods.items()):
-            values = frame.loc[frame["method"] == method, "accuracy"].tolist()
-            if not values:
-                raise ValueError(f"{name} has no row of {method!r}")
-            mean, half = interval(values)
-            if row == 0:
-                axis.axvline(mean, color=COLORS["paper"], linestyle=(0, (4, 3)), linewidth=1, zorder=1)
-            axis.plot(values, [row] * len(values), ".", color=COLORS[style], alpha=0.35, markersize=4, zorder=2)
-            axis.errorbar(mean, row, xerr=half, color=COLORS[style], marker=MARKERS[style], capsize=2.5, zorder=3)
-        axis.set(xlabel=xlabel, title=name, ylim=(len(methods) - 0.5, -0.5))
-        axis.tick_params(axis="y", length=0)
-        axis.grid(axis="y", color="#e4e7ea", linewidth=0.6)
-        axis.set_axisbelow(True)
-    axes[0, 0].set_yticks(range(len(methods)), list(methods))
-    axes[0, 0].set_ylabel("method")
-    figure.suptitle(title, x=0.01, ha="left")
-    return figure
+    panels: dict[str, list[Row]] = {}
+    for name, frame in frames.items():
+        runs = {method: frame.loc[frame["method"] == method, "accuracy"].tolist() for method in methods}
+        if missing := [method for method in methods if not runs[method]]:
+            raise ValueError(f"{name} has no row of {missing[0]!r}")
+        panels[name] = [Row(NAMES.get(m, m), runs=runs[m], method=style) for m, style in methods.items()]
+    first = next(iter(methods))
+    return forest(panels, xlabel=xlabel, title=title, reference=NAMES.get(first, first))
 
 
 def error_accuracy_bytes(
@@ -76,7 +66,6 @@ def error_accuracy_bytes(
             va="center",
             ha="left" if point["offset"][0] >= 0 else "right",
             color=text_color(colour),
-            fontsize=SMALL,
         )
     axes.set(xscale="log", xlabel="relative squared error of the weights", ylabel="test accuracy (%)")
     errors = np.array([point["error"] for point in points])

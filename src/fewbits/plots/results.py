@@ -6,15 +6,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
 from fewbits.evidence import OWN_WORDS, SYMBOLS, WORDS, Claim, interval
-from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH, WORD_COLORS, text_color
+from fewbits.plots.labels import End, label_ends
+from fewbits.plots.theme import COLORS, MARKERS, NAMES, WIDTH, WORD_COLORS
 
 _PAPER_DASHES = (0, (3, 2))
 _PAPER_LINE: dict[str, Any] = {
@@ -53,17 +51,17 @@ def accuracy_by_bits(
     if not quantized:
         raise ValueError("frame has no row of a quantized method")
     all_bits = sorted({*frame.loc[frame["method"] != "float", "bits"], *paper.loc[paper["method"] != "float", "bits"]})
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.6))
+    _, axes = plt.subplots(figsize=(WIDTH, 3.6))
 
     def at(method: str, bits: pd.Series) -> np.ndarray:
-        """Bits, each shifted by a few percent, which keeps the error bars of several methods apart."""
+        """Bits, each shifted by about a hundredth of the axis, which keeps the error bars of several methods apart."""
         present = [set(frame.loc[frame["method"] == name, "bits"]) for name in quantized]
         rank = quantized.index(method)
         before = np.array([sum(bit in those for those in present[:rank]) for bit in bits])
         after = np.array([sum(bit in those for those in present[rank + 1 :]) for bit in bits])
-        return np.asarray(bits) * 1.018 ** ((before - after) / 2)
+        return np.asarray(bits) + 0.011 * (all_bits[-1] - all_bits[0]) * (before - after) / 2
 
-    labels = []  # (x, y, text, style)
+    labels: list[End] = []
     for method in quantized:
         style: dict[str, Any] = {"color": COLORS[method], "marker": MARKERS[method]}
         here = frame[frame["method"] == method].groupby("bits")["accuracy"].apply(lambda runs: interval(list(runs)))
@@ -76,81 +74,27 @@ def accuracy_by_bits(
             # A single seed has no interval (NaN): matplotlib draws the marker alone.
             axes.errorbar(at(method, here.index), mean, yerr=half, capsize=2.5, elinewidth=1, zorder=3, **style)
             end = at(method, here.index)[-1], mean[-1]
-        labels.append((*end, method, style))
-    axes.set_xscale("log", base=2)
+        labels.append(End(*end, NAMES[method], style))
+    # Bits are logarithms already: the axis is linear.
     axes.set_xticks(all_bits, [f"{bits:g}" for bits in all_bits])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlim(all_bits[0] / 1.1, all_bits[-1] * 1.07)
+    margin = 0.05 * (all_bits[-1] - all_bits[0] or 1)
+    axes.set_xlim(all_bits[0] - margin, all_bits[-1] + margin)
     for value in paper.loc[paper["method"] == "float", "accuracy"]:
         axes.axhline(value, color=COLORS["paper"], linestyle=_PAPER_DASHES, linewidth=0.8, zorder=2)
-        labels.append((all_bits[-1], value, f"float, paper {value:.1f}", {"color": COLORS["paper"], "marker": "_"}))
+        labels.append(End(all_bits[-1], value, f"float, paper {value:.1f}", {"color": COLORS["paper"]}))
     if "float" in set(frame["method"]):
         mean, half = interval(list(frame.loc[frame["method"] == "float", "accuracy"]))
         axes.axhline(mean, color=COLORS["float"], linestyle=(0, (6, 3)), linewidth=1.2, zorder=2)
         axes.axhspan(mean - half, mean + half, color=COLORS["float"], alpha=0.1, linewidth=0)
-        labels.append((all_bits[-1], mean, f"float {mean:.1f}", {"color": COLORS["float"], "marker": "_"}))
+        labels.append(End(all_bits[-1], mean, f"float {mean:.1f}", {"color": COLORS["float"]}))
     handles = [Line2D([], [], color=COLORS["float"], marker="o", label="here: mean and 95 % interval over seeds")]
     if len(paper) > 0:
         handles.append(Line2D([], [], color=COLORS["paper"], marker="o", label="paper", **_PAPER_LINE))
     axes.legend(handles=handles, loc="best")
     axes.set_title(title, fontweight="bold")
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    _label_ends(figure, axes, labels)
+    label_ends(axes, labels)
     return axes
-
-
-def _label_ends(figure: Figure, axes: Axes, labels: list[tuple[float, float, str, dict]]) -> None:
-    """Write each (x, y, text, style) beside its point.
-
-    That is the right margin, after the marker; or, for a line that ends earlier, a side where nothing else is drawn.
-    """
-    figure.draw_without_rendering()  # settles the layout, so that data can be turned into pixels
-    pixels_per_pt = figure.dpi / 72
-    place: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
-    outline = [patheffects.withStroke(linewidth=2.5, foreground="white")]
-    right = max(x for x, *_ in labels)
-    paths = [line.get_transform().transform(line.get_xydata()) for line in axes.lines]
-    error_bars = (lines for lines in axes.collections if isinstance(lines, LineCollection))
-    paths += [axes.transData.transform(bar) for bars in error_bars for bar in bars.get_segments()]
-    drawn = np.concatenate([_points_along(path) for path in paths if len(path) > 0])
-    for x, y, text, style in (label for label in labels if label[0] <= 0.9 * right):
-        offset = _free_side((drawn - axes.transData.transform((x, y))) / pixels_per_pt, 0.3 * SMALL * len(text))
-        colour = text_color(style["color"])
-        axes.annotate(text, (x, y), offset, ha="center", color=colour, path_effects=outline, **place)
-
-    # Lowest first, each at least one line above the last; then all move down together, to stay around their points.
-    margin = sorted((label for label in labels if label[0] > 0.9 * right), key=lambda label: label[1])
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high)  # the markers in the margin must not stretch the axis
-    gap = 1.3 * SMALL * pixels_per_pt * (high - low) / axes.bbox.height
-    heights: list[float] = []
-    for _, y, *_ in margin:
-        heights.append(max(y, heights[-1] + gap) if heights else y)
-    shift = np.mean([height - y for height, (_, y, *_) in zip(heights, margin, strict=True)])
-    for height, (_, _, text, style) in zip(heights, margin, strict=True):
-        at = (1.015, height - shift)
-        axes.plot(*at, transform=axes.get_yaxis_transform(), clip_on=False, **style)
-        colour = text_color(style["color"])
-        axes.annotate(text, at, (6, 0), xycoords=axes.get_yaxis_transform(), color=colour, **place)
-
-
-def _free_side(drawn: np.ndarray, half_width: float) -> tuple[float, float]:
-    """Where to centre a text of width ``2 * half_width`` near (0, 0), clear of the (n, 2) points drawn; all in pt."""
-
-    def clearance(centre: tuple[float, float]) -> float:
-        outside = np.abs(drawn - centre) - [half_width, SMALL / 2]
-        return np.hypot(*outside.clip(0).T).min()
-
-    beside = half_width + 9
-    # Nearest first; where the page is crowded, the place that hides least.
-    places = [(beside, 0), (0, -14), (0, 14), (beside, -10), (beside, 10), (beside, -20), (0, -26), (0, 26)]
-    return next((place for place in places if clearance(place) >= 2), max(places, key=clearance))
-
-
-def _points_along(corners: np.ndarray) -> np.ndarray:
-    """(n, 2) points along the path through (m, 2) corners, 20 to a segment."""
-    steps = np.linspace(0, len(corners) - 1, 20 * len(corners))
-    return np.stack([np.interp(steps, range(len(corners)), corners[:, k]) for k in (0, 1)], axis=1)
 
 
 # Titles of chapters in a figure, by the first half of their claims' ids.

@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fewbits.plots.theme import COLORS, SMALL, WIDTH, contrast
+from fewbits.plots.theme import COLORS, NAMES, PALE, SIGN_MAP, SMALL, WIDTH, contrast
 
 
 def _array(values: Tensor) -> np.ndarray:
@@ -56,11 +56,11 @@ def staircase(
         output.plot(x, x, color=COLORS["paper"], linestyle=":", linewidth=1, label="identity")
         output.fill_between(x, x, _array(y), color=colour, alpha=0.2, linewidth=0)
         output.plot(x, _array(y), color=colour, label="quantized")
-        output.set_title(name)
+        output.set_title(NAMES.get(name, name))
         error.axhline(0, color=COLORS["paper"], linestyle=":", linewidth=1)
         error.fill_between(x, 0, difference, color=colour, alpha=0.2, linewidth=0)
         error.plot(x, difference, color=colour, linewidth=1)
-        error.set_title(f"root mean square error {np.sqrt(np.mean(difference**2)):.3g}", fontsize=SMALL)
+        error.set_title(f"root mean square error {np.sqrt(np.mean(difference**2)):.3g}")
         error.set_xlabel("input")
     axes[0, 0].set_ylabel("output")
     axes[1, 0].set_ylabel("error: output − input")
@@ -100,7 +100,7 @@ def weight_histogram(
         1 + with_levels, 1, figsize=(WIDTH, 3.8 if with_levels else 2.6), sharex=True, squeeze=False
     )
     histogram = axes[0, 0]
-    histogram.hist(weights, bins=80, color="#b8c0c8", linewidth=0)
+    histogram.hist(weights, bins=80, color=PALE, linewidth=0)
     histogram.set(ylabel="number of weights", title="Before quantization")
     if with_levels:
         if quantized is not None:
@@ -164,8 +164,7 @@ def before_after(
         squeeze=False,
     )
     bound = max(np.abs(arrays[0]).max(), np.abs(arrays[1]).max()) or 1.0
-    palette, norm = sns.color_palette("vlag", as_cmap=True), Normalize(-bound, bound)
-    size = SMALL if across * decimals <= 24 else SMALL - 1
+    palette, norm = SIGN_MAP, Normalize(-bound, bound)
     for index, (axis, array) in enumerate(zip(axes.flat, arrays, strict=True)):
         is_codes = index == 2
         colours = np.ones((rows, columns, 4)) if is_codes else palette(norm(array))
@@ -177,7 +176,7 @@ def before_after(
             red, green, blue, _ = colours[row, column]
             ground = (red, green, blue)
             ink = "black" if contrast("black", ground) >= contrast("white", ground) else "white"
-            axis.text(column, row, text.replace("-", "−"), ha="center", va="center", color=ink, fontsize=size)
+            axis.text(column, row, text.replace("-", "−"), ha="center", va="center", color=ink, fontsize=SMALL)
         axis.set(xticks=range(columns), xlabel="column", yticks=range(rows), ylabel="row", title=names[index])
         if stacked:
             axis.set(xlabel="index", yticks=[], title="")

@@ -6,7 +6,7 @@ import sys
 import matplotlib
 import numpy as np
 import seaborn as sns
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.typing import ColorType
 
 # Found by search: methods that share a figure differ for normal, protanope and deuteranope eyes, and every colour has a
@@ -39,6 +39,36 @@ STYLES = {
 }
 COLORS = {method: colour for method, (colour, _) in STYLES.items()}
 MARKERS = {method: marker for method, (_, marker) in STYLES.items()}
+# What a reader sees in place of the keys above. A key that is missing here reads well as it is.
+NAMES = {method: method for method in STYLES} | {
+    "ptq": "PTQ",
+    "ptq per tensor": "PTQ, per tensor",
+    "qat": "QAT",
+    "binaryconnect": "BinaryConnect",
+    "binarynet": "BinaryNet",
+    "xnor-net": "XNOR-Net",
+    "twn": "TWN",
+    "ttq": "TTQ",
+    "dorefa": "DoReFa-Net",
+    "qnn": "QNN",
+    "lsq": "LSQ",
+    "log2": "powers of 2",
+    "log-sqrt2": "powers of √2",
+    "inq": "INQ",
+    "uhlich": "size penalty",
+    "nakata": "MAC × bit penalty",
+    "sasaki": "σ steps",
+    "deep compression": "Deep Compression",
+}
+# For everything that is no method: layers, networks, rules, stages. Duller than any method, apart for the same eyes,
+# and apart from float's black and the paper's grey.
+NEUTRALS = ("#6f86b9", "#60471b", "#a58a61", "#463f67")
+NEUTRAL_MARKERS = ("o", "s", "D", "^")
+# Not to be read, only to lie behind: areas and histograms; lines that lead the eye along a row.
+PALE, GRID = "#c3cad3", "#e4e7ea"
+# Sign, wherever it is shown: 0 is white, as the page is, and turns black with it in the dark.
+NEGATIVE, POSITIVE = "#2369bd", "#a9373b"
+SIGN_MAP = LinearSegmentedColormap.from_list("sign", [NEGATIVE, "white", POSITIVE], N=513)
 # Of the words of `fewbits.evidence`, in their order.
 WORD_COLORS = {
     "reproduced": "#1a7a3c",
@@ -51,7 +81,11 @@ WORD_COLORS = {
     "does not hold": "#6b3fa0",
 }
 
+# A figure is WIDTH inches wide, shown with PIXELS CSS pixels to the inch: 728 on the page, where TEXT (pt) is 13 pixels
+# high, and SMALL, for crowded cells, 11.6 pixels. The file has twice as many pixels each way.
 WIDTH = 7.0
+PIXELS = 104
+TEXT = 9
 SMALL = 8
 
 
@@ -59,33 +93,36 @@ def use_theme() -> None:
     """Apply the book's theme to matplotlib: set ``plt.rcParams`` for all figures that are drawn from now on.
 
     In a Jupyter kernel figures are shown in the page, even where the environment variable ``MPLBACKEND`` asks for
-    another backend, as on clusters and in containers. A backend that the notebook has chosen itself stays.
+    another backend, as on clusters and in containers. A backend that the notebook has chosen itself stays. Pictures
+    have the size of their figure, not cut to what is drawn, and two pixels for each one on the page.
     """
     _show_in_page()
     sns.set_theme(
         context="paper",
         style="ticks",
-        palette=[COLORS[name] for name in ("uniform", "inq", "binarynet", "xnor-net", "qat", "nakata", "float")],
+        palette=[*NEUTRALS, COLORS["float"], COLORS["paper"]],
         # DejaVu Sans comes with matplotlib, so that text has the same size on every machine.
         font="DejaVu Sans",
         rc={
-            "figure.dpi": 144,
-            "savefig.dpi": 144,
+            "figure.dpi": PIXELS,
+            "savefig.dpi": 2 * PIXELS,
             "figure.figsize": (WIDTH, 3.2),
             "figure.facecolor": "white",
             "figure.constrained_layout.use": True,
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.titlelocation": "left",
-            "axes.titlesize": 9,
-            "figure.titlesize": 9,
+            "axes.titlesize": TEXT,
+            "figure.titlesize": TEXT,
             "figure.titleweight": "bold",
-            "axes.labelsize": 9,
-            "font.size": SMALL,
-            "xtick.labelsize": SMALL,
-            "ytick.labelsize": SMALL,
-            "legend.fontsize": SMALL,
+            "axes.labelsize": TEXT,
+            "font.size": TEXT,
+            "xtick.labelsize": TEXT,
+            "ytick.labelsize": TEXT,
+            "legend.fontsize": TEXT,
+            "legend.title_fontsize": TEXT,
             "legend.frameon": False,
+            "image.cmap": "Greys",
             "lines.linewidth": 1.4,
             "lines.markersize": 5,
             "axes.linewidth": 0.8,
@@ -98,8 +135,13 @@ def use_theme() -> None:
 def _show_in_page() -> None:
     asked = os.environ.get("MPLBACKEND", "")
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is not None and hasattr(shell, "kernel") and asked and _same_backend(matplotlib.get_backend(), asked):
+    if shell is None or not hasattr(shell, "kernel"):
+        return
+    if asked and _same_backend(matplotlib.get_backend(), asked):
         shell.enable_matplotlib("inline")
+    from matplotlib_inline.backend_inline import set_matplotlib_formats  # a kernel has it; importing it acts
+
+    set_matplotlib_formats("retina", bbox_inches=None)
 
 
 def _same_backend(one: str, other: str) -> bool:
@@ -125,3 +167,9 @@ def text_color(colour: ColorType) -> tuple[float, float, float]:
     while contrast((red, green, blue), "white") < 4.5:
         red, green, blue = 0.95 * red, 0.95 * green, 0.95 * blue
     return red, green, blue
+
+
+def shades(count: int) -> list[str]:
+    """``count`` shades of one neutral hue, light to dark, for what has an order, such as bits; all show on white."""
+    ordered = LinearSegmentedColormap.from_list("shades", [NEUTRALS[0], "#10172e"])
+    return [to_hex(ordered(place)) for place in np.linspace(0, 1, count)]
