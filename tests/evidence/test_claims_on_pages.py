@@ -6,10 +6,15 @@ import sys
 import nbclient
 import nbformat
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 from sample_claims import cited, claim
 
 from fewbits import evidence
+from fewbits.core.files import checkout
+from fewbits.evidence import citations
+from fewbits.evidence.citations import names, paper_name
+from fewbits.evidence.display import TITLES
 
 
 def cells(page: str) -> list[list[str]]:
@@ -29,31 +34,93 @@ def size_and_error() -> dict:
 def test_table_as_html(results, record):
     record([claim(), cited(), claim([-3.0], low=0) | {"id": "demo/sign"}, size_and_error()])
     page = evidence.table("demo")._repr_html_()
-    assert page == evidence.table(evidence.load("demo"))._repr_html_()
+    assert page == evidence.table(evidence.by_weight(evidence.load("demo")))._repr_html_()
     soup = BeautifulSoup(page, "html.parser")
-    assert [th.text for th in soup.select("thead th")] == ["claim", "paper", "here, 95 %", "runs", "scale", "word"]
-    drop, imagenet, joint, sign = cells(page)
+    headings = ["word", "claim", "paper", "here, 95 %"]
+    assert [th.text for th in soup.select("thead th")] == headings
+    assert all([td["data-label"] for td in row("td")] == headings for row in soup.select("tbody tr"))
+    drop, sign, imagenet, joint = cells(page)
     # t(0.975, 2) · 0.1 / √3 = 4.303 · 0.0577 = 0.248
-    assert drop[1:] == ["1.13 pt yokota2024, Table 1", "0.90 ± 0.25 pt", "3", "full", "✓ reproduced"]
-    assert imagenet[0] == cited()["statement"]
+    statement = claim()["statement"]
+    assert drop == [
+        "✓ reproduced",
+        statement,
+        "1.13 pt Yokota et al. 2024 , Table 1",
+        "0.90 ± 0.25 pt 3 runs, full scale",
+    ]
+    assert imagenet[:2] == ["○ cited", cited()["statement"]]
     assert "&lt;1-bit&gt; weights &amp; 4-bit" in page
-    assert imagenet[1:] == ["50.3 % zhou2016dorefa, Table 3", "not run: ImageNet is not at hand", "", "", "○ cited"]
-    assert sign[2:] == ["−3 pt", "1", "full", "? undecided"]
-    assert joint[2:] == ["rate: 2.04 (1.90 to 2.18) × sums that differ: 3", "5", "notebook", "● holds"]
+    assert imagenet[2:] == ["50.3 % Zhou et al. 2016 , Table 3", "not run: ImageNet is not at hand"]
+    assert (sign[0], sign[3]) == ("? undecided", "−3 pt 1 run, full scale")
+    assert joint[0] == "● holds"
+    assert joint[3] == "rate: 2.04 (1.90 to 2.18) × sums that differ: 3 5 runs, notebook scale"
     badges = [badge["class"][1] for badge in soup.select("span.verdict")]
-    assert badges == ["verdict-reproduced", "verdict-cited", "verdict-holds", "verdict-undecided"]
+    assert badges == ["verdict-reproduced", "verdict-undecided", "verdict-cited", "verdict-holds"]
+    assert [cite["data-paper"] for cite in soup("cite")] == ["yokota2024", "yokota2024", "zhou2016dorefa"]
     assert [(tr["data-kind"], tr["data-scale"]) for tr in soup.select("tbody tr")] == [
+        ("paper", "full"),
         ("paper", "full"),
         ("paper", ""),
         ("own", "notebook"),
-        ("paper", "full"),
     ]
+
+
+@pytest.mark.parametrize(("count", "before", "after"), [(10, 10, 0), (12, 12, 0), (13, 10, 3)])
+def test_ten_claims_are_shown_and_the_others_folded(count, before, after):
+    claims = [claim() | {"id": f"demo/{i}", "statement": f"Claim {i}.", "word": "reproduced"} for i in range(count)]
+    claims[-1]["word"] = "undecided"
+    soup = BeautifulSoup(evidence.table(claims)._repr_html_(), "html.parser")
+    fold = soup.details
+    assert [row[1] for row in cells(str(soup))] == [each["statement"] for each in claims]
+    assert (len(soup.select("tbody tr")) - after, len(fold.select("tbody tr")) if fold else 0) == (before, after)
+    assert not fold or fold.summary.text == "3 more claims: reproduced 2, undecided 1"
+
+
+def test_with_details_each_chapter_has_a_fold_in_the_order_of_the_book():
+    ids = ["other/a", "inq/a", "uniform/a", "inq/b"]
+    claims = [claim() | {"id": each, "word": "reproduced"} for each in ids]
+    soup = BeautifulSoup(evidence.table(claims, details=True)._repr_html_(), "html.parser")
+    folds = soup.find_all("details", class_="claims-chapter")
+    assert [fold.summary.text for fold in folds] == [
+        "Uniform grids 1 claim: reproduced 1",
+        "INQ 2 claims: reproduced 2",
+        "other 1 claim: reproduced 1",
+    ]
+    assert [[each.text for each in fold.select(".claim-id")] for fold in folds] == [
+        ["uniform/a"],
+        ["inq/a", "inq/b"],
+        ["other/a"],
+    ]
+
+
+def test_chapters_have_the_titles_of_the_table_of_contents():
+    parts = yaml.safe_load((checkout() / "_toc.yml").read_text("utf-8"))["parts"]
+    titles = {page["file"].removeprefix("book/"): page.get("title") for part in parts for page in part["chapters"]}
+    recorded = [path.stem for path in (checkout() / "data" / "results").glob("*.json")]
+    assert [(name, titles[name]) for name in titles if name in recorded] == list(TITLES.items())
+
+
+def test_papers_have_names_of_their_own():
+    assert paper_name("jacob2018") == "Jacob et al. 2018"
+    assert paper_name("ioffe2015") == "Ioffe and Szegedy 2015"
+    assert paper_name("krizhevsky2009") == "Krizhevsky 2009"
+    assert paper_name("nowhere2020") == "nowhere2020"
+    assert len(names()) == len(set(names().values())) > 40
+
+
+def test_a_wheel_has_no_bibliography_and_shows_keys(monkeypatch):
+    def nowhere():
+        raise FileNotFoundError
+
+    monkeypatch.setattr(citations, "checkout", nowhere)
+    assert citations.names.__wrapped__() == {}
 
 
 def test_table_with_details(results, record):
     departs = [evidence.departure("INQ of the folded network"), evidence.departure("another seed", could_explain=False)]
     record([claim([1.7, 1.8, 1.9]) | {"departs": departs}, cited(), size_and_error()])
-    drop, imagenet, joint = cells(evidence.table("demo", details=True)._repr_html_())
+    made = cells(evidence.table("demo", details=True)._repr_html_())
+    drop, imagenet, joint = ([row[1]] for row in made)
     answered = "holds if ≤ 2: undecided +0.67 pt from the paper's 1.13; within 1: yes"
     assert f"demo/drop {answered} runs and departures independent: float networks band set before the runs" in drop[0]
     assert drop[0].endswith("departs: INQ of the folded network departs: another seed (harmless)")
@@ -68,25 +135,26 @@ def test_table_as_text(results, record):
     made["paper"] = {"key": "li2016", "where": "Sec. 2", "value": "small"}
     record([made])
     assert repr(evidence.table("demo")).split("\n") == [
-        "claim                         paper                   here, 95 %      runs  scale     word",
-        "----------------------------  ----------------------  --------------  ----  --------  --------------",
-        "5 bits cost at most 2 points  small · li2016, Sec. 2  0.90 ± 0.25 pt  3     notebook  ≈ carries over",
+        "word            claim                         paper                           here, 95 %      runs  scale",
+        "--------------  ----------------------------  ------------------------------  --------------  ----  --------",
+        "≈ carries over  5 bits cost at most 2 points  small · Li et al. 2016, Sec. 2  0.90 ± 0.25 pt  3     notebook",
     ]
 
 
 def test_a_claim_that_has_not_been_run_yet_says_so(results, record):
     record([claim([])])
-    assert cells(evidence.table("demo")._repr_html_())[0][2:] == ["not run yet", "0", "full", "? undecided"]
+    word, _, _, here = cells(evidence.table("demo")._repr_html_())[0]
+    assert (word, here) == ("? undecided", "not run yet full scale")
 
 
 def test_parts_that_have_not_been_run_share_a_line(results, record):
     made = size_and_error()
     record([made | {"parts": [made["parts"][0], made["parts"][1] | {"values": [], "runs": []}]}])
-    (here,) = (row[2] for row in cells(evidence.table("demo")._repr_html_()))
+    (here,) = (row[3] for row in cells(evidence.table("demo")._repr_html_()))
     assert here.startswith("rate: ")
-    assert here.endswith("1 of 2 parts not run yet")
+    assert here.endswith("1 of 2 parts not run yet 5 runs, notebook scale")
     record([made | {"parts": [part | {"values": [], "runs": []} for part in made["parts"]]}])
-    assert cells(evidence.table("demo")._repr_html_())[0][2] == "not run yet"
+    assert cells(evidence.table("demo")._repr_html_())[0][3] == "not run yet notebook scale"
 
 
 def test_headlines_come_first_then_papers_then_our_own():
@@ -117,12 +185,12 @@ def test_the_overview_has_one_row_a_paper():
     known = [item | {"word": evidence.word(item)} for item in known]
     shown = evidence.overview([*known, size_and_error()])
     rows = BeautifulSoup(shown._repr_html_(), "html.parser").select("tbody tr")
-    assert [row.th.text for row in rows] == ["yokota2024", "zhou2016dorefa"]
+    assert [row.th.text for row in rows] == ["Yokota et al. 2024", "Zhou et al. 2016"]
     first, second = (div.get_text(" ", strip=True) for div in rows[0].select("div"))
     assert first == "✓ reproduced 5 bits cost at most 2 points (paper 1.13 pt, here 0.90 ± 0.25 pt)"
     assert second == "? undecided 5 bits cost at most 2 points (paper 1.13 pt, here 1 pt)"
     assert rows[1].div.get_text(" ", strip=True).startswith("○ cited AlexNet")
-    assert repr(shown).split("\n")[:2] == ["yokota2024", "  ✓ reproduced: 5 bits cost at most 2 points"]
+    assert repr(shown).split("\n")[:2] == ["Yokota et al. 2024", "  ✓ reproduced: 5 bits cost at most 2 points"]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +210,7 @@ def test_the_overview_has_one_row_a_paper():
 def test_numbers_keep_the_digits_that_mean_something(values, shown):
     made = claim(values) | {"word": "reproduced"}
     made["parts"][0]["unit"] = ""
-    assert repr(evidence.table([made])).split("\n")[2].split("  ")[2].strip() == shown
+    assert repr(evidence.table([made])).split("\n")[2].split("  ")[-3].strip() == shown
 
 
 def test_glued_numbers_reach_the_rendered_prose(results, record, tmp_path):

@@ -2,16 +2,45 @@
 
 import html
 import math
+from collections import Counter
+from collections.abc import Sequence
 
 from fewbits.core.extras import extra
+from fewbits.evidence.citations import paper_name
 from fewbits.evidence.claims import Claim, Part
 from fewbits.evidence.intervals import EXACT, centre, ends
 from fewbits.evidence.records import load
 from fewbits.evidence.verdicts import OWN_WORDS, SYMBOLS, WORDS, agrees, holds
 
-_CELL = "padding: 0.3em 0.6em; text-align: left; vertical-align: top"
-_HEADINGS = ("claim", "paper", "here, 95 %", "runs", "scale", "word")
+_CELL = "text-align: left; vertical-align: top"
+_HEADINGS = ("word", "claim", "paper", "here, 95 %", "runs", "scale")
+_COLUMNS = _HEADINGS[:4]  # of a page, where runs and scale stand below what came out here
+_UNFOLDED = 10  # rows of a table before the fold
+_FEW = 2  # rows that are too few for a fold
 _SCALES = ("full", "reduced", "notebook", None)  # as pages sort them
+# Chapters as the side bar names them.
+TITLES = {
+    "uniform": "Uniform grids",
+    "binary": "Binary networks",
+    "ternary": "Ternary networks",
+    "low_bitwidth": "Low bit widths",
+    "learned_step": "Learned step size",
+    "logarithmic": "Logarithmic grids",
+    "inq": "INQ",
+    "mobileone": "MobileOne",
+    "mixed_precision": "Mixed precision",
+    "vector": "Shared weights",
+    "bn_folding": "Batch norm folding",
+    "compensation": "Compensation",
+    "integer": "Integer-only networks",
+    "bitwise": "Bit operations on a CPU",
+    "fpga": "Shifts and additions",
+    "fpga_gates": "From integers to gates",
+    "fpga_network": "A network on one chip",
+    "real_network": "A real network",
+    "method_map": "The map of methods",
+    "noise": "Noise",
+}
 # Background and text of the badge of a word. Both are given, so that a badge reads the same on light and dark pages.
 _GREEN, _SAND, _GREY = ("#d7f0dd", "#0b4a21"), ("#fdeccb", "#5c3a00"), ("#e4e6ea", "#333a44")
 _ORANGE, _RED, _BLUE = ("#fbdcc4", "#6b2a00"), ("#f9d9dc", "#7a0c1b"), ("#dbe7f8", "#123a6b")
@@ -30,13 +59,15 @@ _BADGES = {
 def table(claims: str | list[Claim], *, details: bool = False) -> "ClaimsTable":
     """The table "Paper and here": one row a claim, as HTML in Jupyter and as aligned text elsewhere.
 
+    A page shows the first ten claims, and the others in a fold below them.
+
     Args:
-        claims: the name of a chapter, or claims as `load` returns them, in the order to show.
+        claims: the name of a chapter, whose claims are shown in the order of `by_weight`, or claims in their order.
         details: show below each claim its id, what its runs are, the band and the two answers of each part, the
-            difference from the paper's number, and every departure from the paper's protocol. In the built book such
-            a table has a filter.
+            difference from the paper's number, and every departure from the paper's protocol. There is then a fold for
+            each chapter, and in the built book a filter.
     """
-    return ClaimsTable(load(claims) if isinstance(claims, str) else claims, details)
+    return ClaimsTable(by_weight(load(claims)) if isinstance(claims, str) else claims, details)
 
 
 def overview(claims: list[Claim]) -> "PapersTable":
@@ -68,11 +99,47 @@ class ClaimsTable:
         return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col" style="{_CELL}">{heading}</th>' for heading in _HEADINGS)
-        rows = [f"<tr {_attributes(claim)}>{_html_cells(claim, self.details)}</tr>" for claim in self.claims]
-        # The class "dataframe" is what the book's theme styles, in light and in dark.
-        body = "\n".join(rows)
-        return f'<table class="dataframe claims">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>'
+        if self.details:
+            chapters = dict.fromkeys(claim["id"].partition("/")[0] for claim in self.claims)
+            return "\n".join(map(self._chapter, sorted(chapters, key=_place)))
+        shown = len(self.claims) if len(self.claims) <= _UNFOLDED + _FEW else _UNFOLDED
+        pieces = [self._table(self.claims[:shown])]
+        if rest := self.claims[shown:]:
+            pieces.append(_fold("claims-more", f"{len(rest)} more claims: {_counts(rest)}", self._table(rest)))
+        return "\n".join(pieces)
+
+    def _chapter(self, chapter: str) -> str:
+        """The fold of one chapter."""
+        claims = [claim for claim in self.claims if claim["id"].partition("/")[0] == chapter]
+        number = f"{len(claims)} claims" if len(claims) > 1 else "1 claim"
+        said = f"<strong>{html.escape(TITLES.get(chapter, chapter))}</strong> {number}: {_counts(claims)}"
+        return _fold("claims-chapter", said, self._table(claims))
+
+    def _table(self, claims: list[Claim]) -> str:
+        rows = [f"<tr {_attributes(claim)}>{_html_cells(claim, self.details)}</tr>" for claim in claims]
+        return _html_table("claims", _COLUMNS, rows)
+
+
+def _html_table(name: str, headings: Sequence[str], rows: list[str]) -> str:
+    # The class "dataframe" is what the book's theme styles, in light and in dark.
+    head = "".join(f'<th scope="col" style="{_CELL}">{heading}</th>' for heading in headings)
+    body = "\n".join(rows)
+    return f'<table class="dataframe {name}">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>'
+
+
+def _fold(name: str, summary: str, content: str) -> str:
+    return f'<details class="{name}"><summary>{summary}</summary>\n{content}\n</details>'
+
+
+def _counts(claims: list[Claim]) -> str:
+    """How many claims have which word: "reproduced 5, undecided 2"."""
+    found = Counter(claim["word"] for claim in claims)
+    return ", ".join(f"{word} {found[word]}" for word in {**WORDS, **OWN_WORDS} if word in found)
+
+
+def _place(chapter: str) -> tuple[int, str]:
+    """Chapters in the order of the book; one that it does not have comes last."""
+    return (list(TITLES).index(chapter) if chapter in TITLES else len(TITLES)), chapter
 
 
 class PapersTable:
@@ -85,18 +152,22 @@ class PapersTable:
 
     def __repr__(self) -> str:
         return "\n".join(
-            f"{key}\n" + "\n".join(f"  {SYMBOLS[c['word']]} {c['word']}: {c['statement']}" for c in found)
+            f"{paper_name(key)}\n" + "\n".join(f"  {SYMBOLS[c['word']]} {c['word']}: {c['statement']}" for c in found)
             for key, found in self.papers.items()
         )
 
     def _repr_html_(self) -> str:
-        rows = "\n".join(
-            f'<tr><th scope="row" style="{_CELL}">{html.escape(key)}</th>'
+        rows = [
+            f'<tr><th scope="row" style="{_CELL}">{_cite(key)}</th>'
             f'<td style="{_CELL}">{"".join(map(_line, found))}</td></tr>'
             for key, found in self.papers.items()
-        )
-        head = "".join(f'<th scope="col" style="{_CELL}">{heading}</th>' for heading in ("paper", "what became of it"))
-        return f'<table class="dataframe papers">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>'
+        ]
+        return _html_table("papers", ("paper", "what became of it"), rows)
+
+
+def _cite(key: str) -> str:
+    """A paper by its name; the build of the book makes it a link to the paper's entry in the references."""
+    return f'<cite data-paper="{html.escape(key)}">{html.escape(paper_name(key))}</cite>'
 
 
 def _line(claim: Claim) -> str:
@@ -156,29 +227,28 @@ def _prose(claim: Claim) -> dict[str, str]:
 
 
 def _cells(claim: Claim) -> tuple[str, ...]:
-    badge = f"{SYMBOLS[claim['word']]} {claim['word']}"
+    value, where = _paper(claim)
+    source = f" · {paper_name(claim['paper']['key'])}, {where}" if where else ""
     here = "; ".join(_here(claim))
-    return (
-        claim["statement"],
-        " · ".join(filter(None, _paper(claim))),
-        here,
-        _runs(claim),
-        claim.get("scale", ""),
-        badge,
-    )
+    badge = f"{SYMBOLS[claim['word']]} {claim['word']}"
+    return badge, claim["statement"], value + source, here, _runs(claim), claim.get("scale", "")
 
 
 def _html_cells(claim: Claim, details: bool) -> str:
-    statement, _, _, runs, scale, _ = map(html.escape, _cells(claim))
-    value, source = map(html.escape, _paper(claim))
+    statement, (value, where) = html.escape(claim["statement"]), map(html.escape, _paper(claim))
+    paper = f"{value}<br><small>{_cite(claim['paper']['key'])}, {where}</small>" if where else value
     here = "<br>".join(map(html.escape, _here(claim)))
-    paper = f"{value}<br><small>{source}</small>" if source else value
+    runs = _runs(claim)
+    below = [f"{runs} {'run' if runs == '1' else 'runs'}"] if runs not in ("", "0") else []
+    below += [f"{claim['scale']} scale"] if "scale" in claim else []
+    here += f"<br><small>{', '.join(below)}</small>" if below else ""
     if details:
         answered, protocol = ("".join(f"<br>{html.escape(line)}" for line in lines) for lines in _details(claim))
         name = f'<span class="claim-id">{html.escape(claim["id"])}</span>'
         folded = f"<details><summary>runs and departures</summary>{protocol[4:]}</details>" if protocol else ""
         statement += f"<br><small>{name}{answered}{folded}</small>"
-    return "".join(f'<td style="{_CELL}">{cell}</td>' for cell in (statement, paper, here, runs, scale, _badge(claim)))
+    cells = zip(_COLUMNS, (_badge(claim), statement, paper, here), strict=True)
+    return "".join(f'<td data-label="{name}" style="{_CELL}">{cell}</td>' for name, cell in cells)
 
 
 def _attributes(claim: Claim) -> str:
@@ -218,11 +288,10 @@ def _band(part: Part) -> str:
 
 
 def _paper(claim: Claim) -> tuple[str, str]:
-    """The paper's value with its unit, and where it stands."""
+    """The paper's value with its unit, and where it stands in the paper."""
     if "paper" not in claim:
         return "–", ""
-    paper = claim["paper"]
-    return _with_unit(_number(paper["value"]), paper), f"{paper['key']}, {paper['where']}"
+    return _with_unit(_number(claim["paper"]["value"]), claim["paper"]), claim["paper"]["where"]
 
 
 def _here(claim: Claim) -> list[str]:
