@@ -1,86 +1,92 @@
 """Figures of rounding without training: what each form of each grid reaches, and errors within blocks."""
 
+import math
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH, text_color
+from fewbits.plots.theme import COLORS, GRID, NEUTRALS, PALE, WIDTH, text_color
 
-# Form -> method in COLORS and MARKERS, and its name in the legend.
+# Form -> colour, marker, name in the legend.
 FORMS = {
-    "nearest": ("ptq", "nearest point"),
-    "nearest + means": ("ptq per tensor", "nearest, means put back"),
-    "AdaRound": ("xnor-net", "AdaRound"),
-    "GPTQ": ("uniform", "GPTQ"),
-    "GPTQ + means": ("binarynet", "GPTQ, means put back"),
-    "trained": ("inq", "trained"),
+    "nearest": (NEUTRALS[2], "o", "nearest point"),
+    "nearest + means": (NEUTRALS[2], "s", "nearest, means put back"),
+    "AdaRound": (NEUTRALS[1], "D", "AdaRound"),
+    "GPTQ": (NEUTRALS[0], "^", "GPTQ"),
+    "GPTQ + means": (NEUTRALS[3], "v", "GPTQ, means put back"),
+    "trained": (COLORS["float"], "h", "trained"),
 }
+_NAMES = {"uniform 4": "uniform, 4 bits"}
+# Of the numbers beside the rows: right end, heading, column, how it is written.
+_BESIDE = (
+    (0.18, "kB", "bytes", lambda bytes_: f"{bytes_ / 1000:.0f}"),
+    (0.6, "LUTs per\nproduct", "tables", lambda tables: f"{tables:,.0f}"),
+    (1.0, "minutes", "seconds", lambda seconds: "< 0.1" if seconds < 6 else f"{seconds / 60:.2g}"),
+)
 
 
 def grids_and_forms(frame: pd.DataFrame, *, title: str = "Rounding without training, and with it") -> Figure:
-    """A row for each grid with a marker for each form, and what the row takes, in columns beside it.
+    """A row for each grid with a marker for each form, the most accurate grid at the top, and what it takes.
+
+    Grids of powers of two (``INQ …``) have their names in INQ's colour. Numbers beside a row are those of its most
+    accurate form; "–" stands for what is unknown.
 
     Args:
         frame: ``grid``, ``form`` (a key of `FORMS`), ``accuracy``, ``low`` and ``high`` in percent, ``bytes``,
-            ``tables`` (look-up tables per product; NaN if unknown). Grids are drawn from the top.
+            ``tables`` (look-up tables per product) and ``seconds``.
     Raises:
         ValueError: a form is unknown.
     """
     if unknown := sorted(set(frame.form) - set(FORMS)):
         raise ValueError(f"no marker for {unknown}; the forms are {', '.join(FORMS)}")
-    grids = list(dict.fromkeys(frame.grid))
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.4 + 0.36 * len(grids)))
-    for form, (style, label) in FORMS.items():
+    grids = list(frame.groupby("grid", sort=False).accuracy.max().sort_values(ascending=False, kind="stable").index)
+    size = (WIDTH, 1.6 + 0.3 * len(grids))
+    figure, (axes, side) = plt.subplots(1, 2, figsize=size, width_ratios=[2.7, 1], sharey=True)
+    side.axis("off")
+    for form, (colour, marker, label) in FORMS.items():
         rows = frame[frame.form == form]
         if not len(rows):
             continue
         places = [grids.index(grid) for grid in rows.grid]
         spread = [rows.accuracy - rows.low, rows.high - rows.accuracy]
-        axes.errorbar(
-            rows.accuracy, places, xerr=np.array(spread), fmt=MARKERS[style], color=COLORS[style], label=label,
-            elinewidth=1, markersize=6, markeredgecolor="white", markeredgewidth=0.5,
-        )  # fmt: skip
-    for place, grid in enumerate(grids):
-        rows = frame[frame.grid == grid]
-        tables = rows.tables.iloc[0]
-        size = f"{rows.bytes.iloc[0] / 1000:.0f}"
-        beside = (size, "–" if np.isnan(tables) else f"{tables:,.0f}")
-        for offset, text in zip((1.08, 1.22), beside, strict=True):
-            axes.text(
-                offset, place, text, transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=SMALL
-            )
-    for offset, text in zip((1.08, 1.22), ("kB", "LUTs per\nproduct"), strict=True):
-        axes.text(offset, -0.75, text, transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=SMALL)
-    axes.set(yticks=range(len(grids)), yticklabels=grids, ylim=(len(grids) - 0.5, -0.6), xlabel="test accuracy (%)")
-    axes.grid(axis="y", linewidth=0.4)
+        look = {"color": colour, "markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.5}
+        axes.errorbar(rows.accuracy, places, xerr=spread, fmt=marker, label=label, elinewidth=1, **look)
+    for place, heading, column, written in _BESIDE:
+        side.text(place, -0.7, heading, va="bottom", ha="right")
+        for row, grid in enumerate(grids):
+            rows = frame[frame.grid == grid]
+            value = rows.loc[rows.accuracy.idxmax(), column]
+            side.text(place, row, "–" if math.isnan(value) else written(value), va="center", ha="right")
+    axes.set(ylim=(len(grids) - 0.5, -0.6), xlabel="test accuracy (%)")
+    axes.set_yticks(range(len(grids)), [_NAMES.get(grid, grid) for grid in grids])
+    for name, grid in zip(axes.get_yticklabels(), grids, strict=True):
+        if grid.startswith("INQ"):
+            name.set_color(text_color(COLORS["inq"]))
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=3, handletextpad=0.3)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def errors_in_blocks(
-    x: Tensor, forms: Mapping[str, tuple[str, Tensor]], *, title: str = "Who pays for an outlier?"
-) -> Figure:
-    """The magnitude of each number of a row, and below it the error that each form makes of it.
+def errors_in_blocks(x: Tensor, forms: Mapping[str, Tensor], *, title: str = "Who pays for an outlier?") -> Figure:
+    """The magnitude of each number of a row, and below it the error that each form makes of it, on one scale.
 
     Args:
         x: (n,) the numbers, in their order.
-        forms: by label, a name in `COLORS` and what became of the numbers, (n,).
+        forms: by label, what became of the numbers, (n,).
     """
-    figure, rows = plt.subplots(1 + len(forms), 1, figsize=(WIDTH, 1.2 * (1 + len(forms)) + 0.3), sharex=True)
-    rows[0].bar(range(len(x)), x.abs().numpy(), color=COLORS["paper"], width=1.0)
+    figure, rows = plt.subplots(1 + len(forms), 1, figsize=(WIDTH, 1.05 * (1 + len(forms)) + 0.3), sharex=True)
+    rows[0].bar(range(len(x)), x.abs().numpy(), color=PALE, width=1.0)
     rows[0].set(ylabel="|w|")
-    limit = max(float((rounded - x).abs().max()) for _, rounded in forms.values())
-    for axes, (label, (style, rounded)) in zip(rows[1:], forms.items(), strict=True):
-        axes.bar(range(len(x)), (rounded - x).abs().numpy(), color=COLORS[style], width=1.0)
-        axes.set(ylim=(0, 1.35 * limit), ylabel="error")
-        axes.annotate(
-            label, (0.99, 0.9), xycoords="axes fraction", ha="right", va="top", color=text_color(COLORS[style])
-        )
+    limit = max(float((rounded - x).abs().max()) for rounded in forms.values())
+    for axes, (label, rounded) in zip(rows[1:], forms.items(), strict=True):
+        axes.bar(range(len(x)), (rounded - x).abs().numpy(), color=NEUTRALS[0], width=1.0)
+        axes.set(ylim=(0, 1.45 * limit), ylabel="error")
+        axes.annotate(label, (0.99, 0.95), xycoords="axes fraction", ha="right", va="top")
     rows[-1].set(xlabel="place in the row")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
