@@ -1,4 +1,4 @@
-"""Learned step size: the step of an even grid is a parameter, trained with the weights (LSQ, esser2020)."""
+"""Learned step size: the step of a uniform grid is a parameter, trained with the weights (LSQ, esser2020)."""
 
 import math
 
@@ -53,7 +53,7 @@ class LSQ(Quantizer):
 
     Args:
         bits: 2 to 16, or 1 to 16 where not ``signed``.
-        signed: True for weights, False for activations behind a ReLU.
+        signed: True for weights, False for activations after a ReLU.
         scale_gradient: False leaves the gradient scale out.
     Raises:
         TypeError, ValueError: ``bits`` is no integer or out of range.

@@ -136,7 +136,7 @@ class TTQ(Quantizer):
     magnitudes go together, so the share may be larger by ties.
 
     All zero gives zeros. W_p and W_n start at 1, as in the authors' code, which only a network that normalizes
-    afterwards can bear; :meth:`fit_scales` starts them at the least squares fit.
+    afterwards can use; :meth:`fit_scales` starts them at the least squares fit.
 
     Args:
         threshold: t, in [0, 1); the paper uses 0.05.

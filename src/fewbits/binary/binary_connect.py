@@ -45,8 +45,8 @@ class BinaryConnect(Quantizer):
 
     Deterministic: the sign. Stochastic: +1 with :func:`probability_of_plus`, drawn anew at each call from torch's
     global generator, in train mode only; in eval mode, and in ``encode``, the sign. The gradient goes to the latent
-    weight unchanged; :func:`clip_latent` after each step keeps that weight where it matters. A network trained
-    stochastically has never met its signs and can fail with them; the paper tests it with its latent weights, see
+    weight unchanged; :func:`clip_latent` after each step keeps that weight in [-1, 1]. A network trained stochastically
+    was never evaluated with its signs and can fail with them; the paper tests it with its latent weights, see
     :func:`latent_weights`.
 
     Odd inputs: NaN and ±Inf, empty tensors and other than floating point dtypes are refused. Any shape, any dtype.
@@ -78,7 +78,7 @@ class BinaryConnect(Quantizer):
 def clip_latent(model: nn.Module) -> None:
     """Clip every latent weight of ``model`` to [-1, 1], in place: call it after each step.
 
-    Beyond ±1 a latent weight has no more influence, but would need ever more steps to come back and change its sign.
+    Beyond ±1 a latent weight has no additional influence, but would need more and more steps to change its sign.
 
     Source: courbariaux2015 Sec. 2.4; courbariaux2015 Alg. 1
     """
@@ -90,7 +90,8 @@ def clip_latent(model: nn.Module) -> None:
 def start_latent(model: nn.Module) -> nn.Module:
     """Draw every latent weight of ``model`` anew, uniformly from [-1, 1], in place, and return ``model``.
 
-    A usual start, within ±0.04 say, makes every stochastic weight a fair coin: nothing is learned for a long while.
+    After a usual start, within ±0.04 say, every stochastic weight is +1 or -1 with nearly equal probability, so that the
+    network learns nothing for a long time.
 
     Source: courbariaux2016 Alg. 1 (start and rates from the released code)
     """
@@ -104,7 +105,7 @@ def latent_weights(model: nn.Module) -> Iterator[None]:
     """Within this context the layers of ``model`` use their latent weights instead of the quantized ones.
 
     This is how courbariaux2015 tests a network that was trained stochastically (its second method). Its weights then
-    take 32 bits again: what the noise has bought is a regularized real network.
+    take 32 bits again: the result is a real network, regularized by noise.
 
     Source: courbariaux2015 Sec. 2.6
     """
@@ -131,9 +132,9 @@ def glorot_coefficient(weight: Tensor) -> float:
 def glorot_groups(model: nn.Module, lr: float, power: int = 1) -> list[dict]:
     """Parameter groups that scale the learning rate of each latent weight by its layer.
 
-    A latent weight lives on [-1, 1] whatever the size of its layer, so in units of a normal weight it is
-    ``1 / glorot_coefficient`` times too large, and so must its steps be. The paper's text says that rates are scaled
-    *with* the coefficients; its code divides by them, which is what makes sense and what is done here.
+    A latent weight lies in [-1, 1] whatever the size of its layer. It is ``1 / glorot_coefficient`` times as large as a
+    usual weight, and its steps must be larger by the same factor. The paper's text multiplies the rates by the
+    coefficients; its code divides by them, as is done here.
 
     Args:
         model: with weights quantized by :func:`fewbits.core.quantizer.quantize_weights`.
@@ -155,7 +156,7 @@ def glorot_groups(model: nn.Module, lr: float, power: int = 1) -> list[dict]:
 class SignActivation(Quantizer):
     """Activation of -1 and +1; the gradient passes where ``|x| <= 1``.
 
-    It is the non-linearity itself and takes the place of a ReLU: behind one, it would see no negative number and give
+    It is the non-linearity itself and replaces a ReLU: after one, it would see no negative number and give
     +1 everywhere. Any shape, any floating point dtype. In ``forward`` ±Inf becomes ±1 and NaN becomes -1 (both without
     gradient); ``encode`` refuses them.
 

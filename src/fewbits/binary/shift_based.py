@@ -188,7 +188,7 @@ def adamax_move(
     beta2: float,
     eps: float,
 ) -> Tensor:
-    """What one step of :class:`ShiftAdaMax` subtracts from a parameter .
+    """What one step of :class:`ShiftAdaMax` subtracts from a parameter.
 
     Args:
         gradient, m, v: of one shape; the running mean m and the recent maximum v are brought up to date in place.

@@ -12,7 +12,7 @@ from fewbits.core.checks import check_bits, check_channel_axis, check_finite
 
 
 def max_range(x: Tensor, channel_axis: int | None = None) -> tuple[Tensor, Tensor]:
-    """Least and greatest value: nothing is clipped.
+    """Minimum and maximum: nothing is clipped.
 
     Args:
         x: any shape, finite.

@@ -20,7 +20,7 @@ RangeOf = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def integer_range(bits: int, signed: bool = True, narrow: bool = False) -> tuple[int, int]:
-    """Least and greatest integer ``(q_min, q_max)``.
+    """Smallest and largest integer ``(q_min, q_max)``.
 
     Args:
         bits: 1 to 16 unsigned; 2 to 16 where ``narrow``.
@@ -67,7 +67,7 @@ def affine_parameters(low: Tensor, high: Tensor, q_min: int, q_max: int) -> tupl
 
 
 def _step(width: Tensor, steps: int) -> Tensor:
-    """``width / steps``, kept above the least normal number; 1 where ``width`` is 0."""
+    """``width / steps``, kept above the smallest normal number; 1 where ``width`` is 0."""
     if steps < 1:
         raise ValueError(f"q_max must lie above q_min (above 0 if symmetric), got {steps} steps")
     info = torch.finfo(width.dtype)
