@@ -90,8 +90,8 @@ def clip_latent(model: nn.Module) -> None:
 def start_latent(model: nn.Module) -> nn.Module:
     """Draw every latent weight of ``model`` anew, uniformly from [-1, 1], in place, and return ``model``.
 
-    After a usual start, within ±0.04 say, every stochastic weight is +1 or -1 with nearly equal probability, so that the
-    network learns nothing for a long time.
+    After a usual start, within ±0.04 say, every stochastic weight is +1 or -1 with nearly equal probability, so that
+    the network learns nothing for a long time.
 
     Source: courbariaux2016 Alg. 1 (start and rates from the released code)
     """

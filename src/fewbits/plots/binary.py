@@ -1,6 +1,7 @@
 """Figures of binary networks: latent weights, what the scales do, accuracy by memory (see `fewbits.plots`)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +12,18 @@ from torch import Tensor
 from fewbits.evidence import interval
 from fewbits.plots.forest import Row, forest
 from fewbits.plots.labels import End, label_ends
-from fewbits.plots.theme import COLORS, GRID, MARKERS, NAMES, NEUTRAL_MARKERS, NEUTRALS, PALE, SIGN_MAP, WIDTH
+from fewbits.plots.theme import (
+    COLORS,
+    GRID,
+    MARKERS,
+    NAMES,
+    NEUTRAL_MARKERS,
+    NEUTRALS,
+    PALE,
+    SIGN_MAP,
+    WIDTH,
+    text_color,
+)
 
 # What a reader sees in place of the method names of the table `binary_runs`.
 LADDER = {
@@ -158,12 +170,14 @@ def input_scales(scales: Mapping[str, Tensor], *, title: str = "The scale K vari
         scales: (images,) K of each image by the name of the layer; at most four layers.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 2.8))
-    edges = np.histogram_bin_edges(np.concatenate([k.numpy() for k in scales.values()]), bins=32)
+    edges = np.histogram_bin_edges(np.concatenate([k.numpy() for k in scales.values()]), bins=32).tolist()
     for rank, ((name, k), colour) in enumerate(zip(scales.items(), NEUTRALS, strict=False)):
         axes.hist(k.numpy(), bins=edges, histtype="stepfilled", color=colour, alpha=0.25)
         axes.hist(k.numpy(), bins=edges, histtype="step", color=colour, linewidth=1.6)
         text = f"{name}: mean {k.mean():.2f}, standard deviation {(k.std() / k.mean()).item():.0%} of it"
-        axes.text(0.99, 0.95 - 0.1 * rank, text, transform=axes.transAxes, ha="right", va="top", color=colour)
+        axes.text(
+            0.99, 0.95 - 0.1 * rank, text, transform=axes.transAxes, ha="right", va="top", color=text_color(colour)
+        )
     axes.set(xlabel="K of an image", ylabel="images", ylim=(0, 1.35 * axes.get_ylim()[1]))
     figure.suptitle(title, x=0.01, ha="left")
     return figure
@@ -188,7 +202,7 @@ def accuracy_by_memory(frame: pd.DataFrame, *, title: str = "Accuracy for the me
                 raise ValueError(f"frame has no row of {name!r}")
             points.append(((784 * units + 2 * units**2 + 10 * units) * bits / 8000, *interval(runs), units))
         size, mean, half, widths = np.array(points).T
-        style = {"color": COLORS[method], "marker": MARKERS[method]}
+        style: dict[str, Any] = {"color": COLORS[method], "marker": MARKERS[method]}
         axes.errorbar(size, mean, half, capsize=2.5, elinewidth=1, **style)
         place = (-6, 6) if method == "binarynet" else (6, -12)  # to the outside of the two curves
         for x, y, units in zip(size, mean, widths, strict=True):
@@ -229,7 +243,13 @@ def shifts_by_rate(frame: pd.DataFrame, *, title: str = "Normalization and optim
             rows.append(Row(name, these["accuracy"].tolist(), method="binarynet"))
             if name.startswith("shift BN"):
                 rows.append(
-                    Row(name, these["accuracy_batch"].tolist(), color=NEUTRALS[0], marker=NEUTRAL_MARKERS[0], hollow=True)
+                    Row(
+                        name,
+                        these["accuracy_batch"].tolist(),
+                        color=NEUTRALS[0],
+                        marker=NEUTRAL_MARKERS[0],
+                        hollow=True,
+                    )
                 )
     figure = forest(panels, xlabel="test accuracy (%)", title=title)
     reach = np.array([axes.get_xlim() for axes in figure.axes])
