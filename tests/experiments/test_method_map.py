@@ -233,15 +233,56 @@ def words_of(figure) -> str:
     return " ".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
 
 
+STYLES = {name: entry.style for name, entry in ENTRIES.items()}
+INNER = {"XNOR-Net": (1.25, 3.0)}
+
+
 def test_figures_name_every_method():
-    frame, styles = recorded_runs(), {name: entry.style for name, entry in ENTRIES.items()}
-    for figure in (figures.bits_accuracy_tables(frame, styles), figures.cost_and_accuracy(frame, styles, {})):
-        assert all(name in words_of(figure) for name in ENTRIES)
+    frame = recorded_runs()
+    for figure in (
+        figures.bits_accuracy_tables(frame, STYLES, INNER),
+        figures.cost_and_loss(frame, STYLES, INNER, 0.5),
+    ):
+        assert all(name in words_of(figure).replace(",\n", ", ") for name in ENTRIES)
 
 
-def test_best_of_leaves_out_what_is_beaten():
-    means = pd.DataFrame({"luts": [1.0, 2.0, 2.0, 3.0], "accuracy": [80, 90, 85, 88]}, index=list("abcd"))
-    assert figures.best_of(means) == ["a", "b"]
+def test_a_method_with_float_ends_is_hollow_and_joined_to_its_inner_layers():
+    figure = figures.cost_and_loss(recorded_runs(), STYLES, INNER, 0.5)
+    dashed = [line for line in figure.axes[0].lines if line.get_linestyle() == "--" and len(line.get_xdata()) == 2]
+    assert [line.get_xdata()[0] for line in dashed] == [INNER["XNOR-Net"][1]]
+    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert len(hollow) == 1
+    assert words_of(figure).count("ends in float") == 1
+
+
+def test_the_band_of_noise_is_around_no_loss():
+    axes = figures.cost_and_loss(recorded_runs(), STYLES, INNER, 0.75).axes[0]
+    low, high = axes.patches[0].get_extents().transformed(axes.transData.inverted()).intervaly
+    assert (low, high) == (pytest.approx(-0.75), pytest.approx(0.75))
+
+
+def test_markers_at_one_cost_are_moved_apart_and_others_stay():
+    assert figures._apart(pd.Series([1.0, 10.0, 10.0, 100.0]), 1.21) == pytest.approx([1, 10 / 1.1, 10 * 1.1, 100])
+    # Moving two apart may bring the upper one too near to a third: then all three share the room.
+    crowded = figures._apart(pd.Series([10.0, 10.0, 11.5]), 1.2)
+    assert np.divide(crowded[1:], crowded[:-1]) == pytest.approx([1.2, 1.2])
+    assert crowded[1] == pytest.approx((10 * 10 * 11.5) ** (1 / 3))
+
+
+def test_the_bill_of_a_tree_is_written_above_its_bars():
+    figure = figures.sum_of_products([(4, 9), (2, 10), (1, 11)])
+    tree, bill = figure.axes
+    assert [bar.get_height() for bar in bill.patches] == [36, 20, 11]
+    assert "4 · 9 = 36" in words_of(figure)
+    branches = [line for line in tree.lines if len(line.get_xdata()) == 2 and line.get_marker() != "s"]
+    assert len(branches) == 4 + 2
+
+
+def test_products_are_sorted_by_what_they_cost():
+    costs = pd.DataFrame({"LUT": [100.0, 9.25], "packed_LUT": [80.0, 4.0]}, index=["dear", "cheap"])
+    axes = figures.product_costs(costs).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cheap", "dear"]
+    assert {"9.2", "100"} <= {text.get_text() for text in axes.texts}
 
 
 # --- The picture of README.md -----------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
-"""Figures of low-bit gradients and networks: what rounding does on average, and accuracies (see `fewbits.plots`)."""
+"""Figures of low-bit gradients and networks: what rounding does, and what it costs (see `fewbits.plots`)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,86 +10,142 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fewbits.evidence import interval
-from fewbits.plots.theme import COLORS, SMALL, WIDTH, text_color
+from fewbits.plots.forest import Row, forest
+from fewbits.plots.labels import End, label_ends
+from fewbits.plots.theme import COLORS, NEUTRALS, PALE, WIDTH, text_color
 
 # How gradients are rounded: colour, marker, line, and what it is called in a figure.
-_ROUNDINGS = {
+_ROUNDINGS: dict[str, tuple[str, str, Any, str]] = {
     "noise": (COLORS["dorefa"], "P", "-", "with noise"),
-    "nearest": (COLORS["paper"], "o", (0, (4, 2)), "to the nearest, no 0"),
-    "zero": (COLORS["uniform"], "s", (0, (1, 1)), "to the nearest, with 0"),
+    "nearest": (NEUTRALS[3], "o", (0, (4, 2)), "nearest, no 0"),
+    "zero": (COLORS["uniform"], "s", (0, (1, 1)), "nearest, with 0"),
 }
+_LOST = (0, 1, 3, 10, 30, 80)  # ticks of an axis that is linear up to 1 point and logarithmic above
 
 
-def mean_rounded(x: Tensor, means: Mapping[str, Tensor], *, title: str = "Rounding, on average") -> Figure:
-    """What a number becomes on average, one panel for each way to round; the dotted diagonal is "unchanged".
+def rounded_numbers(
+    x: Tensor, draws: Mapping[str, Tensor], *, title: str = "Noise trades a bias for a variance"
+) -> Figure:
+    """What a number becomes, one column for each way to round: mean and spread above, mean squared error below.
+
+    The dotted diagonal is "unchanged". The squared error is the square of the bias plus the variance.
 
     Args:
         x: (n,) numbers in [-1, 1], in increasing order.
-        means: "noise", "nearest" or "zero" to (n,) averages over many draws.
+        draws: "noise", "nearest" or "zero" to (draws, n) results; one draw where nothing is random.
     """
-    figure, axes = plt.subplots(1, len(means), figsize=(WIDTH, 2.95), sharey=True, squeeze=False)
-    for axis, (rounding, mean) in zip(axes.flat, means.items(), strict=True):
+    figure, axes = plt.subplots(
+        2, len(draws), figsize=(WIDTH, 4.3), sharex=True, sharey="row", squeeze=False, height_ratios=[1.7, 1]
+    )
+    for (above, below), (rounding, results) in zip(axes.T, draws.items(), strict=True):
         colour, _, _, name = _ROUNDINGS[rounding]
-        axis.plot(x, x, color=COLORS["paper"], linestyle=":", linewidth=1)
-        axis.fill_between(x, x, mean, color=colour, alpha=0.2, linewidth=0)
-        axis.plot(x, mean, color=colour)
-        axis.set(title=name, xlabel="gradient / m", aspect="equal")
-    axes[0, 0].set_ylabel("average result / m")
+        mean, spread = results.mean(0), results.std(0, correction=0)
+        above.plot(x, x, color=COLORS["paper"], linestyle=":", linewidth=1)
+        above.fill_between(x, mean - spread, mean + spread, color=PALE, linewidth=0)
+        above.plot(x, mean, color=colour)
+        above.set_title(name)
+        bias = (mean - x).square()
+        below.fill_between(x, 0, bias, color=colour, alpha=0.6, linewidth=0)
+        below.fill_between(x, bias, bias + spread.square(), color=PALE, linewidth=0)
+        below.set(xlabel="gradient / m", xlim=(-1, 1), xticks=(-1, 0, 1))
+        for what, size, place in (("bias²", bias, 0.30), ("variance", spread.square(), 0.19)):
+            if size.max() > 0.01:
+                ink = text_color(colour if what == "bias²" else COLORS["paper"])
+                below.annotate(what, (0, place), ha="center", va="center", color=ink)
+    first = next(iter(draws))
+    if draws[first].std(0, correction=0).max() > 0.01:
+        text = "grey: ± one standard\ndeviation of a draw"
+        axes[0, 0].annotate(text, (0.97, 0.03), xycoords="axes fraction", ha="right", color=text_color(COLORS["paper"]))
+    axes[0, 0].set(ylabel="result / m", yticks=(-1, 0, 1))
+    axes[1, 0].set(ylabel="squared error / m²", ylim=(0, 0.36))
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def by_gradient_bits(
-    frame: pd.DataFrame, *, ylabel: str, title: str, reference: tuple[str, float] | None = None
+def relative_sizes(
+    sizes: Mapping[str, Tensor], smallest: Mapping[int, float], *, title: str = "Most gradients are small"
 ) -> Axes:
+    """Share of the gradients that are at most so large, a curve for each layer.
+
+    Args:
+        sizes: by the name of the layer, magnitudes divided by the largest of their sample, any shape.
+        smallest: by bits, the smallest magnitude on the grid: a vertical line.
+    """
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
+    for bits, value in smallest.items():
+        axes.axvline(value, color=PALE, linewidth=1, zorder=0)
+        place: dict[str, Any] = {"textcoords": "offset points", "va": "bottom", "ha": "center"}
+        axes.annotate(f"{bits} bits", (value, 100), (0, 2), color=COLORS["paper"], **place)
+    styles = zip(NEUTRALS, ("-", (0, (5, 2)), (0, (1.5, 1.5))), strict=False)
+    ends = []
+    for (name, values), (colour, dashes) in zip(sizes.items(), styles, strict=False):
+        ordered = np.sort(values.flatten().numpy())
+        shares = 100 * np.arange(1, len(ordered) + 1) / len(ordered)
+        axes.plot(ordered, shares, color=colour, linestyle=dashes)
+        # The curves meet at the right: each is named where half of its gradients are smaller.
+        ends.append((ordered[len(ordered) // 2], name, colour))
+    for rank, (middle, name, colour) in enumerate(sorted(ends)):
+        height = (62, 50, 30)[rank]
+        side = "right" if rank == 0 else "left"
+        at = (middle, 50)
+        axes.annotate(
+            name,
+            at,
+            (-8 if side == "right" else 8, height - 50),
+            textcoords="offset points",
+            ha=side,
+            color=text_color(colour),
+        )
+    axes.set(xscale="log", xlim=(1e-3, 1), ylim=(0, 100))
+    axes.set(xlabel="size of a gradient, of the largest of its sample", ylabel="gradients that are smaller (%)")
+    figure.suptitle(title, x=0.01, ha="left")
+    return axes
+
+
+def by_gradient_bits(frame: pd.DataFrame, *, ylabel: str, title: str, points_lost: bool = False) -> Axes:
     """A value against the bits of the gradients: every run as a dot, a line through the means for each way to round.
 
     Args:
         frame: columns ``rounding`` ("noise", "nearest", "zero"), ``bits`` and ``value``; one row a run.
-        reference: name and value of a horizontal line.
+        points_lost: the values are points of accuracy lost: linear up to 1, logarithmic above, 0 marked.
     """
-    _, axes = plt.subplots(figsize=(WIDTH, 3.2))
-    all_bits = sorted(frame["bits"].unique())
-    if reference is not None:
-        axes.axhline(reference[1], color=COLORS["float"], linewidth=0.8, zorder=1)
-        axes.annotate(
-            reference[0], (np.mean(all_bits[:2]), reference[1]), (0, 3), textcoords="offset points", ha="center"
-        )
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
+    if points_lost:
+        axes.axhline(0, color=COLORS["paper"], linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        axes.set_yscale("symlog", linthresh=1, linscale=0.6)
+        axes.set_yticks(_LOST, [str(tick) for tick in _LOST])
+        axes.minorticks_off()
+    ends = []
     for rank, (rounding, rows) in enumerate(frame.groupby("rounding", sort=False)):
-        colour, marker, line, name = _ROUNDINGS[rounding]
+        colour, marker, line, name = _ROUNDINGS[str(rounding)]
         means = rows.groupby("bits")["value"].mean()
         aside = 0.06 * (rank - 1)  # so that equal values do not hide each other
         axes.plot(rows["bits"] + aside, rows["value"], ".", color=colour, markersize=4, alpha=0.5)
         axes.plot(means.index + aside, means, color=colour, marker=marker, linestyle=line, label=name)
-    axes.set_xticks(all_bits)
+        ends.append(End(means.index[-1] + aside, means.iloc[-1], name, {"color": colour, "marker": marker}))
+    axes.set_xticks(sorted(frame["bits"].unique()))
     axes.set(xlabel="bits of the gradients", ylabel=ylabel)
-    axes.set_title(title, fontweight="bold")
-    axes.legend(title="rounding", loc="lower right", title_fontsize=SMALL)
+    figure.suptitle(title, x=0.01, ha="left")
+    label_ends(axes, ends)
     return axes
 
 
-def dots_by_setting(frame: pd.DataFrame, *, xlabel: str, title: str) -> Axes:
+def by_setting(frame: pd.DataFrame, *, xlabel: str, title: str, unit: str, digits: int = 1) -> Figure:
     """One row a setting, in the order of the frame: every seed as a small dot, mean and 95 % interval over seeds.
 
     Args:
-        frame: columns ``setting``, ``method`` (a name in `COLORS`) and ``value``; one row a run.
+        frame: columns ``setting``, ``method`` (a name in `COLORS`) and ``value``, a cost; one row a run. The
+            line of no cost is dashed.
+        unit: head of the column of means.
+        digits: after the point of these means.
     """
-    settings = list(dict.fromkeys(frame["setting"]))
-    _, axes = plt.subplots(figsize=(WIDTH, 0.75 + 0.24 * len(settings)))
-    for row, setting in enumerate(settings):
-        runs = frame[frame["setting"] == setting]
-        colour = COLORS[runs["method"].iloc[0]]
-        mean, half = interval(list(runs["value"]))
-        axes.axhline(row, color="#e4e7ea", linewidth=0.8, zorder=0)
-        axes.plot(runs["value"], [row] * len(runs), ".", color=colour, markersize=4, alpha=0.5)
-        axes.errorbar(mean, row, xerr=half, color=colour, marker="D", capsize=2.5, elinewidth=1)
-        axes.annotate(
-            f"{mean:#.3g}", (1.01, row), xycoords=axes.get_yaxis_transform(), va="center", color=text_color(colour)
+    rows = [
+        Row(
+            str(setting),
+            runs["value"].tolist(),
+            method=runs["method"].iloc[0],
+            note=f"{runs['value'].mean():+.{digits}f}".replace("-", "−"),
         )
-    axes.set_yticks(range(len(settings)), settings)
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(settings) - 0.4, -0.6)
-    axes.set(xlabel=xlabel, ylabel="setting")
-    axes.set_title(title, fontweight="bold")
-    return axes
+        for setting, runs in frame.groupby("setting", sort=False)
+    ]
+    return forest({"": rows}, xlabel=xlabel, title=title, reference=0, note=unit)

@@ -1,138 +1,223 @@
-"""The map of methods: bits of a weight and cost of a product against accuracy (see `fewbits.plots`)."""
+"""The map of methods: what a product costs, and bits, look-up tables and lost points (see `fewbits.plots`)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fewbits.evidence import interval
-from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH, text_color
+from fewbits.plots.forest import Row, draw_reference, draw_rows, forest_height
+from fewbits.plots.theme import COLORS, MARKERS, NEUTRALS, PALE, WIDTH, text_color
 
-# Where a label starts, in points from its marker, if not to the right of it. A thin line leads to those far away.
-_LABELS = {
-    "uniform, 8 bits, after training": (0, 13),
-    "INQ, 5 bits": (9, 5),
-    "uniform, 4 bits": (8, -22),
-    "learned bits": (-8, -1),
-    "bits after training": (8, -1),
-    "shared, 16 values": (8, -3),
-    "float": (12, 0),
-    "XNOR-Net": (12, 0),
-    "log2, 4 bits": (0, 12),
-    "exact ternary": (-8, 5),
-    "TWN": (-8, -2),
-    "TTQ": (7, -2),
-    "BinaryConnect": (6, 4),
-    "LSQ, 2 bits": (6, 2.5),
-    "DoReFa-Net, 1 and 2 bits": (7, -5),
+# Where the label of a method is, if not to the right of its marker: to the left, or below the band of noise, on which
+# line and to which side of its leader.
+_LEFT = ("BinaryNet", "DoReFa-Net, 1 and 2 bits")
+_BELOW = {
+    "BinaryConnect": (1, "right"),
+    "BWN": (2, "right"),
+    "TWN": (3, "right"),
+    "exact ternary": (3, "left"),
+    "log2, 4 bits": (1, "right"),
+    "learned bits": (2, "right"),
+    "INQ, 5 bits": (4, "center"),
+    "uniform, 4 bits": (2, "left"),
+    "bits after training": (1, "left"),
+    "uniform, 8 bits, after training": (3, "left"),
+    "shared, 16 values": (2, "left"),
 }
+_TABLES = (3, 10, 30, 100, 300, 1000)  # ticks
+
+
+def sum_of_products(stages: Sequence[tuple[int, int]], *, title: str = "A circuit that adds up its products") -> Figure:
+    """The tree from the products down to one sum, and the look-up tables of each stage below it.
+
+    Args:
+        stages: how many circuits a stage has, and the tables of one of them. Each stage after the first has half as
+            many circuits as the one before it.
+    """
+    figure, (tree, bill) = plt.subplots(2, 1, figsize=(WIDTH, 3.4), sharex=True, height_ratios=[1.5, 1])
+    places = [(np.arange(count) + 0.5) / count for count, _ in stages]
+    for stage, heights in enumerate(places):
+        if stage:
+            for index, before in enumerate(places[stage - 1]):
+                tree.plot([stage - 1, stage], [before, heights[index // 2]], color=PALE, linewidth=0.8, zorder=1)
+        tree.plot(np.full(len(heights), stage), heights, "s", color=NEUTRALS[0], markersize=4 if stage else 2.5)
+    tree.axis("off")
+    totals = [count * tables for count, tables in stages]
+    bill.bar(range(len(stages)), totals, width=0.5, color=[NEUTRALS[0]] + [PALE] * (len(stages) - 1))
+    for stage, ((count, tables), total) in enumerate(zip(stages, totals, strict=True)):
+        bill.annotate(f"{count} · {tables} = {total}", (stage, total), (0, 3), textcoords="offset points", ha="center")
+    names = ["products", *("adder" if count == 1 else "adders" for count, _ in stages[1:])]
+    bill.set_xticks(range(len(stages)), [f"{count} {name}" for (count, _), name in zip(stages, names, strict=True)])
+    bill.set(xlabel="stage", ylabel="look-up tables", ylim=(0, 1.2 * max(totals)))
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def product_costs(
+    costs: pd.DataFrame, marked: Sequence[str] = (), *, title: str = "What one product costs, with its share of the sum"
+) -> Figure:
+    """Look-up tables of one product, a row for each kind, cheapest on top.
+
+    Args:
+        costs: by kind of product, ``LUT`` and ``packed_LUT`` of one product.
+        marked: the kinds that are drawn dark.
+    """
+    costs = costs.sort_values("LUT", kind="stable")
+    figure, axes = plt.subplots(figsize=(WIDTH, forest_height(len(costs))))
+    rows = []
+    for name, (tables, packed) in costs[["LUT", "packed_LUT"]].iterrows():
+        style: dict[str, Any] = {"color": NEUTRALS[3] if name in marked else NEUTRALS[0]}
+        rows.append(Row(name, ends=(tables,) * 3, note=f"{tables:.{int(tables < 100)}f}", **style))
+        axes.plot([packed, tables], [len(rows) - 1] * 2, **style, linewidth=1, zorder=2)
+        axes.plot(packed, len(rows) - 1, "o", **style, markerfacecolor="white", zorder=3)
+    draw_rows(axes, rows, note="LUTs")
+    last = (costs["packed_LUT"].iloc[-1], len(costs) - 1)
+    axes.annotate("estimate after packing", last, (-7, 0), textcoords="offset points", ha="right", va="center")
+    _of_tables(axes, costs["packed_LUT"].min() / 1.5, 1.3 * costs["LUT"].max())
+    axes.set(xlabel="look-up tables (LUTs) of a product", ylabel="weight × activation")
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
 
 
 def bits_accuracy_tables(
     frame: pd.DataFrame,
     styles: Mapping[str, str],
+    inner: Mapping[str, tuple[float, float]],
     *,
     title: str = "Three prices of a method: storage, circuit, accuracy",
 ) -> Figure:
     """One row a method, cheapest product on top: bits of a weight, look-up tables of a product, points lost.
 
-    Points are the test accuracy of the method minus that of "float" with the same seed: every seed as a faint dot, and
-    the mean with its 95 % interval.
+    Points lost are the test accuracy of "float" with the same seed minus that of the method: every seed as a small
+    dot, and the mean with its 95 % interval.
 
     Args:
         frame: one row a run: ``method``, ``seed``, ``accuracy`` (percent), ``bits_per_weight``, ``luts``.
         styles: by method, its name in `COLORS`.
+        inner: of the methods whose first and last layers are in float, the bits of a weight and the look-up tables of
+            a product between them: their mean over the network is a hollow marker, joined to this one.
     """
-    means = frame.groupby("method")[["bits_per_weight", "luts"]].mean().loc[list(styles)]
-    means = means.sort_values("luts", kind="stable")
-    accuracies = frame.pivot(index="seed", columns="method", values="accuracy")
+    means, lost = _means(frame, styles), _lost(frame)
+    names = [f"{name} (ends in float)" if name in inner else name for name in means.index]
     figure, axes = plt.subplots(
-        1, 3, figsize=(WIDTH, 0.9 + 0.25 * len(means)), sharey=True, gridspec_kw={"width_ratios": (1, 1, 1.3)}
+        1, 3, figsize=(WIDTH, forest_height(len(means))), sharey=True, gridspec_kw={"width_ratios": (1.1, 1.1, 1.3)}
     )
-    rows = np.arange(len(means))
-    ticks = {"bits_per_weight": (1, 2, 4, 8, 16, 32), "luts": (10, 30, 100, 300, 1000)}
-    for axis, (column, marks), digits in zip(axes[:2], ticks.items(), (1, 0), strict=True):
-        values = means[column]
-        axis.set(xscale="log", xlim=(0.7 * values.min(), 3.2 * values.max()))
-        axis.set_xticks(marks, [str(mark) for mark in marks])
-        for row, (name, value) in enumerate(values.items()):
-            axis.plot(value, row, color=COLORS[styles[name]], marker=MARKERS[styles[name]])
-            axis.annotate(f"{value:.{digits}f}", (value, row), (6, 0), textcoords="offset points", va="center")
-    axes[0].set(xlabel="bits of a weight", yticks=rows, yticklabels=means.index, ylim=(len(means) - 0.4, -0.6))
-    axes[0].set_ylabel("method")
+    for axis, column, digits in zip(axes, ("bits_per_weight", "luts"), (1, 0), strict=False):
+        rows = []
+        for place, (method, name, value) in enumerate(zip(means.index, names, means[column], strict=True)):
+            rows.append(Row(name, ends=(value,) * 3, method=styles[method], hollow=method in inner))
+            if method in inner:
+                within, style = inner[method][column == "luts"], Row(name, [0.0], method=styles[method]).style
+                axis.plot([within, value], [place] * 2, color=style["color"], linestyle=(0, (2, 2)), linewidth=1)
+                axis.plot(within, place, **style)
+            axis.annotate(f"{value:.{digits}f}", (value, place), (6, 0), textcoords="offset points", va="center")
+        draw_rows(axis, rows, names)
+    axes[0].set(xlabel="bits of a weight", xlim=(-1, 42), xticks=(0, 8, 16, 24, 32))
     axes[1].set_xlabel("LUTs of a product")
-    axes[2].axvline(0, color=COLORS["paper"], linestyle=(0, (4, 3)), linewidth=1, zorder=1)
-    for row, name in enumerate(means.index):
-        values = (accuracies[name] - accuracies["float"]).dropna().tolist()
-        mean, half = interval(values)
-        style = styles[name]
-        axes[2].plot(values, [row] * len(values), ".", color=COLORS[style], alpha=0.35, markersize=4)
-        axes[2].errorbar(mean, row, xerr=half, color=COLORS[style], marker=MARKERS[style], capsize=2.5)
-    axes[2].set_xlabel("accuracy − float32 (points)")
-    for axis in axes:
-        axis.minorticks_off()
-        axis.tick_params(axis="y", length=0)
-        axis.grid(axis="y", color="#e4e7ea", linewidth=0.6)
-        axis.set_axisbelow(True)
+    lowest = min([*means["luts"], *(tables for _, tables in inner.values())])
+    _of_tables(axes[1], 0.6 * lowest, 8 * means["luts"].max(), _TABLES[::2])
+    rows = [
+        Row(name, lost[method].dropna().tolist(), method=styles[method])
+        for method, name in zip(means.index, names, strict=True)
+    ]
+    draw_reference(axes[2], rows, 0)
+    draw_rows(axes[2], rows, names)
+    axes[2].set_xlabel("points lost against float32")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def cost_and_accuracy(
+def cost_and_loss(
     frame: pd.DataFrame,
     styles: Mapping[str, str],
-    offsets: Mapping[str, tuple] = _LABELS,
+    inner: Mapping[str, tuple[float, float]],
+    band: float,
     *,
-    title: str = "Beyond ternary weights a dearer product buys next to nothing",
+    title: str = "Most methods lose no more than another seed would",
 ) -> Figure:
-    """Test accuracy against look-up tables of a product; the area of a marker grows with the bits of a weight.
+    """Points lost against look-up tables of a product, with 95 % intervals over seeds, and a band of noise.
 
-    A line joins the methods that no other beats in both.
+    Methods whose products cost the same are moved apart by a few percent.
 
     Args:
-        frame, styles: as in :func:`bits_accuracy_tables`.
-        offsets: by method, where its label starts, in points from the marker, if not to the right of it.
+        frame, styles, inner: as in :func:`bits_accuracy_tables`.
+        band: half of the height of the band around a loss of 0, in points.
     """
-    means = frame.groupby("method")[["bits_per_weight", "luts", "accuracy"]].mean().loc[list(styles)]
-    figure, axes = plt.subplots(figsize=(WIDTH, 4.6))
-    front = best_of(means)
-    axes.plot(means.loc[front, "luts"], means.loc[front, "accuracy"], color="#c5cbd1", linewidth=4, zorder=1)
-    for name, row in means.iterrows():
-        colour = COLORS[styles[name]]
-        size = 22 * row["bits_per_weight"] ** 0.65
-        axes.scatter(
-            row["luts"], row["accuracy"], s=size, color=colour, marker=MARKERS[styles[name]], zorder=3,
-            edgecolor="white", linewidth=0.5,
-        )  # fmt: skip
-        offset = offsets.get(name, (6, 0))
-        far = abs(offset[1]) > 20
-        axes.annotate(
-            name,
-            (row["luts"], row["accuracy"]),
-            offset,
-            textcoords="offset points",
-            va="center",
-            ha="left" if offset[0] >= 0 else "right",
-            color=text_color(colour),
-            fontsize=SMALL,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0} if far else None,
-        )
-    axes.set(xscale="log", xlabel="look-up tables (LUTs) of a product", ylabel="test accuracy (%)")
-    axes.set_xlim(0.45 * means["luts"].min(), 2.2 * means["luts"].max())
-    ticks = [10, 30, 100, 300, 1000]
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.minorticks_off()
-    axes.set_title(title, fontweight="bold")
+    means, lost = _means(frame, styles), _lost(frame)
+    figure, axes = plt.subplots(figsize=(WIDTH, 5.2))
+    axes.axhspan(-band, band, color=PALE, alpha=0.55, linewidth=0, zorder=0)
+    axes.axhline(0, color=COLORS["paper"], linewidth=0.8, zorder=1)
+    place: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
+    lowest = min([*means["luts"], *(tables for _, tables in inner.values())])
+    for (name, tables), at in zip(means["luts"].items(), _apart(means["luts"]), strict=True):
+        colour, marker = COLORS[styles[name]], MARKERS[styles[name]]
+        ink = text_color(colour)
+        mean, half = interval(lost[name].dropna().tolist())
+        axes.errorbar(at, mean, yerr=half, color=colour, capsize=2, elinewidth=0.9, alpha=0.5, zorder=2)
+        axes.plot(at, mean, color=colour, marker=marker, markerfacecolor="white" if name in inner else colour)
+        if name in inner:
+            within = inner[name][1]
+            axes.plot([within, tables], [mean, mean], color=colour, linestyle=(0, (2, 2)), linewidth=1, zorder=1)
+            axes.plot(within, mean, color=colour, marker=marker)
+            axes.annotate(f"{name} between its ends", (within, mean), (-4, 10), color=ink, **place)
+            axes.annotate("ends in float", (at, mean), (9, 0), color=ink, **place)
+        elif name in _BELOW:
+            line, side = _BELOW[name]
+            foot = -band - 0.3 * line
+            axes.plot([at, at], [mean - half, foot], color=colour, linewidth=0.6, alpha=0.7, zorder=2)
+            shift = {"left": 3, "right": -3, "center": 0}[side]
+            axes.annotate(name, (at, foot), (shift, -6 if side == "center" else 0), color=ink, ha=side, **place)
+        else:
+            side = "right" if name in _LEFT else "left"
+            words = name.replace(", ", ",\n") if side == "right" else name
+            axes.annotate(words, (at, mean), (-9 if side == "right" else 9, 0), color=ink, ha=side, **place)
+    _of_tables(axes, 0.6 * lowest, 4 * means["luts"].max())
+    text = "noise: so far apart are means of float\nnetworks that differ in their seeds only"
+    axes.annotate(
+        text, (1, band), (-4, -13), xycoords=axes.get_yaxis_transform(), color=NEUTRALS[3], ha="right", **place
+    )
+    top = axes.get_ylim()[1]
+    axes.set(ylim=(-band - 1.6, top), yticks=range(int(top) + 1))
+    axes.set(xlabel="look-up tables (LUTs) of a product", ylabel="points lost against float32")
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def best_of(means: pd.DataFrame) -> list[str]:
-    """The methods that no other beats: none is as cheap and more accurate. Cheapest first."""
-    front, best = [], -np.inf
-    for name, row in means.sort_values(["luts", "accuracy"], ascending=[True, False]).iterrows():
-        if row["accuracy"] > best:
-            front.append(name)
-            best = row["accuracy"]
-    return front
+def _apart(values: pd.Series, factor: float = 1.09) -> list[float]:
+    """Ascending numbers > 0, moved until each is at least ``factor`` times the one before, around their places."""
+    groups: list[list[float]] = []
+    for value in values:
+        groups.append([value])
+        while len(groups) > 1 and _spread(groups[-1], factor)[0] < factor * _spread(groups[-2], factor)[-1]:
+            last = groups.pop()
+            groups[-1] += last
+    return [place for group in groups for place in _spread(group, factor)]
+
+
+def _spread(group: list[float], factor: float) -> list[float]:
+    """As many numbers as the group has, each ``factor`` times the one before, around the group's geometric mean."""
+    middle, half = np.exp(np.log(group).mean()), (len(group) - 1) / 2
+    return [float(middle * factor ** (rank - half)) for rank in range(len(group))]
+
+
+def _means(frame: pd.DataFrame, styles: Mapping[str, str]) -> pd.DataFrame:
+    """Bits and tables of each method, cheapest product first."""
+    means = frame.groupby("method")[["bits_per_weight", "luts"]].mean().loc[list(styles)]
+    return means.sort_values("luts", kind="stable")
+
+
+def _lost(frame: pd.DataFrame) -> pd.DataFrame:
+    """Points that each method loses against "float" with the same seed: a column a method."""
+    accuracies = frame.pivot(index="seed", columns="method", values="accuracy")
+    return accuracies.rsub(accuracies["float"], axis="index")
+
+
+def _of_tables(axes: Axes, low: float, high: float, ticks: Sequence[int] = _TABLES) -> None:
+    axes.set(xscale="log", xlim=(low, high))
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
