@@ -390,21 +390,41 @@ def test_kept_networks_load_and_are_what_was_recorded():
 
 @pytest.mark.usefixtures("book_theme")
 def test_figures_show_what_they_are_given():
-    x = torch.linspace(-1, 1, 5)
-    figure = figures.mean_rounded(x, {"noise": x, "zero": torch.zeros(5)})
-    assert [axis.get_title("left") for axis in figure.axes] == ["with noise", "to the nearest, with 0"]
-    assert figure.axes[1].lines[-1].get_ydata().tolist() == [0] * 5
     rows = [(how, bits, bits + seed) for how in ("noise", "zero") for bits in (2, 4) for seed in (0, 2)]
     frame = pd.DataFrame(rows, columns=["rounding", "bits", "value"])
-    axes = figures.by_gradient_bits(frame, ylabel="y", title="t", reference=("float", 7.0))
-    lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
-    assert lines["with noise"] == lines["to the nearest, with 0"] == [3, 5]
-    assert [2, 4, 4, 6] in lines.values()  # every run
-    frame = pd.DataFrame({"setting": list("aab"), "method": ["float", "float", "qnn"], "value": [1.0, 3.0, 5.0]})
-    axes = figures.dots_by_setting(frame, xlabel="x", title="t")
+    for points_lost in (False, True):
+        axes = figures.by_gradient_bits(frame, ylabel="y", title="t", points_lost=points_lost)
+        lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+        assert lines["with noise"] == lines["nearest, with 0"] == [3, 5]
+        assert [2, 4, 4, 6] in lines.values()  # every run
+        assert {"with noise", "nearest, with 0"} <= {text.get_text() for text in axes.texts}
+    frame = pd.DataFrame({"setting": list("aab"), "method": ["float", "float", "qnn"], "value": [1.0, 3.0, -0.5]})
+    (axes,) = figures.by_setting(frame, xlabel="x", title="t", unit="points").axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
-    assert [container.lines[0].get_xdata().tolist() for container in axes.containers] == [[2], [5]]
-    assert [text.get_text() for text in axes.texts] == ["2.00", "5.00"]
+    assert [container.lines[0].get_xdata().tolist() for container in axes.containers] == [[2], [-0.5]]
+    assert [text.get_text() for text in axes.texts] == ["+2.0", "−0.5", "points"]
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_the_error_of_a_rounded_number_is_its_bias_and_its_variance():
+    x = torch.tensor([-0.5, 0.0, 0.5])
+    draws = {"noise": torch.stack([x - 0.3, x + 0.3]), "zero": torch.zeros(1, 3)}
+    figure = figures.rounded_numbers(x, draws)
+    assert [axes.get_title("left") for axes in figure.axes[:2]] == ["with noise", "nearest, with 0"]
+    noise, zero = (axes.collections for axes in figure.axes[2:])
+    tops = [area.get_paths()[0].vertices[:, 1].max() for area in (*noise, *zero)]
+    assert tops == pytest.approx([0, 0.09, 0.25, 0.25], abs=1e-6)  # bias², then with the variance on top
+    words = [[text.get_text() for text in axes.texts] for axes in figure.axes[2:]]
+    assert words == [["variance"], ["bias²"]]
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_a_curve_of_sizes_is_the_share_of_smaller_ones():
+    axes = figures.relative_sizes({"first": torch.tensor([[0.5, 1.0], [0.25, 1.0]])}, {2: 1 / 3})
+    grid, curve = axes.lines
+    assert list(grid.get_xdata()) == [1 / 3] * 2
+    assert curve.get_xydata().tolist() == [[0.25, 25], [0.5, 50], [1, 75], [1, 100]]
+    assert {"2 bits", "first"} <= {text.get_text() for text in axes.texts}
 
 
 def test_a_layer_whose_weight_a_module_reads_without_calling_it_is_refused():
