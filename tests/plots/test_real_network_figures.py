@@ -7,6 +7,7 @@ import torch
 from fewbits.experiments.real_network.methods import METHODS
 from fewbits.plots import COLORS
 from fewbits.plots import real_network as figures
+from fewbits.plots.theme import NEUTRALS
 
 
 def test_bars_are_the_five_largest_probabilities():
@@ -23,18 +24,18 @@ def test_bars_are_the_five_largest_probabilities():
 def test_each_method_has_its_row_in_the_order_of_the_table():
     table = pd.DataFrame({"method": ["MXFP4", "NVFP4"], "change": [-3.0, -1.0]})
     table = table.assign(low=table.change - 1, high=table.change + 2, bytes=[2.4e6, 2.6e6])
-    figure = figures.changes_of_methods(table, figures.styles_of(table.method))
+    figure = figures.changes_of_methods(table)
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["MXFP4", "NVFP4"]
-    assert [text.get_text() for text in axes.texts] == ["2.4 MB", "2.6 MB"]
-    with pytest.raises(ValueError, match=r"styles lack .'NVFP4'"):
-        figures.changes_of_methods(table, {"MXFP4": "lsq"})
+    assert [text.get_text() for text in axes.texts] == ["2.4 MB", "2.6 MB", "file"]
+    with pytest.raises(ValueError, match="no look for 'magic'"):
+        figures.changes_of_methods(table.assign(method="magic"))
 
 
-def test_every_method_of_the_experiment_has_a_style():
-    assert set(figures.styles_of(set(METHODS) - {"float"}).values()) <= set(COLORS)
-    with pytest.raises(ValueError, match=r"no style for .'magic'"):
-        figures.styles_of(["magic"])
+def test_every_method_of_the_experiment_has_a_look():
+    looks = [figures.look_of(method) for method in set(METHODS) - {"float"}]
+    assert {look.get("method", "float") for look in looks} <= set(COLORS)
+    assert {look.get("color", NEUTRALS[0]) for look in looks} <= set(NEUTRALS)
 
 
 def test_layers_keep_their_place():

@@ -1,6 +1,6 @@
 """Figures of the network on photographs: pictures and answers, methods, layers (see `fewbits.plots`)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -9,26 +9,27 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH, text_color
+from fewbits.plots.forest import Row, forest
+from fewbits.plots.theme import COLORS, NEUTRALS, PALE, SMALL, WIDTH
 
 _LONGEST = 19  # letters of a name beside a bar
-# What the name of a method ends or begins with, and its colour; the first that fits counts.
-_LOOKS = {
-    "GPTQ": "inq",
-    "corrected": "qat",
-    "equalized": "nakata",
-    "too": "soft weight-sharing",
-    "MXFP": "lsq",
-    "NVFP4": "lsq",
-    "k-means": "k-means",
-    "powers of 2": "log2",
-    "powers of √2": "log-sqrt2",
-    "distribution": "sasaki",
-    "per tensor": "ptq per tensor",
-    "per channel": "uniform",
-    "ReLU": "float",
+# What the name of a method has in it, and how its row looks; the first that fits counts.
+_LOOKS: dict[str, dict[str, Any]] = {
+    "GPTQ": {"color": NEUTRALS[0], "marker": "^"},
+    "corrected": {"color": NEUTRALS[1], "marker": "s"},
+    "equalized": {"color": NEUTRALS[2], "marker": "D"},
+    "too": {"color": NEUTRALS[3], "marker": "o"},
+    "MXFP": {"color": NEUTRALS[3], "marker": "s"},
+    "NVFP4": {"color": NEUTRALS[3], "marker": "s"},
+    "k-means": {"method": "k-means"},
+    "powers of 2": {"method": "log2"},
+    "powers of √2": {"method": "log-sqrt2"},
+    "distribution": {"method": "sasaki"},
+    "per tensor": {"method": "ptq per tensor"},
+    "per channel": {"method": "uniform"},
+    "ReLU": {"method": "float"},
 }
-_KINDS = {"dense": "uniform", "depthwise": "inq", "linear": "float"}
+_KINDS = {"dense": NEUTRALS[0], "depthwise": NEUTRALS[1], "linear": COLORS["float"]}
 
 
 def five_most_likely(
@@ -48,7 +49,7 @@ def five_most_likely(
     figure, axes = plt.subplots(
         len(images),
         1 + len(answers),
-        figsize=(WIDTH, 0.95 * len(images) + 0.5),
+        figsize=(WIDTH, 1.05 * len(images) + 0.5),
         width_ratios=[0.62] + [1] * len(answers),
     )
     axes = np.array(axes).reshape(len(images), -1)
@@ -57,60 +58,50 @@ def five_most_likely(
         axes[row, 0].axis("off")
         for column, (network, probabilities) in enumerate(answers.items(), start=1):
             axis, found = axes[row, column], probabilities[row].topk(5)
-            axis.barh(range(5), found.values.double().numpy(), color=COLORS["uniform"], alpha=0.35, height=0.9)
+            axis.barh(range(5), found.values.double().numpy(), color=PALE, height=0.9)
             for place, index in enumerate(found.indices.tolist()):
                 name = names[index] if len(names[index]) <= _LONGEST else names[index][: _LONGEST - 1] + "…"
-                axis.text(0.02, place, name, va="center", fontsize=SMALL - 1.5)
+                axis.text(0.02, place, name, va="center", fontsize=SMALL)
             axis.set(xlim=(0, 1), ylim=(4.6, -0.6), xticks=[], yticks=[])
             if row == 0:
-                axis.set_title(network, fontsize=SMALL)
+                axis.set_title(network)
     for axis in axes[-1, 1:]:
         axis.set_xticks([0, 0.5, 1], ["0", "½", "1"])
-        axis.set_xlabel("probability", fontsize=SMALL)
+        axis.set_xlabel("probability")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def styles_of(methods: Iterable[str]) -> dict[str, str]:
-    """A name in `COLORS` for each method of the chapter's table.
+def look_of(method: str) -> dict[str, Any]:
+    """How the row of a method of the chapter's table looks: arguments of `fewbits.plots.Row`.
 
     Raises:
-        ValueError: no style fits a name.
+        ValueError: no look fits the name.
     """
-    found = {method: next((style for word, style in _LOOKS.items() if word in method), "") for method in methods}
-    if unknown := sorted(method for method, style in found.items() if not style):
-        raise ValueError(f"no style for {unknown}")
-    return found
+    for word, look in _LOOKS.items():
+        if word in method:
+            return look
+    raise ValueError(f"no look for {method!r}")
 
 
-def changes_of_methods(
-    table: pd.DataFrame, styles: Mapping[str, str], *, title: str = "Change of accuracy against float"
-) -> Figure:
+def changes_of_methods(table: pd.DataFrame, *, title: str = "Change of accuracy against float") -> Figure:
     """A row for each method: the change of its accuracy in points with its interval, and the bytes of its file.
 
     Args:
         table: columns ``method``, ``change``, ``low``, ``high`` (points) and ``bytes``; drawn from the top.
-        styles: for each method a name in `COLORS`.
     Raises:
-        ValueError: a method has no style.
+        ValueError: no look fits the name of a method.
     """
-    if missing := sorted(set(table.method) - set(styles)):
-        raise ValueError(f"styles lack {missing}")
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.235 * len(table) + 1.1))
-    for place, row in enumerate(table.itertuples()):
-        style = styles[str(row.method)]
-        ends = [[row.change - row.low], [row.high - row.change]]
-        look: dict[str, Any] = {"color": COLORS[style], "marker": MARKERS[style], "markersize": 5, "capsize": 2}
-        axes.errorbar([row.change], [place], xerr=ends, elinewidth=0.9, **look)
-        megabytes = f"{row.bytes / 1e6:.1f} MB"
-        axes.text(1.01, place, megabytes, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL - 0.5)
-    axes.axvline(0, color=COLORS["float"], linewidth=0.8)
-    axes.set_yticks(range(len(table)), table.method, fontsize=SMALL)
-    for label, method in zip(axes.get_yticklabels(), table.method, strict=True):
-        label.set_color(text_color(COLORS[styles[method]]))
-    axes.set(xlabel="change of top-1 accuracy (points)", ylim=(len(table) - 0.4, -0.6))
-    figure.suptitle(title, x=0.01, ha="left")
-    return figure
+    rows = [
+        Row(
+            str(row.method),
+            ends=(row.low, row.change, row.high),
+            note=f"{row.bytes / 1e6:.1f} MB",
+            **look_of(str(row.method)),
+        )
+        for row in table.itertuples()
+    ]
+    return forest({"": rows}, xlabel="change of top-1 accuracy (points)", title=title, reference=0.0, note="file")
 
 
 def kind_of(layer: nn.Module) -> str:
@@ -130,9 +121,9 @@ def loss_of_layers(
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 2.9))
     growth = table.loss - table.float_loss
-    for kind, style in _KINDS.items():
+    for kind, colour in _KINDS.items():
         chosen = (table.kind == kind).to_numpy()
-        axes.bar(np.flatnonzero(chosen) + 1, growth[chosen], color=COLORS[style], label=kind)
+        axes.bar(np.flatnonzero(chosen) + 1, growth[chosen], color=colour, label=kind)
     axes.axhline(0, color=COLORS["float"], linewidth=0.8)
     axes.set(xlabel="layer, from the image to the classes", ylabel=ylabel)
     axes.legend()
