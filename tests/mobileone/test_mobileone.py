@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fewbits import plots
 from fewbits.binary.shift_based import use_shift_batch_norm
 from fewbits.bn_folding import fold_model
 from fewbits.core.quantizer import weight_layers
@@ -390,36 +391,84 @@ def test_window_sums_do_not_depend_on_the_number_of_threads():
 
 
 @pytest.mark.usefixtures("book_theme")
-def test_figures_show_what_they_are_given():
+def test_kernels_share_one_map_of_signs_and_readable_numbers():
     weights = torch.tensor([[0.5, -0.3], [0.25, 0.0]])
     panels = figures.kernels({"a": weights, "b": 2 * weights}, 3 * weights).axes
-    assert [panel.get_title(loc="left") for panel in panels] == ["a", "b", "one kernel"]
-    assert [text.get_text() for text in panels[2].texts] == ["1.50", "-0.90", "0.75", "0.00", "="]
-    assert {panel.images[0].get_clim() for panel in panels} == {(-3, 3)}  # the same colours in all panels
-    rows = {"form": ["one", "two"], "ratio": [1.0, 2.0], "low": [1.0, 1.5], "high": [1.0, 3.0]}
-    axis = figures.step_times(pd.DataFrame(rows)).axes[0]
-    assert [bar.get_width() for bar in axis.patches] == [1.0, 2.0]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["one", "two"]
-    assert axis.get_xlabel() == "time of a training step, one = 1"
-    assert axis.collections[0].get_segments()[1][:, 0].tolist() == [1.5, 3.0]
+    assert [panel.get_title(loc="left") for panel in panels] == ["a", "b", "merged kernel"]
+    assert [text.get_text() for text in panels[2].texts] == ["1.50", "−0.90", "0.75", "0", "="]
+    assert {panel.images[0].get_clim() for panel in panels} == {(-1.5, 1.5)}  # the same colours in all panels
+    assert all(panel.images[0].get_cmap() == plots.SIGN_MAP for panel in panels)
 
 
 @pytest.mark.usefixtures("book_theme")
-def test_layers_are_shown_by_kind():
+def test_step_times_name_the_machine_and_the_seconds():
+    rows = {"form": ["one", "merged"], "ratio": [2.0, 1.0], "low": [1.5, 1.0], "high": [3.0, 1.0]}
+    rows |= {"seconds": [0.5, 0.25], "threads": [2, 2], "device": ["Intel(R) Xeon(R)"] * 2}
+    axis = figures.step_times(pd.DataFrame(rows)).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["merged branches", "one"]
+    assert [text.get_text() for text in axis.texts] == ["0.25 s", "0.50 s", "time"]
+    assert axis.get_title(loc="left") == "Intel Xeon, 2 threads"
+    assert axis.collections[1].get_segments()[0][:, 0].tolist() == [1.5, 3.0]
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_accuracy_through_inq_begins_at_float_and_ends_with_what_is_lost():
+    runs = pd.DataFrame({"network": "mobileone", "seed": [0, 1], "form": "float", "accuracy": [66.0, 65.0]})
+    rows = [(0, 1, 0.5, 10.0, 60.0), (0, 2, 1.0, 62.0, None), (1, 1, 0.5, 5.0, 50.0), (1, 2, 1.0, 45.5, None)]
+    stages = pd.DataFrame(rows, columns=["seed", "stage", "fraction", "frozen", "trained"]).assign(network="mobileone")
+    axis = figures.accuracy_through_inq(runs, stages, {"mobileone": (64.0, 63.0)}).axes[0]
+    lines = [line.get_xydata().tolist() for line in axis.lines if len(line.get_xydata()) == 4]
+    # A freezing at its tick, the training after it half-way to the next.
+    assert lines == [
+        [[0, 66.0], [1, 10.0], [1.5, 60.0], [2, 62.0]],
+        [[0, 65.0], [1, 5.0], [1.5, 50.0], [2, 45.5]],
+    ]
+    assert {text.get_text() for text in axis.texts} == {"−4.0", "−19.5", "paper −1.0"}
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["float", "50 %", "100 %"]
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_rows_of_merging_and_of_recipes_are_in_order_and_named():
+    merging = pd.DataFrame({"form": [*figures.ORDERS] * 2, "accuracy": range(12), "on_grid": 0.15})
+    axis = figures.accuracy_by_order(merging).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(figures.ORDERS.values())
+    assert [text.get_text() for text in axis.texts] == ["15 %"] * 6 + ["on the grid"]
+    lost = [("mobileone", "plain", 4.0), ("mobileone", "plain", 8.0), ("mobilenet", "plain", 2.0)]
+    axis = figures.points_lost(pd.DataFrame(lost, columns=["network", "variant", "lost"]), 1.25).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["MobileNet-V1", "MobileOne"]
+    means = [line.get_xdata().tolist() for line in axis.lines if line.get_marker() == plots.MARKERS["inq"]]
+    assert means == [[2.0], [6.0]]
+    assert [text.get_text() for text in axis.texts] == ["paper's MobileOne 1.25"]
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_corrections_are_means_over_the_networks():
+    frame = pd.DataFrame([(form, 60.0, 2.0, 30.0, 50.0) for form in figures.FORMS] * 2)
+    frame.columns = ["form", "float", "all", "means", "corrected"]
+    frame.loc[0, "all"] = 4.0  # as trained, of the first network
+    both = pd.concat([frame.assign(network=network) for network in figures.NETWORKS])
+    panels = figures.accuracy_after_correction(both).axes
+    assert [panel.get_title(loc="left") for panel in panels] == ["MobileNet-V1", "MobileOne"]
+    for panel in panels:
+        marks = {(*line.get_xydata()[0], line.get_marker()) for line in panel.lines if line.get_marker() in "osD"}
+        first = {(3.0, 0, "o"), (2.0, 1, "o"), (2.0, 2, "o")}
+        assert marks == first | {(30.0, row, "s") for row in range(3)} | {(50.0, row, "D") for row in range(3)}
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_layers_are_shown_by_kind_on_an_axis_of_powers_of_two():
     rows = [("a", "full", 1.0), ("a", "depthwise", 5.0), ("b", "full", 0.5), ("b", "linear", 0.25)]
-    frame = pd.DataFrame(rows, columns=["network", "kind", "points"])
-    for log in (False, True):
-        figure = figures.by_layer(frame, "points", label="points lost", title="Points", log=log)
-        shown = [
-            {line.get_marker(): line.get_xydata().tolist() for line in axis.lines if line.get_marker() in "soD^"}
-            for axis in figure.axes
-        ]
-        shown = [{marker: points for marker, points in panel.items() if points} for panel in shown]
-        assert shown == [{"s": [[1, 1.0]], "o": [[2, 5.0]]}, {"s": [[1, 0.5]], "^": [[2, 0.25]]}]
-        names = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert names == ["full", "depthwise", "pointwise", "linear"]
-        assert [axis.get_yscale() for axis in figure.axes] == ["log" if log else "linear"] * 2
-        assert figure.axes[0].get_ylabel() == "points lost"
+    frame = pd.DataFrame(rows, columns=["network", "kind", "largest"])
+    figure = figures.largest_weights(frame)
+    shown = [
+        {line.get_marker(): line.get_xydata().tolist() for line in axis.lines if len(line.get_xdata())}
+        for axis in figure.axes
+    ]
+    assert shown == [{"o": [[1, 1.0]], "s": [[2, 5.0]]}, {"o": [[1, 0.5]], "^": [[2, 0.25]]}]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(figures.KINDS)
+    assert [[text.get_text() for text in axis.texts] for axis in figure.axes] == [["5"], []]  # the largest of all
+    figure.canvas.draw()
+    assert {"1/2", "1", "4"} <= {label.get_text() for label in figure.axes[0].get_yticklabels()}
 
 
 OWN_SETTINGS = {
