@@ -39,6 +39,8 @@ def print_page(browser: Browser, page: Path, to: Path) -> None:
     sheet.goto(page.as_uri())
     sheet.evaluate("window.MathJax ? MathJax.startup.promise.then(() => null) : null")
     sheet.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    # A picture links to its file, which does not travel with the PDF.
+    sheet.evaluate("document.querySelectorAll('a.image-reference').forEach((each) => each.removeAttribute('href'))")
     # At 0.75 the longest lines of code fit.
     sheet.pdf(path=partial, format="A4", scale=0.75, outline=True, tagged=True, print_background=True, margin=MARGIN)
     sheet.close()

@@ -30,6 +30,15 @@ def test_prints_with_solutions_open(browser, tmp_path):
     assert not list(tmp_path.glob("out/*.part"))
 
 
+def test_pictures_do_not_lead_to_files_of_this_machine(browser, tmp_path):
+    link = '<a class="{}" href="figure.png">a figure</a>'
+    for name in ("image-reference", "other"):
+        (tmp_path / f"{name}.html").write_text(PAGE.replace("hidden", link.format(name)), "utf-8")
+        pdf.print_page(browser, tmp_path / f"{name}.html", tmp_path / f"{name}.pdf")
+    assert b"figure.png" in (tmp_path / "other.pdf").read_bytes()  # so a link would be found
+    assert b"figure.png" not in (tmp_path / "image-reference.pdf").read_bytes()
+
+
 def test_without_a_browser(monkeypatch):
     monkeypatch.setattr(browsing, "BROWSERS", ("no-such-browser",))
     with pytest.raises(FileNotFoundError, match="looked for no-such-browser"), browsing.launched():

@@ -1,0 +1,113 @@
+"""Figures on a page: their size, their colours in the dark, and how they are enlarged, in a real browser."""
+
+import io
+from pathlib import Path
+
+import pytest
+from book_pages import serve
+from PIL import Image
+
+STATIC = Path(__file__).resolve().parents[2] / "book" / "_static"
+FIGURE = (
+    '<a class="reference internal image-reference" href="{0}.png">'
+    '<img class="{0}" alt="A figure." src="{0}.png" style="width: 728px; height: 300px"></a>'
+)
+PAGE = f"""<!DOCTYPE html>
+<html lang="en" data-theme="{{theme}}"><head><meta charset="utf-8"><title>A page</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
+<link rel="stylesheet" href="figures.css"><style>body {{{{ background: {{ground}}; margin: 0 1rem; }}}}</style></head>
+<body><div class="bd-content"><article class="bd-article">{FIGURE.format("plot")}{FIGURE.format("photograph")}</article>
+</div>{{script}}</body></html>
+"""
+SCRIPT = '<script src="figures.js" defer></script>'
+BLUE, GROUND = (0, 114, 178), (18, 18, 18)  # the colour of uniform grids; the theme's dark page
+
+
+@pytest.fixture
+def open_page(browser, tmp_path):
+    for name in ("figures.css", "figures.js"):
+        (tmp_path / name).write_bytes((STATIC / name).read_bytes())
+    picture = Image.new("RGB", (1456, 600), "white")
+    picture.paste(BLUE, (0, 0, 1456, 300))
+    for name in ("plot", "photograph"):
+        picture.save(tmp_path / f"{name}.png")
+    server = serve(tmp_path)
+    opened = []
+
+    def open_it(width: int, theme: str = "light", script: str = SCRIPT):
+        text = PAGE.format(theme=theme, script=script, ground="rgb(18 18 18)" if theme == "dark" else "white")
+        (tmp_path / "page.html").write_text(text, "utf-8")
+        context = browser.new_context(viewport={"width": width, "height": 800})
+        opened.append(context)
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/page.html")
+        return page
+
+    yield open_it
+    for context in opened:
+        context.close()
+    server.shutdown()
+
+
+def colours(page, name: str) -> list[tuple[int, ...]]:
+    """What is seen at the upper and at the lower quarter of a figure."""
+    box = page.locator(f"img.{name}").bounding_box()
+    seen = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    return [seen.getpixel((int(box["x"] + 20), int(box["y"] + part * box["height"]))) for part in (0.25, 0.75)]
+
+
+@pytest.mark.parametrize(("width", "shown"), [(1280, 728), (390, 358)])
+def test_a_figure_fits_the_page_and_keeps_its_shape(open_page, width, shown):
+    box = open_page(width).locator("img.plot").bounding_box()
+    assert (box["width"], box["height"]) == (shown, pytest.approx(shown * 600 / 1456, abs=1))
+
+
+def test_colours_stay_in_the_light(open_page):
+    page = open_page(1280)
+    assert colours(page, "plot") == colours(page, "photograph") == [BLUE, (255, 255, 255)]
+
+
+def test_in_the_dark_the_ground_is_the_page_and_photographs_stay(open_page):
+    page = open_page(1280, "dark")
+    ink, ground = colours(page, "plot")
+    assert ground == GROUND
+    red, green, blue = ink
+    assert blue > green > red  # still blue
+    assert green > BLUE[1] + 40  # and lighter
+    assert colours(page, "photograph") == [BLUE, (255, 255, 255)]
+
+
+@pytest.mark.parametrize(("width", "large"), [(1280, 1240), (390, 728)])
+@pytest.mark.parametrize("close", ["Escape", "Enter", "click"])
+def test_a_figure_is_enlarged_and_closed_by_key_and_by_tap(open_page, width, large, close):
+    page = open_page(width)
+    link = page.locator("a.image-reference").first
+    link.focus()
+    page.keyboard.press("Enter")
+    picture = page.locator("dialog img")
+    assert picture.bounding_box()["width"] == large
+    assert picture.get_attribute("alt") == "A figure."
+    assert page.evaluate("document.activeElement.textContent") == "Close"
+    if close == "click":
+        picture.click(position={"x": 50, "y": 50})
+    else:
+        page.keyboard.press(close)
+    assert page.locator("dialog").count() == 0
+    assert page.evaluate("document.activeElement.className") == link.get_attribute("class")
+    assert page.url.endswith("page.html")
+
+
+def test_a_phone_scrolls_through_the_enlarged_figure(open_page):
+    page = open_page(390)
+    page.locator("a.image-reference").first.click()
+    scrolled = page.evaluate(
+        "() => { const d = document.querySelector('dialog'); d.scrollLeft = 1e4; return d.scrollLeft; }"
+    )
+    assert scrolled > 300
+    assert page.get_by_role("button", name="Close").bounding_box()["x"] >= 0  # still on the screen
+
+
+def test_without_the_script_the_link_opens_the_file(open_page):
+    page = open_page(390, script="")
+    page.locator("a.image-reference").first.click()
+    page.wait_for_url("**/plot.png")
