@@ -242,10 +242,13 @@ def test_figures_say_what_they_show():
     assert "count 1" in words_of(figures.signs_as_bits(signs, np.array([1, 1, 1])))
     ladder = figures.ladder(pd.Series({"naive": 100.0, "table": 400.0}), 50.0, 800.0)
     assert "400  (8.0×)" in words_of(ladder)
-    table = pd.DataFrame({"torch float32": [2.0, 4.0], "xnor": [20.0, np.nan]}, index=["a", "b"])
-    drawn = words_of(figures.race(table, {"xnor": "XNOR"}))
-    assert "10.0" in drawn
+    table = pd.DataFrame({"xnor": [10.0, np.nan], "numkong": [120.0, 0.5]}, index=["a", "b"])
+    names = {"xnor": "XNOR", "numkong": "NumKong"}
+    ratios = figures.ratios({"here": table, "there": table}, names, title="t", xlabel="x")
+    drawn = words_of(ratios)
+    assert {"10.0", "120", "0.5", "a", "here", "there", "XNOR", "NumKong"} <= set(drawn.split())
     assert "nan" not in drawn
+    assert [line.get_xdata().tolist() for line in ratios.axes[1].lines if line.get_marker() == "s"] == [[120, 0.5]]
     assert "6.0 ms" in words_of(figures.parts({"float32": {"first": 2.0, "rest": 4.0}}))
 
 
@@ -258,8 +261,8 @@ def test_few_bits_draws_equal_widths_only():
 
 
 def test_roofline_bends_where_memory_and_roof_meet():
-    points = pd.DataFrame([{"label": "product", "intensity": 100.0, "gops": 40.0, "style": "float"}])
-    figure = figures.roofline(points, {"float32": (80.0, "float")}, 20.0)
+    points = pd.DataFrame([{"label": "product", "intensity": 100.0, "gops": 40.0}])
+    figure = figures.roofline(points, {"float32": 80.0}, 20.0)
     roof = figure.axes[0].lines[0]
     x, y = roof.get_data()
     assert np.allclose(y, np.minimum(80.0, 20.0 * x))

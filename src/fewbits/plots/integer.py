@@ -63,7 +63,7 @@ def tie_rules(
     figure, axes = plt.subplots(1, len(results), figsize=(WIDTH, 2.6), sharey=True)
     numbers = np.asarray(x)
     quotients, ties = numbers / divisor, 2 * (numbers % divisor) == divisor
-    style = {"color": NEUTRALS[0], "marker": "o", "linestyle": "none"}
+    style: dict[str, Any] = {"color": NEUTRALS[0], "marker": "o", "linestyle": "none"}
     for axis, (rule, rounded) in zip(axes, results.items(), strict=True):
         error = np.asarray(rounded) - quotients
         axis.axhline(0, color=COLORS["paper"], linewidth=0.8)
@@ -149,7 +149,7 @@ def causes(frame: pd.DataFrame, *, title: str = "What changes a code by one") ->
         y = np.arange(len(rate)) + 0.14 * (index - (len(networks) - 1) / 2)
         value = rate[network].to_numpy()
         shown = np.where(value > 0, value, none)
-        style = {"color": NEUTRALS[index], "marker": NEUTRAL_MARKERS[index], "linestyle": "none"}
+        style: dict[str, Any] = {"color": NEUTRALS[index], "marker": NEUTRAL_MARKERS[index], "linestyle": "none"}
         axis.plot(shown, y, **style, label=NETWORKS.get(network, network), clip_on=False)
     axis.set_xscale("log")
     ticks = [none, *10.0 ** np.arange(0, 4)]
@@ -221,7 +221,7 @@ def bias_fractions(
     for index, network in enumerate(dict.fromkeys(name for name, _ in differences)):
         line = {fraction: values for (name, fraction), values in differences.items() if name == network}
         percent = [100 * share for share, _ in line.values()]
-        style = {"color": NEUTRALS[index], "marker": NEUTRAL_MARKERS[index]}
+        style: dict[str, Any] = {"color": NEUTRALS[index], "marker": NEUTRAL_MARKERS[index]}
         axis.plot(list(line), percent, **style)
         for fraction, (share, largest) in line.items():
             axis.annotate(
