@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import DTYPES, INF, NAN, floats, layouts, quotient, same_bits, shapes, tensors
 
+from fewbits.core import ste
 from fewbits.core.ste import fake_quantize, round_ste, sign_ste
 
 
@@ -35,6 +36,34 @@ def fake_quantize_cases(draw, dtype, scales):
     x = draw(layouts(steps * scale))
     upstream = torch.arange(1.0, x.numel() + 1, dtype=dtype).reshape(shape)
     return x, scale, zero_point, q_min, q_max, axis, upstream
+
+
+@settings(max_examples=60)
+@given(case=fake_quantize_cases(torch.float32, st.floats(2**-10, 2**10, width=32)), block=st.integers(1, 7))
+def test_blocks_change_nothing(case, block):
+    x, scale, zero_point, q_min, q_max, _axis, upstream = case
+    results = []
+    for size in (block, x.numel() + 1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ste, "BLOCK", size)
+            for zero in (zero_point, None):
+                results.append(with_gradient(lambda x, z=zero: fake_quantize(x, scale, z, q_min, q_max), x, upstream))
+    for small, whole in zip(results[:2], results[2:], strict=True):
+        assert same_bits(small[0], whole[0])
+        assert torch.equal(small[1], whole[1])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 4), (1, 3, 2, 2), (2, 1, 3, 3)])
+def test_blocks_follow_the_layout_of_channels_last(shape, monkeypatch):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    upstream = torch.arange(float(x.numel())).view(shape)
+    whole = with_gradient(lambda x: fake_quantize(x, torch.tensor(0.3), None, -3, 3), x, upstream)
+    monkeypatch.setattr(ste, "BLOCK", 4)
+    assert len(ste._blocks(x, torch.tensor(0.3))) > 1
+    small = with_gradient(lambda x: fake_quantize(x, torch.tensor(0.3), None, -3, 3), x, upstream)
+    assert torch.equal(small[0], whole[0])
+    assert torch.equal(small[1], whole[1])
+    assert small[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def power_of_two_scales(dtype):

@@ -31,7 +31,14 @@ def test_each_form_has_its_marker_and_each_grid_its_numbers():
     figure = figures.grids_and_forms(ROWS)
     axes, side = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["float", "uniform, 4 bits"]
-    assert [text.get_text() for text in side.texts if text.get_va() == "center"] == ["637", "90", "–", "48", "40", "0.42"]
+    assert [text.get_text() for text in side.texts if text.get_va() == "center"] == [
+        "637",
+        "90",
+        "–",
+        "48",
+        "40",
+        "0.42",
+    ]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["nearest point", "GPTQ", "trained"]
     points = {tuple(line.get_xdata()) for container in axes.containers for line in container.lines[:1]}
     assert points == {(40.0,), (60.0,), (66.0,)}

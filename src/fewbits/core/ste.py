@@ -9,10 +9,14 @@ memory traffic, so fewer passes over a tensor mean a faster training step (measu
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
+
+# So many numbers a thread are taken through all passes before the next ones: they stay in the cache.
+BLOCK = 2**16
 
 
 class _Round(Function):
@@ -51,15 +55,37 @@ class _Sign(Function):
 class _FakeQuantize(Function):
     @staticmethod
     def forward(ctx, x, scale, zero_point, q_min, q_max):
-        codes, unclipped = values_to_codes(x, scale, zero_point, q_min, q_max)
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(codes == unclipped)
-        return codes_to_values(codes, scale, zero_point)
+        values = torch.empty_like(x)
+        inside = torch.empty_like(x, dtype=torch.bool) if ctx.needs_input_grad[0] else None
+        for block in _blocks(x, scale):
+            codes, unclipped = values_to_codes(block(x), scale, zero_point, q_min, q_max, out=block(values))
+            if inside is not None:
+                torch.eq(codes, unclipped, out=block(inside))
+            codes_to_values(codes, scale, zero_point)
+        if inside is not None:
+            ctx.save_for_backward(inside)
+        return values
 
     @staticmethod
     def backward(ctx, grad):
         (inside,) = ctx.saved_tensors
         return grad.where(inside, grad.new_zeros(())), None, None, None, None  # book eq-ste
+
+
+def _blocks(x: Tensor, scale: Tensor) -> list[Callable[[Tensor], Tensor]]:
+    """Functions that take the blocks of a tensor with the layout of ``x``, as views, one after the other.
+
+    The whole tensor is one block where it is small, has several scales or gaps in memory, or a compiler sees the code.
+    """
+    size = BLOCK * torch.get_num_threads()
+    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    if torch.compiler.is_compiling() or scale.dim() or x.numel() <= size or not (last or x.is_contiguous()):
+        return [lambda tensor: tensor]
+
+    def block(tensor: Tensor, at: int) -> Tensor:
+        return (tensor if x.is_contiguous() else tensor.permute(0, 2, 3, 1)).view(-1)[at : at + size]
+
+    return [partial(block, at=at) for at in range(0, x.numel(), size)]
 
 
 class RoundBackward(Function):
@@ -123,17 +149,18 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor | None, q_min: in
 
 
 def values_to_codes(
-    x: Tensor, scale: Tensor, zero_point: Tensor | int, q_min: int, q_max: int
+    x: Tensor, scale: Tensor, zero_point: Tensor | int, q_min: int, q_max: int, out: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The codes of ``x`` and what they were before clipping, both integers in the dtype of ``x``, two new tensors.
+    """The codes of ``x`` and what they were before clipping, both integers in the dtype of ``x``.
 
-    Arguments as in :func:`fake_quantize`, with 0 for no zero point. No code is -0.0: integers have
+    Both are new tensors; or the codes are written to ``out``, which has the shape and dtype of ``x``. Other arguments
+    as in :func:`fake_quantize`, with 0 for no zero point. No code is -0.0: integers have
     one zero, and adding 0 to -0.0 gives 0.0.
 
     Source: jacob2018 Eq. 12; book eq-uniform
     """
     unclipped = (x / scale).round_().add_(zero_point)  # jacob2018 Eq. 12
-    return unclipped.clamp(q_min, q_max), unclipped
+    return torch.clamp(unclipped, q_min, q_max, out=out), unclipped
 
 
 def codes_to_values(codes: Tensor, scale: Tensor, zero_point: Tensor | int) -> Tensor:

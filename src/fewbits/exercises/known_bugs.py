@@ -68,9 +68,9 @@ def inject(name: str) -> Iterator[Bug]:
         right.__code__ = code
 
 
-def _ties_up(x, scale, zero_point, q_min, q_max):
+def _ties_up(x, scale, zero_point, q_min, q_max, out=None):
     unclipped = (x / scale + 0.5).floor_().add_(zero_point)
-    return unclipped.clamp(q_min, q_max), unclipped
+    return torch.clamp(unclipped, q_min, q_max, out=out), unclipped
 
 
 def _no_check(self):
