@@ -19,7 +19,6 @@ from fewbits.experiments.vector import claims, mobilenet, training
 from fewbits.experiments.vector import run as experiment
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.plots import vector as figures
-from fewbits.plots.theme import COLORS, MARKERS
 from fewbits.training import save_model
 from fewbits.vector import optimal_centroids
 
@@ -258,34 +257,120 @@ def test_a_weight_that_is_all_zero_has_no_streams():
 
 
 def test_every_init_has_a_style_of_its_own():
-    styles = list(figures.INIT_STYLES.values())
-    assert set(figures.INIT_STYLES) == {"linear", "density", "random", "optimal"}
-    assert len({(COLORS[s], MARKERS[s]) for s in styles}) == 4
+    assert set(figures.INIT_STYLES) == {"density", "random", "optimal"}
+    assert len(set(figures.INIT_STYLES.values())) == 3
+
+
+def written(figure):
+    return " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
 
 
 def test_clusters_show_every_number_and_centroid():
     x = torch.tensor([-1.0, 0.0, 0.5, 2.0])
-    figure = figures.clusters(x, {"best": optimal_centroids(x, 2), "one": optimal_centroids(x, 1)})
+    lonely = torch.tensor([-1.0, 0.25, 1.2, 2.0])
+    figure = figures.clusters(x, {"best": optimal_centroids(x, 2), "four": lonely})
     axes = figure.axes[0]
     ticks = [line for line in axes.lines if line.get_marker() == "|"]
     assert sorted(v for line in ticks for v in line.get_xdata()) == sorted(x.tolist() * 2)
-    assert sum(line.get_marker() == "v" for line in axes.lines) == 3
-    assert "squared error 4.69" in " ".join(text.get_text() for text in axes.texts)
+    marks = [line for line in axes.lines if line.get_marker() == "v"]
+    assert [line.get_xdata()[0] for line in marks] == pytest.approx([-1 / 6, 2.0, *lonely.tolist()])
+    hollow = [line.get_xdata()[0] for line in marks if line.get_markerfacecolor() == "white"]
+    assert hollow == pytest.approx([1.2])
+    assert "squared error 1.17" in written(figure)
+    assert "1.20, unused" in written(figure)
 
 
-def test_bars_are_the_mean_bytes():
-    figure = figures.bytes_by_stage(frames()[0], {"lenet-300-100": "LeNet"})
+def test_squares_have_the_area_of_their_files():
+    figure = figures.nested_files(frames()[0], {"lenet-300-100": "LeNet"})
     axes = figure.axes[0]
-    assert [bar.get_width() for bar in axes.patches] == [1_066_540, 100_100, 33_100, 26_761, 13_430]
-    assert axes.texts[3].get_text() == "27 kB, 40×, error 1.65 %"
+    areas = [square.get_width() * square.get_height() for square in axes.patches if square.get_fill()]
+    assert areas == pytest.approx([1_066_540, 100_100, 33_100, 26_761, 13_430])
+    assert axes.get_aspect() == 1
+    assert "Huffman-coded\n27 kB, 40×\nerror 1.65 %" in written(figure)
 
 
-def test_inits_are_drawn_in_three_panels():
-    figure = figures.inits_by_bits(frames()[1])
-    assert [len(axes.containers) for axes in figure.axes] == [4, 4, 4]
-    ratios = [container[0].get_ydata()[0] for container in figure.axes[0].containers]
-    assert ratios == pytest.approx([1 / 1.5, 2 / 1.5, 3 / 1.5, 1.0])
-    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
+def test_squares_of_all_networks_have_one_scale():
+    runs = frames()[0]
+    half = runs.assign(network="half", bytes=runs.bytes / 4)
+    small, large = figures.nested_files(pd.concat([half, runs]), {"half": "half", "lenet-300-100": "LeNet"}).axes
+    assert small.get_xlim() == large.get_xlim()
+    assert 2 * small.patches[0].get_width() == pytest.approx(large.patches[0].get_width())
+
+
+def test_starts_are_compared_with_the_linear_one_seed_by_seed():
+    rows = [
+        {"init": init, "bits": bits, "seed": seed, "error": error * (1 + seed), "before": 90 + seed + gain, "after": 95}
+        for seed in (0, 1)
+        for bits in (2, 3)
+        for init, error, gain in (
+            ("linear", 2.0, 0.0),
+            ("density", 3.0, 0.1),
+            ("random", 4.0, 0.2),
+            ("optimal", 1.0, -0.1),
+        )
+    ]
+    figure = figures.against_linear_start(pd.DataFrame(rows))
+    marks = [
+        [
+            line.get_xdata()[0]
+            for line in axes.lines
+            if line.get_marker() in {m for _, m in figures.INIT_STYLES.values()}
+        ]
+        for axes in figure.axes
+    ]
+    # The two seeds differ by far more than the starts do, but not in pairs.
+    assert marks[0] == pytest.approx([50, 100, -50] * 2)
+    assert marks[1] == pytest.approx([0.1, 0.2, -0.1] * 2)
+    assert marks[2] == pytest.approx([0] * 6)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names[:3] == ["2 bits, density", "2 bits, random", "2 bits, optimum"]
+
+
+def test_an_interval_that_does_not_fit_ends_in_an_arrow():
+    rows = [
+        {"init": init, "bits": bits, "seed": seed, "error": 1.0, "before": 90.0, "after": after}
+        for bits in (2, 3, 4)
+        for seed in (0, 1)
+        for init, after in (
+            ("linear", 90.0),
+            ("density", 90.0),
+            ("random", 90.0 + (50 * (-1) ** seed if bits == 2 else 0.1 * seed)),
+            ("optimal", 91.0),
+        )
+    ]
+    figure = figures.against_linear_start(pd.DataFrame(rows))
+    arrows = [[line.get_marker() for line in axes.lines if line.get_marker() in "<>"] for axes in figure.axes]
+    assert arrows == [[], [], ["<", ">"]]
+
+
+def test_files_are_dots_on_either_side_of_the_bound():
+    figure = figures.file_sizes({"ours": 900.0, "other": 1250.0}, 1000.0)
+    dots = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert dots == [0.9, 1.25]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["ours", "other"]
+    assert "bound for independent weights, 1.0 kB" in written(figure)
+
+
+def test_the_small_network_shows_what_is_off_the_scale():
+    rows = [
+        {"keep": keep, "bits": bits, "accuracy": accuracy, "bytes": 10_000 * bits, "xz of indices": 9_000.0 * bits}
+        | {"entropy": 9_500.0 * bits}
+        for keep in (1.0, 0.7)
+        for bits, accuracy in ((3, 5), (4, 50), (5, 60))
+    ]
+    whole = {"keep": 1.0, "bits": 32, "accuracy": 62.0, "bytes": 600_000}
+    left, right = figures.small_network(pd.DataFrame([whole, *rows])).axes
+    curves = [list(line.get_ydata()) for line in left.lines if len(line.get_xdata()) == 2 and line.get_marker() in "sD"]
+    assert curves == [[50, 60], [50, 60]]
+    assert sum(line.get_marker() == "v" for line in left.lines) == 2
+    assert [list(line.get_ydata()) for line in right.lines[:2]] == [[90] * 3, [95] * 3]
+
+
+def test_the_best_gap_is_named():
+    figure = figures.gap_widths(
+        {"fixed": {2: 3000.0, 3: 2000.0, 4: 2500.0}, "coded": {2: 2900.0, 3: 1900.0, 4: 1800.0}}
+    )
+    assert {"3 bits: 2.0 kB", "4 bits: 1.8 kB"} <= {text.get_text() for text in figure.axes[0].texts}
 
 
 def test_a_mixture_is_drawn_step_by_step():
