@@ -1,0 +1,93 @@
+"""Sphinx extension: links that read as part of a sentence, papers of claims that link to the references, and previews.
+
+A reference to a chapter has its short title, that of the table of contents. A paper in a table of claims leads to its
+entry in the references, those of its own page where it has them. For the previews that book/_static/previews.js shows,
+each page with targets of links leaves a script with their HTML: a page that is opened from disk can load scripts, but
+no other pages.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import yaml
+from bs4 import BeautifulSoup
+from docutils import nodes  # type: ignore[import-untyped]  # it has no stubs
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+SCRIPTS = "_static/previews"
+REFERENCES = "book/references"
+# What a link may lead to that fits into a small box: a term with its meaning, an equation, a figure, a paper.
+TARGETS = 'dt[id^="term-"], div.math[id], figure[id], div.citation[id]'
+PAPER = re.compile(r'<cite data-paper="([^"]+)">(.*?)</cite>')
+
+logger = logging.getLogger(__name__)
+
+
+def short_titles(root: Path) -> dict[str, str]:
+    """Titles in the table of contents, by the names of their pages."""
+    parts = yaml.safe_load((root / "_toc.yml").read_text("utf-8"))["parts"]
+    return {page["file"]: page["title"] for part in parts for page in part["chapters"] if "title" in page}
+
+
+def shorten_links(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """A link that got the title of a page as its text gets the short one, and shows the long one when pointed at."""
+    titles = {app.env.titles[page].astext(): short for page, short in short_titles(Path(app.srcdir)).items()}
+    for text in list(doctree.findall(nodes.inline)):
+        if "doc" in text["classes"] and isinstance(text.parent, nodes.reference) and text.astext() in titles:
+            text.parent["reftitle"] = text.astext()
+            short = nodes.inline("", titles[text.astext()], classes=["doc", "chapter-title"])
+            text.parent.replace(text, short)
+
+
+def link_papers(app: Sphinx, pagename: str, body: str) -> str:
+    """``<cite data-paper="key">`` of a table of claims, as a link to the paper's entry."""
+    entries: dict[str, dict[str, str]] = {}
+    for each in app.env.get_domain("cite").citations:  # type: ignore[attr-defined]  # sphinxcontrib-bibtex has it
+        entries.setdefault(each.key, {})[each.bibliography_key.docname] = each.citation_id
+
+    def linked(match: re.Match[str]) -> str:
+        key, name = match.groups()
+        if key not in entries:
+            logger.warning("a claim is of the paper %s, which no page cites", key, location=pagename)
+            return match[0]
+        page = pagename if pagename in entries[key] else REFERENCES
+        address = "" if page == pagename else app.builder.get_relative_uri(pagename, page)
+        return f'<cite><a class="reference internal" href="{address}#{entries[key][page]}">{name}</a></cite>'
+
+    return PAPER.sub(linked, body)
+
+
+def targets(body: str) -> dict[str, str]:
+    """HTML of everything on a page that a preview can show, by its id."""
+    found = {}
+    for target in BeautifulSoup(body, "html.parser").select(TARGETS):
+        pieces = [target]
+        if target.name == "dt":
+            pieces += [piece for piece in target.find_next_siblings() if piece.name == "dd"][:1]
+        copies = BeautifulSoup("".join(map(str, pieces)), "html.parser")
+        for link in copies.select(".headerlink, .backrefs, .label"):
+            link.decompose()
+        for element in copies.select("[id]"):
+            del element["id"]
+        found[str(target["id"])] = str(copies).strip()
+    return found
+
+
+def finish(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
+    """On the pages of the book; the single page that is printed needs neither."""
+    if doctree is None or app.builder.name != "html":
+        return
+    context["body"] = link_papers(app, pagename, context["body"])
+    if found := targets(context["body"]):
+        script = Path(app.outdir) / SCRIPTS / f"{pagename}.js"
+        script.parent.mkdir(parents=True, exist_ok=True)
+        name, text = json.dumps(pagename), json.dumps(found, ensure_ascii=False)
+        script.write_text(f"((globalThis.fewbits ??= {{}}).previews ??= {{}})[{name}] = {text};\n", "utf-8")
+
+
+def setup(app: Sphinx) -> dict:
+    app.connect("doctree-resolved", shorten_links)
+    app.connect("html-page-context", finish)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
