@@ -75,16 +75,21 @@ def targets(body: str) -> dict[str, str]:
     return found
 
 
+def write_script(folder: Path, pagename: str, found: dict[str, str]) -> None:
+    """The script with the previews of a page, for ``folder``, which holds the pages."""
+    script = folder / SCRIPTS / f"{pagename}.js"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    name, text = json.dumps(pagename), json.dumps(found, ensure_ascii=False)
+    script.write_text(f"((globalThis.fewbits ??= {{}}).previews ??= {{}})[{name}] = {text};\n", "utf-8")
+
+
 def finish(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
     """On the pages of the book; the single page that is printed needs neither."""
     if doctree is None or app.builder.name != "html":
         return
     context["body"] = link_papers(app, pagename, context["body"])
     if found := targets(context["body"]):
-        script = Path(app.outdir) / SCRIPTS / f"{pagename}.js"
-        script.parent.mkdir(parents=True, exist_ok=True)
-        name, text = json.dumps(pagename), json.dumps(found, ensure_ascii=False)
-        script.write_text(f"((globalThis.fewbits ??= {{}}).previews ??= {{}})[{name}] = {text};\n", "utf-8")
+        write_script(Path(app.outdir), pagename, found)
 
 
 def setup(app: Sphinx) -> dict:

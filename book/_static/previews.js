@@ -7,6 +7,7 @@
   "use strict";
 
   const TARGETS = 'dt[id^="term-"], div.math[id], figure[id], div.citation[id]';
+  const NAMED = /^(term-|equation-|fig-|id\d)/; // how their ids begin
   const LINKS = 'a.reference.internal[href*="#"]';
   const REST = 250; // milliseconds before a box opens, and before it closes
   const scripts = new URL("previews/", document.currentScript.src);
@@ -46,6 +47,7 @@
   }
 
   async function fromElsewhere(url, id) {
+    if (!NAMED.test(id)) return null;
     const name = decodeURI(url.pathname.slice(root.pathname.length)).replace(/\.html$/, "");
     await load(name);
     const html = globalThis.fewbits?.previews?.[name]?.[id];

@@ -158,17 +158,20 @@ def claims_page(details: bool = True) -> str:
 
 
 def shown(page) -> list[str]:
-    return [row.inner_text() for row in page.locator("tr:not([hidden]) .claim-id").all()]
+    """Ids of the claims that a reader sees."""
+    return [row.inner_text() for row in page.locator(".claim-id:visible").all()]
 
 
 def test_claims_are_filtered_by_keyboard(opened):
     page, errors = opened("claims", text=claims_page())
     page.wait_for_selector(".fb-filter")
     assert said(page) == "3 of 3 claims are shown."
+    assert shown(page) == []  # all are in their folds
     page.get_by_role("checkbox", name="reproduced (1)", exact=True).press("Space")
     assert shown(page) == ["inq/b", "vector/size"]
     page.get_by_role("combobox", name="chapter").select_option("inq")
     assert shown(page) == ["inq/b"]
+    assert page.locator("details.claims-chapter:visible").count() == 1
     assert said(page) == "1 of 3 claims are shown."
     page.get_by_role("checkbox", name="reproduced (1)", exact=True).press("Space")
     page.get_by_role("searchbox", name="search").fill("GOOD")
@@ -180,6 +183,9 @@ def test_claims_are_filtered_by_keyboard(opened):
     page.get_by_role("combobox", name="kind").select_option("")
     page.get_by_role("combobox", name="scale").select_option("full")
     assert shown(page) == ["inq/a"]
+    page.get_by_role("combobox", name="scale").select_option("")
+    assert shown(page) == []
+    assert page.locator("details.claims-chapter:visible").count() == 2
     assert errors == []
 
 

@@ -1,11 +1,12 @@
-// A table of claims with ids gets controls above it: words, chapter, kind, scale, terms. Rows that do not match are hidden.
+// Claims with ids, a table in a fold for each chapter, get controls above them: words, chapter, kind, scale, terms. Rows
+// that do not match are hidden, and so are folds without a row. While claims are left out, the other folds are open.
 (function () {
   "use strict";
 
   const { ui, claims } = fewbits;
 
-  function start(table) {
-    const rows = [...table.tBodies[0].rows].map((row) => ({
+  function start(folds) {
+    const rows = folds.flatMap((fold) => [...fold.querySelectorAll("table.claims > tbody > tr")]).map((row) => ({
       row,
       id: row.querySelector(".claim-id").textContent,
       text: row.textContent,
@@ -41,6 +42,10 @@
         each.row.hidden = !claims.matches(each, wanted);
         count += !each.row.hidden;
       }
+      for (const fold of folds) {
+        fold.hidden = !fold.querySelector("tbody > tr:not([hidden])");
+        fold.open = count < rows.length;
+      }
       output.textContent = `${count} of ${rows.length} claims are shown.`;
     }
 
@@ -49,7 +54,7 @@
     const root = ui.el("div", { class: "fb-live fb-filter", role: "group", "aria-label": "Filter the claims" });
     root.append(ui.el("div", { class: "fb-controls" }, words, chapter.node, kind.node, scale.node, terms), output);
     show();
-    table.parentElement.before(root);
+    folds[0].before(root);
   }
 
   fewbits.widgets.claims = start;

@@ -1,4 +1,4 @@
-// Turns the static pictures of a page into interactive figures, and gives a table of claims with ids its filter.
+// Turns the static pictures of a page into interactive figures, and gives the page of all claims its filter.
 //
 // A chapter holds a figure with the classes "fb-widget" and "fb-<name>". Its picture is what print, JupyterLab and
 // browsers without JavaScript show. Here the scripts of that widget are loaded, and the widget takes the place of the
@@ -49,15 +49,16 @@
     figure.classList.add("fb-on"); // hides the picture: last, so that it stays if anything above fails
   }
 
-  async function filter(table) {
+  async function filter(folds) {
     for (const file of FILTER) await load(file);
-    fewbits.widgets.claims(table);
+    fewbits.widgets.claims(folds);
   }
 
   function startAll() {
     const failed = (error) => console.error(error);
     document.querySelectorAll("figure.fb-widget").forEach((figure) => start(figure).catch(failed));
-    document.querySelectorAll("table.claims:has(.claim-id)").forEach((table) => filter(table).catch(failed));
+    const folds = [...document.querySelectorAll("details.claims-chapter")];
+    if (folds.length) filter(folds).catch(failed);
   }
 
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", startAll);
