@@ -1,6 +1,7 @@
 """Figures: what they draw, that they are labelled, and that their colours can be told apart and read."""
 
-from itertools import combinations
+from itertools import combinations, product
+from pathlib import Path
 
 import matplotlib
 
@@ -11,15 +12,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.colors import to_rgb
-from matplotlib.text import Text
+import yaml
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.patches import Rectangle
 
 from fewbits import evidence, plots
+from fewbits.plots.results import CHAPTERS
 
 pytestmark = pytest.mark.usefixtures("book_theme")
 
+ROOT = Path(__file__).resolve().parents[2]
+
 # Methods drawn together: the chapters, then one method of each family.
-CHAPTERS = [
+TOGETHER = [
     ("float", "uniform", "ptq", "ptq per tensor", "qat"),
     ("float", "binaryconnect", "binarynet", "xnor-net"),
     ("float", "xnor-net", "twn", "ttq", "exact ternary"),
@@ -80,7 +85,7 @@ def test_the_colour_measure_knows_its_landmarks():
 
 
 @pytest.mark.parametrize("eye", EYES)
-@pytest.mark.parametrize("methods", CHAPTERS, ids=lambda methods: methods[-1])
+@pytest.mark.parametrize("methods", TOGETHER, ids=lambda methods: methods[-1])
 def test_methods_of_a_chapter_differ_for_every_eye(methods, eye):
     # A difference of 2 can just be seen side by side; 20 can be named across a figure.
     for first, second in combinations(methods, 2):
@@ -93,7 +98,7 @@ def test_one_method_of_each_family_differs_for_every_eye(eye):
         assert distance(plots.COLORS[first], plots.COLORS[second], eye) > 18, (first, second)
 
 
-@pytest.mark.parametrize("methods", [*CHAPTERS, FAMILIES], ids=lambda methods: methods[-1])
+@pytest.mark.parametrize("methods", [*TOGETHER, FAMILIES], ids=lambda methods: methods[-1])
 def test_colour_is_not_the_only_signal(methods):
     assert len({plots.MARKERS[method] for method in methods}) == len(methods)
 
@@ -104,6 +109,49 @@ def test_every_method_has_its_own_colour_which_shows_on_white():
     for method, colour in plots.COLORS.items():
         assert plots.contrast(colour, "white") >= 3, method  # WCAG 1.4.11, graphics
         assert plots.contrast(plots.text_color(colour), "white") >= 4.5, method  # WCAG 1.4.3, text
+
+
+NEUTRAL = [*plots.NEUTRALS, plots.COLORS["float"], plots.COLORS["paper"]]
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_neutral_colours_differ_for_every_eye_and_are_duller_than_methods(eye):
+    for first, second in combinations(NEUTRAL, 2):
+        assert distance(first, second, eye) > 20, (first, second)
+    chroma = {colour: float(np.hypot(*lab(colour, "normal")[1:])) for colour in [*NEUTRAL, *plots.COLORS.values()]}
+    assert max(chroma[colour] for colour in plots.NEUTRALS) < 35
+    assert len(plots.NEUTRAL_MARKERS) == len(set(plots.NEUTRAL_MARKERS)) == len(plots.NEUTRALS)
+    for neutral, (method, colour) in product(plots.NEUTRALS, plots.COLORS.items()):
+        assert distance(neutral, colour, "normal") > 10, (neutral, method)
+
+
+def in_the_dark(colour) -> tuple[float, ...]:
+    """What ``filter: invert(1) hue-rotate(180deg)`` makes of a colour, by the matrix of the W3C's Filter Effects."""
+    weight = np.array([0.213, 0.715, 0.072])
+    return tuple((2 * weight @ (1 - np.array(to_rgb(colour))) - (1 - np.array(to_rgb(colour)))).clip(0, 1))
+
+
+def test_every_colour_shows_on_white_and_on_the_dark_page():
+    drawn = [*plots.COLORS.values(), *plots.NEUTRALS, *plots.WORD_COLORS.values(), plots.NEGATIVE, plots.POSITIVE]
+    for colour in [*drawn, *plots.shades(5)]:
+        assert plots.contrast(colour, "white") >= 3, colour
+        assert plots.contrast(in_the_dark(colour), "#121212") >= 3, colour  # the theme's dark page
+        assert plots.contrast(in_the_dark(plots.text_color(colour)), "#121212") >= 4.5, colour
+    assert in_the_dark("white") == (0, 0, 0)
+
+
+def test_shades_have_an_order_and_signs_have_a_middle():
+    brightness = [plots.contrast(shade, "black") for shade in plots.shades(5)]
+    assert brightness == sorted(brightness, reverse=True)
+    assert plots.SIGN_MAP(0.5) == (1, 1, 1, 1)
+    assert (to_hex(plots.SIGN_MAP(0.0)), to_hex(plots.SIGN_MAP(1.0))) == (plots.NEGATIVE, plots.POSITIVE)
+    for eye in EYES:
+        assert distance(plots.NEGATIVE, plots.POSITIVE, eye) > 40
+
+
+def test_every_method_has_a_name_for_readers():
+    assert set(plots.NAMES) == set(plots.COLORS)
+    assert len(set(plots.NAMES.values())) == len(plots.NAMES)
 
 
 def test_words_have_readable_colours_and_the_table_s_symbols():
@@ -188,17 +236,17 @@ def test_figures_are_labelled_and_inside_the_page(draw):
         same_row = [other for other in panels if other.get_subplotspec().rowspan == spec.rowspan]
         same_column = [other for other in panels if other.get_subplotspec().colspan == spec.colspan]
         assert any(other.get_xlabel() for other in same_column)
-        assert any(other.get_ylabel() for other in same_row)
+        names = [label.get_text() for other in same_row for label in other.get_yticklabels()]
+        assert any(other.get_ylabel() for other in same_row) or any(map(str.isalpha, names))  # names say what they are
     for axes in figure.axes:
         if axes not in panels:
             assert axes.get_ylabel()
-    # Nothing is cut off at the edge of the page (inches), and no text is smaller than 7 pt.
+    # Nothing is cut off at the edge of the page (inches).
     drawn = figure.get_tightbbox()
     assert drawn.x0 > -0.02
     assert drawn.y0 > -0.02
     assert drawn.x1 < 7.02
     assert drawn.y1 < figure.get_figheight() + 0.02
-    assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) >= 7
 
 
 def written(axes) -> list[str]:
@@ -341,20 +389,45 @@ def test_accuracy_by_bits_refuses_a_method_without_a_colour():
         plots.accuracy_by_bits(runs(float=[(32, 0, 92.0)]))
 
 
-def test_claims_at_a_glance_has_a_row_for_each_chapter_and_a_symbol_for_each_claim():
+def squares(axes) -> list[tuple[int, int, str]]:
+    """(row, place, word) of each square of a claim."""
+    words = {plots.WORD_COLORS[word]: word for word in plots.WORD_COLORS}
+    return sorted(
+        (round(square.get_y() + 0.32), round(square.get_x()), words[to_hex(square.get_edgecolor())])
+        for square in axes.patches
+        if isinstance(square, Rectangle)
+    )
+
+
+def test_claims_at_a_glance_has_a_row_for_each_chapter_and_a_square_for_each_claim():
     mixed = claims()[::-1]
     figure = plots.claims_at_a_glance(mixed, TITLES)
     papers, own = figure.axes
     assert [label.get_text() for label in papers.get_yticklabels()] == list(TITLES.values())
-    # In the order of the words, whatever the order of the claims: ✓ ≈ and ≉ ✗ in binary, ? in inq, ≉ in ternary.
-    drawn = {(text.get_position(), text.get_text()) for text in papers.texts}
-    expected = {((1, 0), "?"), ((1, 1), "✓"), ((2, 1), "≈"), ((3, 1), "✗"), ((4, 1), "○"), ((1, 3), "≉")}
-    assert drawn == expected
-    assert {(text.get_position(), text.get_text()) for text in own.texts} == {
-        ((1, 0), "●"),
-        ((1, 1), "−"),
-        ((1, 3), "?"),
-    }
-    assert [len(axes.get_legend().get_texts()) for axes in figure.axes] == [6, 3]
+    # Columns of eight: hold, open, fail. In each the order of the words, whatever the order of the claims.
+    assert squares(papers) == [
+        (0, 8, "undecided"),
+        (1, 0, "reproduced"),
+        (1, 1, "carries over"),
+        (1, 8, "cited"),
+        (1, 16, "not reproduced"),
+        (3, 16, "does not carry over"),
+    ]
+    assert squares(own) == [(0, 0, "holds"), (1, 16, "does not hold"), (3, 8, "undecided")]
+    assert written(papers) == ["2 hold", "2 open", "2 fail"]
+    assert written(own) == ["1 hold", "1 open", "1 fail"]
+    assert len(figure.legends[0].get_texts()) == len(plots.WORD_COLORS)
     with pytest.raises(ValueError, match=r"no title for \['ternary'\]"):
         plots.claims_at_a_glance(mixed, {"inq": "INQ", "binary": "Binary"})
+
+
+def test_the_figure_of_claims_has_the_chapters_of_the_book_in_their_order():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
+    titles = {
+        chapter["file"].removeprefix("book/"): chapter.get("title")
+        for part in toc["parts"]
+        for chapter in part["chapters"]
+    }
+    with_claims = {claim["id"].split("/")[0] for claim in evidence.load_all()}
+    assert {name: title for name, title in titles.items() if name in with_claims} == CHAPTERS
+    assert [name for name in titles if name in with_claims] == list(CHAPTERS)

@@ -9,10 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
 
-from fewbits.evidence import OWN_WORDS, SYMBOLS, WORDS, Claim, interval
+from fewbits.evidence import Claim, interval
 from fewbits.plots.labels import End, label_ends
-from fewbits.plots.theme import COLORS, MARKERS, NAMES, WIDTH, WORD_COLORS
+from fewbits.plots.theme import COLORS, GRID, MARKERS, NAMES, WIDTH, WORD_COLORS
 
 _PAPER_DASHES = (0, (3, 2))
 _PAPER_LINE: dict[str, Any] = {
@@ -97,80 +98,102 @@ def accuracy_by_bits(
     return axes
 
 
-# Titles of chapters in a figure, by the first half of their claims' ids.
+# Titles of the chapters that have claims, by the first half of the claims' ids, in the order of the book.
 CHAPTERS = {
     "uniform": "Uniform grids",
-    "binary": "Binary",
-    "ternary": "Ternary",
+    "binary": "Binary networks",
+    "ternary": "Ternary networks",
     "low_bitwidth": "Low bit widths",
-    "learned_step": "Learned steps",
-    "logarithmic": "Logarithmic",
+    "learned_step": "Learned step size",
+    "logarithmic": "Logarithmic grids",
     "inq": "INQ",
     "mobileone": "MobileOne",
     "mixed_precision": "Mixed precision",
     "vector": "Shared weights",
-    "bn_folding": "BN folding",
+    "bn_folding": "Batch norm folding",
     "compensation": "Compensation",
-    "integer": "Integers only",
-    "bitwise": "Bit operations",
-    "fpga": "Shift-adders",
-    "fpga_gates": "Gates",
-    "fpga_network": "One chip",
-    "real_network": "Real network",
-    "method_map": "Map of methods",
+    "integer": "Integer-only networks",
+    "bitwise": "Bit operations on a CPU",
+    "fpga": "Shifts and additions",
+    "fpga_gates": "From integers to gates",
+    "fpga_network": "A network on one chip",
+    "real_network": "A real network",
+    "method_map": "The map of methods",
     "noise": "Noise",
 }
+# What the words of a claim come down to; pale words are those of a smaller scale, or of another departure.
+_OUTCOMES = {
+    "hold": ("reproduced", "carries over", "holds"),
+    "open": ("undecided", "cited"),
+    "fail": ("not reproduced", "does not carry over", "does not hold"),
+}
+_PALE = ("carries over", "does not carry over", "cited")
 
 
 def claims_at_a_glance(
-    claims: list[Claim], chapters: Mapping[str, str] = CHAPTERS, *, title: str = "The claims at a glance"
+    claims: list[Claim],
+    chapters: Mapping[str, str] = CHAPTERS,
+    *,
+    title: str = "What became of the claims, one square each",
 ) -> Figure:
-    """One row a chapter, one symbol a claim, by its word: what papers claim on the left, our own findings on the right.
+    """One row a chapter, one square a claim: those of papers on the left, our own findings on the right.
+
+    Each side has three columns, for claims that hold, that are open and that fail, with their number at the head.
 
     Args:
-        claims: at least one, with words.
-        chapters: the title of each chapter by the first half of its claims' ids, in the order of the rows.
+        claims: as :func:`fewbits.evidence.load_all` returns them.
+        chapters: title of each chapter, from the top, by the first half of the claims' ids.
     Raises:
-        ValueError: a claim's chapter has no title.
+        ValueError: a claim belongs to no chapter.
     """
-    missing = sorted({claim["id"].split("/")[0] for claim in claims} - set(chapters))
-    if missing:
-        raise ValueError(f"chapters: no title for {missing}")
-    panels = {"paper": ("claims of papers", list(WORDS)), "own": ("our own findings", list(OWN_WORDS))}
-    found = {
-        kind: [
-            sorted((c["word"] for c in claims if c["kind"] == kind and c["id"].split("/")[0] == name), key=words.index)
-            for name in chapters
-        ]
-        for kind, (_, words) in panels.items()
+    if unknown := sorted({claim["id"].split("/")[0] for claim in claims} - set(chapters)):
+        raise ValueError(f"chapters has no title for {unknown}")
+    panels = {"paper": "Claims of papers", "own": "Our own findings"}
+    words = {
+        (kind, name, outcome): sorted(
+            (c["word"] for c in claims if c["kind"] == kind and c["id"].split("/")[0] == name and c["word"] in those),
+            key=those.index,
+        )
+        for kind in panels
+        for name in chapters
+        for outcome, those in _OUTCOMES.items()
     }
-    widths = [max(4, *map(len, rows)) for rows in found.values()]
+    # A column is as wide as its longest row; the number at its head needs room for three.
+    widths = {
+        (kind, outcome): max(7, *(len(words[kind, name, outcome]) for name in chapters)) + 1
+        for kind in panels
+        for outcome in _OUTCOMES
+    }
+    sides = [sum(widths[kind, outcome] for outcome in _OUTCOMES) for kind in panels]
     figure, both = plt.subplots(
-        1, 2, sharey=True, figsize=(WIDTH, 1.4 + 0.25 * len(chapters)), width_ratios=[width + 1 for width in widths]
+        1, 2, sharey=True, figsize=(WIDTH, 1.6 + 0.2 * len(chapters)), width_ratios=sides, squeeze=False
     )
-    for axes, (kind, (heading, words)), width in zip(both, panels.items(), widths, strict=True):
-        for row, said in enumerate(found[kind]):
-            for place, word in enumerate(said, start=1):
-                axes.text(place, row, SYMBOLS[word], **_symbol(word))
-        handles = [
-            Line2D([], [], linestyle="none", marker="o", markersize=7, color=WORD_COLORS[word], label=label)
-            for word in words
-            if (count := sum(said.count(word) for said in found[kind]))
-            for label in [f"{SYMBOLS[word]} {word}: {count}"]
-        ]
-        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.06), ncols=2 if kind == "paper" else 1)
-        axes.set(xlim=(0, width + 1), ylim=(len(chapters) - 0.5, -0.5), xticks=[])
-        axes.set_xlabel(heading, loc="left")
+    for axes, side, (kind, heading) in zip(both.flat, sides, panels.items(), strict=True):
+        start = 0
+        for outcome in _OUTCOMES:
+            count = sum(len(words[kind, name, outcome]) for name in chapters)
+            axes.text(start, -0.8, f"{count} {outcome}", va="bottom")
+            for row, name in enumerate(chapters):
+                for place, word in enumerate(words[kind, name, outcome]):
+                    axes.add_patch(Rectangle((start + place, row - 0.32), 0.74, 0.64, snap=False, **_square(word)))
+            start += widths[kind, outcome]
+        axes.set(xlim=(0, side), ylim=(len(chapters) - 0.5, -1.6), xticks=[])
+        axes.set_xlabel(heading, loc="left", fontweight="bold")
         axes.xaxis.set_label_position("top")
         axes.tick_params(length=0)
         axes.spines[["left", "bottom"]].set_visible(False)
-    both[0].set_yticks(range(len(chapters)), list(chapters.values()))
-    both[0].set_ylabel("chapter")
+        for row in range(len(chapters)):
+            axes.axhline(row + 0.5, color=GRID, linewidth=0.6, zorder=0)
+    both[0, 0].set_yticks(range(len(chapters)), list(chapters.values()))
+    known = [word for word in WORD_COLORS if any(word in said for said in words.values())]
+    handles = [Patch(label=word, **_square(word)) for word in known]
+    figure.legend(handles=handles, loc="outside lower right", ncols=4, handlelength=0.8, handleheight=0.8)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def _symbol(word: str) -> dict[str, Any]:
-    """How the symbol of a word is drawn: white, in a disc of its colour."""
-    disc = {"boxstyle": "circle,pad=0.12", "facecolor": WORD_COLORS[word], "linewidth": 0}
-    return {"color": "white", "fontweight": "bold", "fontsize": 7, "ha": "center", "va": "center", "bbox": disc}
+def _square(word: str) -> dict[str, Any]:
+    """How the square of a word is filled."""
+    colour = WORD_COLORS[word]
+    pale = word in _PALE
+    return {"facecolor": (colour, 0.3 if pale else 1.0), "edgecolor": colour, "linewidth": 0.7 if pale else 0}

@@ -185,7 +185,7 @@ def before_after(
         axis.label_outer()
         axis.set_xticks(np.arange(1, columns) - 0.5, minor=True)
         axis.set_yticks(np.arange(1, rows) - 0.5, minor=True)
-        axis.grid(which="minor", color="#d0d4d8" if is_codes else "white", linewidth=1)
+        axis.grid(which="minor", color=PALE if is_codes else "white", linewidth=1)
         axis.tick_params(which="minor", length=0)
         sns.despine(ax=axis, left=not is_codes, bottom=not is_codes, top=not is_codes, right=not is_codes)
     figure.colorbar(plt.cm.ScalarMappable(norm, palette), ax=axes, label="value", fraction=0.04, pad=0.02)
