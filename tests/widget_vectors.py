@@ -204,9 +204,26 @@ def accelerator_cases() -> list[dict]:
     return found
 
 
+def few_bits_cases() -> list[dict]:
+    """Of each state of the first page's figure: the shown weights in the network itself, and what its logits mean."""
+    widget_data, found = tool("widget_data"), []
+    for state in widget_data.recorded("few_bits_data")["states"]:
+        model = widget_data.few_bits_network(state["bits"], state["trained"])
+        chances = torch.tensor(state["logits"], dtype=torch.float64).softmax(1)
+        found.append(
+            {
+                "weights": widget_data.first_layer(model).weight[widget_data.NEURON].tolist(),
+                "chances": chances.tolist(),
+                "answers": chances.argmax(1).tolist(),
+            }
+        )
+    return found
+
+
 def all_vectors() -> dict:
     """Everything that node's tests read, as plain numbers, lists and dictionaries."""
     return {
+        "few_bits": few_bits_cases(),
         "quantizers": quantizer_cases(),
         "inq_codes": inq_codes(),
         "full_scales": [{"x": x.tolist(), "fsr": full_scale_of_max(x, LogQuantizer(4))} for x in tensors()],

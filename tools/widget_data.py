@@ -1,6 +1,6 @@
 """The data of the interactive figures, as scripts that a page can load from disk (book/_static/widgets/*.js).
 
-    python tools/widget_data.py [explorer_data | inq_run | network_159k ...]
+    python tools/widget_data.py [few_bits_data | explorer_data | inq_run | network_159k ...]
 
 A script assigns one JSON value to one name. `inq_run` trains a small network for a minute.
 """
@@ -10,26 +10,90 @@ import json
 import sys
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
+from torch import nn
 
 from fewbits import evidence
+from fewbits.binary import XnorWeights
 from fewbits.core.macs import layer_work
+from fewbits.core.quantizer import Quantizer, quantize_weights, weight_layers
+from fewbits.core.size import size_report
 from fewbits.experiments.common import checkpoint_path
+from fewbits.experiments.comparison import TASKS, prepared
 from fewbits.experiments.fpga_network import run as fpga_network
 from fewbits.experiments.inq.networks import small_data, small_net
 from fewbits.experiments.inq.run import SMALL_INQ_EPOCHS, SMALL_INQ_LR
 from fewbits.experiments.inq.training import FRACTIONS, WEIGHT_DECAY, Trainer
+from fewbits.experiments.ternary.run import METHODS
 from fewbits.fpga.latency import accelerator_cycles
 from fewbits.fpga.network import ShiftAdderNet
 from fewbits.fpga.synthesis import ZCU102
 from fewbits.inq import Inq
 from fewbits.mobileone import MobileNetV1, reparameterize
 from fewbits.nets import MLP
-from fewbits.training import load_model, percent
+from fewbits.training import correct, load_model, percent
+from fewbits.uniform import UniformQuantizer
 
 WIDGETS = Path(__file__).resolve().parent.parent / "book" / "_static" / "widgets"
 SHOWN = ("LUT", "FF", "BRAM")  # resources of the accelerator's figure
 INQ_LAYER = "features.6.weight"  # the depthwise convolution of the second block: 144 weights
+
+NEURON = 4  # of the first layer, 784 weights: the one that is shown
+FEW_BITS = (32, 8, 4, 3, 2, 1)
+TRAINED = {2: "exact ternary", 1: "bwn"}  # bits -> the method whose network of the same shape is stored
+
+
+def few_bits_network(bits: int, trained: bool = False) -> nn.Module:
+    """The perceptron of the first page, 784-128-128-128-10, in float64; ``bits`` for each weight of every layer.
+
+    Rounded after training, the grid is uniform with a range for each neuron, and at 1 bit the sign times the mean
+    magnitude of the neuron; at 32 bits nothing is rounded. Trained with 2 bits, weights are −, 0 or + a scale of the
+    layer (exact ternary); with 1 bit they are the sign times a scale of the neuron (binary weights).
+    """
+    method = TRAINED[bits] if trained else "float"
+    model = METHODS[method].build(TASKS["mnist5k"].network)
+    model = load_model(model, checkpoint_path(f"ternary-{method.replace(' ', '-')}"))
+    if not trained and bits < 32:
+        quantize_weights(model, lambda: few_bits_quantizer(bits), skip=())
+    return model.double().eval()
+
+
+def few_bits_quantizer(bits: int) -> Quantizer:
+    return XnorWeights() if bits == 1 else UniformQuantizer(bits, channel_axis=0)
+
+
+@torch.no_grad()
+def few_bits_data() -> dict:
+    """The network of the first page with 32 to 1 bits, and ten test digits, the first of each class.
+
+    ``weights`` are those of one neuron before any rounding. A state has the bytes of the whole network (scales, biases
+    and batch normalization are among them), the number of test digits that it gets right, and its logits for the ten
+    digits; those trained with few bits also have the neuron's weights, as places in a list of levels.
+    """
+    data = prepared("mnist5k")
+    images, labels = data.test_images.double(), data.test_labels
+    shown = [int((labels == digit).nonzero()[0]) for digit in range(10)]
+    states = []
+    for bits, trained in [*((bits, False) for bits in FEW_BITS), *((bits, True) for bits in TRAINED)]:
+        model = few_bits_network(bits, trained)
+        logits = [[float(f"{value:.6g}") for value in row] for row in model(images[shown]).tolist()]
+        state = {"bits": bits, "trained": trained, "bytes": size_report(model).bits // 8}
+        state |= {"correct": correct(model, images, labels), "logits": logits}
+        if trained:
+            levels, places = first_layer(model).weight[NEURON].unique(return_inverse=True)
+            state |= {"levels": levels.tolist(), "weights": "".join(map(str, places.tolist()))}
+        states.append(state)
+    return {
+        "images": len(labels),
+        "digits": [((images[i] + 1) * 127.5).round().int().flatten().tolist() for i in shown],
+        "weights": numbers(first_layer(few_bits_network(32)).weight[NEURON]),
+        "states": states,
+    }
+
+
+def first_layer(model: nn.Module) -> nn.Module:
+    return next(iter(weight_layers(model).values()))
 
 
 def explorer_data() -> dict:
@@ -102,6 +166,7 @@ def numbers(tensor) -> list[float]:
 
 
 DATA = {
+    "few_bits_data": few_bits_data,
     "explorer_data": explorer_data,
     "inq_run": inq_run,
     "network_159k": network_159k,

@@ -1,6 +1,6 @@
 """The static pictures of the interactive figures: what print, JupyterLab and browsers without JavaScript show.
 
-    python tools/widget_pictures.py [explorer | inq-stepper | adder | bit-mixer ...]
+    python tools/widget_pictures.py [few-bits | explorer | inq-stepper | adder | bit-mixer ...]
 
 Each widget is opened in a browser, brought into a telling state with the keyboard, and photographed.
 """
@@ -55,6 +55,7 @@ def _bit_mixer(page: Page) -> None:
 
 
 PREPARE: dict[str, Callable[[Page], None]] = {
+    "few-bits": lambda page: None,  # as it opens
     "explorer": _explorer,
     "inq-stepper": _inq_stepper,
     "adder": _adder,

@@ -44,6 +44,7 @@ def test_the_browser_computes_what_fewbits_computes(vectors):
 
 # For each test of node one expected number, and where it stands among the vectors.
 EXPECTED = {
+    "the first page": ("few_bits", -1, "weights", 0),
     "uniform": ("quantizers", "uniform", 0, "values", 0),
     "binary": ("quantizers", "binary", 0, "values", 0),
     "ternary": ("quantizers", "ternary", 0, "values", 0),
@@ -84,6 +85,11 @@ def test_every_test_of_node_notices_a_damaged_vector(vectors, tmp_path):
 
 # A bug in the arithmetic, and the test that must notice it.
 BUGS = {
+    "few_bits.js": [
+        ("state.bits === 1 ? binary(weights) :", "", "the first page"),
+        ("Math.exp(logit - most)", "2 ** (logit - most)", "the first page"),
+    ],
+    "few_bits_data.js": [('"bits":2,', '"bits":3,', "the first page")],
     "quantizers.js": [
         ("below % 2 === 0 ? below : below + 1;", "below + 1;", "uniform"),
         ("factor * mean(", "1.000001 * factor * mean(", "binary"),
@@ -130,7 +136,7 @@ def test_a_bug_in_the_arithmetic_is_noticed(vectors, tmp_path, file, right, wron
 # --- Data -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["explorer_data", "network_159k", "accelerator_data"])
+@pytest.mark.parametrize("name", ["few_bits_data", "explorer_data", "network_159k", "accelerator_data"])
 def test_data_are_up_to_date(name):
     assert (WIDGETS / f"{name}.js").read_text("utf-8") == widget_data.script(name, widget_data.DATA[name]())
 

@@ -14,7 +14,7 @@ from fewbits.uniform import UniformQuantizer
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDGETS = ROOT / "book" / "_static" / "widgets"
-NAMES = ("explorer", "inq-stepper", "adder", "bit-mixer", "accelerator")
+NAMES = ("few-bits", "explorer", "inq-stepper", "adder", "bit-mixer", "accelerator")
 
 widget_pictures = tool("widget_pictures")
 
@@ -46,6 +46,11 @@ def said(page) -> str:
 
 # For each widget: what to focus, the keys to press there, and a word that the output must then have, but not before.
 KEYS = {
+    "few-bits": [
+        ("checkbox", "trained with 2 or 1 bits", "Space", "95.6 %"),
+        ("slider", "bits of each weight", "ArrowRight", "1 bit for each weight, trained with them: 24.6 kB"),
+        ("combobox", "digit", "ArrowUp", "takes this 8 for a 8"),
+    ],
     "explorer": [("slider", "bits", "ArrowRight", "5 bits"), ("combobox", "method", "ArrowDown", "Binary, 1 bit")],
     "inq-stepper": [("button", "Next step", "Enter", "partition"), ("slider", "step", "ArrowRight", "freeze")],
     "adder": [

@@ -3,11 +3,12 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import "../../book/_static/widgets/quantizers.js";
+import "../../book/_static/widgets/few_bits.js";
 import "../../book/_static/widgets/latency.js";
 import "../../book/_static/widgets/shift_adder.js";
 import "../../book/_static/widgets/claims_filter.js";
 
-const { quantizers: q, shiftAdder, latency, claims } = globalThis.fewbits;
+const { fewBits, quantizers: q, shiftAdder, latency, claims } = globalThis.fewbits;
 const EIGHT = [0.9, -0.5, 0.3, -0.1, 0.2, -0.7, 0.05, 0.62];
 
 test("ties go to the even integer", () => {
@@ -41,6 +42,12 @@ test("nothing lost and everything lost", () => {
   const kept = q.measure([1, -1], q.binary([1, -1]));
   assert.deepEqual(kept, { meanSquare: 0, decibels: Infinity, used: 2, zeros: 0 });
   assert.equal(q.measure([1, -1], q.ternary([1, -1], 2)).zeros, 1);
+});
+
+test("probabilities of logits that an exponential cannot hold, and bins with both ends", () => {
+  assert.deepEqual(fewBits.probabilities([1000, 1000]), [0.5, 0.5]);
+  assert.equal(fewBits.answer([1, 3, 3]), 1);
+  assert.deepEqual(fewBits.histogram([-1, -0.4, 0, 0.4, 1], 1, 4), [1, 1, 2, 1]);
 });
 
 test("a right shift rounds down, and the sign comes last", () => {

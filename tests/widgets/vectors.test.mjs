@@ -4,6 +4,8 @@ import { readFileSync } from "node:fs";
 import test from "node:test";
 
 import "../../book/_static/widgets/quantizers.js";
+import "../../book/_static/widgets/few_bits.js";
+import "../../book/_static/widgets/few_bits_data.js";
 import "../../book/_static/widgets/inq_run.js";
 import "../../book/_static/widgets/inq_schedule.js";
 import "../../book/_static/widgets/latency.js";
@@ -13,7 +15,7 @@ import "../../book/_static/widgets/array.js";
 import "../../book/_static/widgets/shift_adder.js";
 
 const vectors = JSON.parse(readFileSync(process.env.FEWBITS_VECTORS, "utf-8"));
-const { array, quantizers: q, shiftAdder, latency, inqSchedule, data } = globalThis.fewbits;
+const { array, fewBits, quantizers: q, shiftAdder, latency, inqSchedule, data } = globalThis.fewbits;
 
 /** Equal to 1e-12 of the larger one. */
 function close(found, expected, words) {
@@ -45,6 +47,17 @@ for (const [method, cases] of Object.entries(vectors.quantizers)) {
     }
   });
 }
+
+test("the first page: weights of the neuron, probabilities, answers", () => {
+  data.few_bits_data.states.forEach((state, i) => {
+    const { weights, chances, answers } = vectors.few_bits[i];
+    assert.deepEqual(fewBits.weightsOf(state, data.few_bits_data).map((w) => w + 0), weights.map((w) => w + 0));
+    state.logits.forEach((logits, k) => {
+      fewBits.probabilities(logits).forEach((chance, digit) => close(chance, chances[k][digit], `digit ${k}`));
+      assert.equal(fewBits.answer(logits), answers[k]);
+    });
+  });
+});
 
 test("codes of INQ and its largest exponent", () => {
   for (const { x, bits, n1, codes } of vectors.inq_codes) {

@@ -11,6 +11,7 @@
   "use strict";
 
   const SCRIPTS = {
+    "few-bits": ["quantizers.js", "few_bits_data.js", "few_bits.js", "ui.js", "few_bits_figure.js"],
     explorer: ["quantizers.js", "explorer_data.js", "ui.js", "explorer.js"],
     "inq-stepper": ["quantizers.js", "inq_run.js", "inq_schedule.js", "ui.js", "inq_stepper.js"],
     adder: ["shift_adder.js", "ui.js", "adder.js"],
@@ -37,10 +38,21 @@
     return loaded.get(file);
   }
 
-  async function start(figure) {
+  /** The styles of the widgets, before the first of them is shown. */
+  function style() {
+    const sheet = document.createElement("link");
+    sheet.rel = "stylesheet";
+    sheet.href = new URL("widgets.css", here).href;
+    const done = new Promise((resolve) => (sheet.onload = sheet.onerror = resolve));
+    document.head.append(sheet);
+    return done;
+  }
+
+  async function start(figure, styled) {
     const name = Object.keys(SCRIPTS).find((each) => figure.classList.contains(`fb-${each}`));
     if (!name) throw new Error(`figure ${figure.id} names no widget: ${figure.className}`);
     for (const file of SCRIPTS[name]) await load(file);
+    await styled;
     const root = document.createElement("div");
     root.className = "fb-live";
     root.setAttribute("role", "group");
@@ -56,7 +68,9 @@
 
   function startAll() {
     const failed = (error) => console.error(error);
-    document.querySelectorAll("figure.fb-widget").forEach((figure) => start(figure).catch(failed));
+    const figures = [...document.querySelectorAll("figure.fb-widget")];
+    const styled = figures.length ? style() : null;
+    figures.forEach((figure) => start(figure, styled).catch(failed));
     const folds = [...document.querySelectorAll("details.claims-chapter")];
     if (folds.length) filter(folds).catch(failed);
   }

@@ -44,6 +44,13 @@
     return { node: el("div", { class: "fb-control" }, name, input, reading), input, label: name, show };
   }
 
+  /** A labelled box to tick: {node, input}. */
+  function checkbox(label, onchange) {
+    const id = `fb-${(count += 1)}`;
+    const input = el("input", { id, type: "checkbox", onchange });
+    return { node: el("div", { class: "fb-control" }, input, el("label", { for: id }, label)), input };
+  }
+
   /** Radio buttons in a fieldset: {node, value()}. */
   function radios(legend, options, onchange) {
     const name = `fb-${(count += 1)}`;
@@ -89,6 +96,6 @@
   }
 
   globalThis.fewbits ??= {};
-  fewbits.ui = { el, svg, button, select, slider, radios, output, number, linear, ticks, onWidth };
+  fewbits.ui = { el, svg, button, select, slider, checkbox, radios, output, number, linear, ticks, onWidth };
   fewbits.widgets ??= {};
 })();
