@@ -9,6 +9,7 @@ import copy
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from torch import nn
 from fewbits import evidence
 from fewbits.binary import XnorWeights
 from fewbits.core.macs import layer_work
-from fewbits.core.quantizer import Quantizer, quantize_weights, weight_layers
+from fewbits.core.quantizer import LinearOrConv, Quantizer, quantize_weights, weight_layers
 from fewbits.core.size import size_report
 from fewbits.experiments.common import checkpoint_path
 from fewbits.experiments.comparison import TASKS, prepared
@@ -64,7 +65,7 @@ def few_bits_quantizer(bits: int) -> Quantizer:
 
 
 @torch.no_grad()
-def few_bits_data() -> dict:
+def few_bits_data() -> dict[str, Any]:
     """The network of the first page with 32 to 1 bits, and ten test digits, the first of each class.
 
     ``weights`` are those of one neuron before any rounding. A state has the bytes of the whole network (scales, biases
@@ -78,7 +79,7 @@ def few_bits_data() -> dict:
     for bits, trained in [*((bits, False) for bits in FEW_BITS), *((bits, True) for bits in TRAINED)]:
         model = few_bits_network(bits, trained)
         logits = [[float(f"{value:.6g}") for value in row] for row in model(images[shown]).tolist()]
-        state = {"bits": bits, "trained": trained, "bytes": size_report(model).bits // 8}
+        state: dict[str, Any] = {"bits": bits, "trained": trained, "bytes": size_report(model).bits // 8}
         state |= {"correct": correct(model, images, labels), "logits": logits}
         if trained:
             levels, places = first_layer(model).weight[NEURON].unique(return_inverse=True)
@@ -92,7 +93,7 @@ def few_bits_data() -> dict:
     }
 
 
-def first_layer(model: nn.Module) -> nn.Module:
+def first_layer(model: nn.Module) -> LinearOrConv:
     return next(iter(weight_layers(model).values()))
 
 
