@@ -69,9 +69,9 @@
   function startAll() {
     const failed = (error) => console.error(error);
     const figures = [...document.querySelectorAll("figure.fb-widget")];
-    const styled = figures.length ? style() : null;
-    figures.forEach((figure) => start(figure, styled).catch(failed));
     const folds = [...document.querySelectorAll("details.claims-chapter")];
+    const styled = figures.length || folds.length ? style() : null;
+    figures.forEach((figure) => start(figure, styled).catch(failed));
     if (folds.length) filter(folds).catch(failed);
   }
 
