@@ -302,8 +302,13 @@ def test_tiles_count_the_same_on_any_processor(rows, outputs, width, seed):
     want = 3 * np.bitwise_count(a[:, None] ^ w).sum(-1).astype(np.int32) + 7
     for layout, words, groups in ((tiles.panels, a, 0), (tiles.prefix_panels, tiles.prefixed(a), width // 3)):
         inside = np.full((rows + 2, outputs), 7, np.int32)  # rows that nobody may touch above and below
-        tiles.accumulate(inside[1:-1], layout(w), words, np.int32(3), 0, -(-rows // tiles.ROWS), groups)
-        assert np.array_equal(inside[1:-1], want)
+        part, last = inside[1:-1], -(-rows // tiles.ROWS)
+        tiles.accumulate(part, part, layout(w), words, np.int32(3), 0, last, groups)
+        assert np.array_equal(part, want)
+        assert (inside[[0, -1]] == 7).all()
+        part[:] = -1
+        tiles.accumulate(part, np.full((1, outputs), 7, np.int32), layout(w), words, np.int32(3), 0, last, groups)
+        assert np.array_equal(part, want)
         assert (inside[[0, -1]] == 7).all()
 
 
@@ -318,12 +323,13 @@ import sys
 from numba import types
 from fewbits.bitwise import plain, tiles
 matrix = lambda kind, axes: types.Array(kind, axes, "C")
-common = (matrix(types.int32, 2), matrix(types.uint64, 3), matrix(types.uint64, 2))
+sums = matrix(types.int32, 2)
+common = (matrix(types.uint64, 3), matrix(types.uint64, 2))
 if sys.argv[1] == "plain":
-    function, rest = plain.accumulate, (matrix(types.int32, 1), types.int64, types.int64)
+    function, outs, rest = plain.accumulate, (sums,), (matrix(types.int32, 1), types.int64, types.int64)
 else:
-    function, rest = tiles.accumulate, (types.int32, types.int64, types.int64, types.int64)
-function.compile((*common, *rest))
+    function, outs, rest = tiles.accumulate, (sums, sums), (types.int32, types.int64, types.int64, types.int64)
+function.compile((*outs, *common, *rest))
 print(*function.inspect_asm().values())
 """
 OLD = "+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+bmi,+bmi2"

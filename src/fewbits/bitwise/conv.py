@@ -16,7 +16,7 @@ from fewbits.bitwise import isa, plain, tables, tiles
 from fewbits.bitwise.gemm import LAYOUTS
 from fewbits.bitwise.plain import popcount
 from fewbits.bitwise.simd import store_offsets, wide_vectors
-from fewbits.bitwise.simd64 import add_counts, no_words
+from fewbits.bitwise.simd64 import no_words, put_counts
 from fewbits.core.compiled import njit
 
 
@@ -150,42 +150,49 @@ def _conv_tables(out, image, lanes, starts, tables_):
 def _conv_tiles(out, image, panels, starts):
     """One image by tiles of four pixels in a row, which may go on in the next one.
 
-    ``runs`` has the words under a row of the kernel for every pixel, in prefix form, and zeros above and below.
+    ``runs`` has for each word of a row, which zeros surround, the prefix form of it and its two neighbours to the
+    right. Under a row of the kernel every third of these belongs to a pixel.
     """
     wide_vectors()
     height, width, words = image.shape
-    filters, run = out.shape[2], 3 * words
-    runs = np.zeros((height + 2) * width * run, np.uint64)
+    filters, pixels = out.shape[2], height * width
+    row_words = (width + 2) * words
+    line, runs = np.zeros(row_words + 2, np.uint64), np.zeros((height + 2) * row_words * tiles.GROUP, np.uint64)
+    for y in range(height):
+        line[words : words + width * words] = image[y].reshape(-1)
+        at = (y + 1) * row_words * tiles.GROUP
+        for i in range(row_words):
+            first, two = line[i], line[i] ^ line[i + 1]
+            runs[at], runs[at + 1], runs[at + 2] = first, two, two ^ line[i + 2]
+            at += tiles.GROUP
+    # Where the runs of a pixel begin, and its sums; the last ones once more, for a tile that goes on beyond the end.
+    places, begin = np.empty(pixels + tiles.ROWS, np.int64), np.empty(pixels + tiles.ROWS, np.int64)
     for y in range(height):
         for x in range(width):
-            at = ((y + 1) * width + x) * run
-            for column in range(max(x - 1, 0), min(x + 2, width)):
-                for k in range(words):
-                    runs[at + (column - x + 1) * words + k] = image[y, column, k]
-            for k in range(at, at + run, tiles.GROUP):
-                runs[k + 1] ^= runs[k]
-                runs[k + 2] ^= runs[k + 1]
-            out[y, x] = starts[_outside(y, height), _outside(x, width)]
-    pixels, flat_panels, flat_out, scale = height * width, panels.reshape(-1), out.reshape(-1), np.int32(-2)
+            places[y * width + x] = (y * row_words + x * words) * tiles.GROUP
+            begin[y * width + x] = (4 * _outside(y, height) + _outside(x, width)) * filters
+    places[pixels:], begin[pixels:] = places[pixels - 1], begin[pixels - 1]
+    flat_panels, flat_out, flat_starts, scale = panels.reshape(-1), out.reshape(-1), starts.reshape(-1), np.int32(-2)
+    step = tiles.GROUP * tiles.GROUP
     for i in range(0, pixels, tiles.ROWS):
         for panel in range(panels.shape[0]):
             start = panel * tiles.LANES
             a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = no_words()
             for row in range(3):
-                p, q = (i + row * width) * run, (min(i + 1, pixels - 1) + row * width) * run
-                r, s = (min(i + 2, pixels - 1) + row * width) * run, (min(i + 3, pixels - 1) + row * width) * run
-                at = (3 * start + row * tiles.LANES) * run
+                down = row * row_words * tiles.GROUP
+                p, q, r, s = places[i] + down, places[i + 1] + down, places[i + 2] + down, places[i + 3] + down
+                at = 3 * (3 * start + row * tiles.LANES) * words
                 a0, a1, b0, b1, c0, c1, d0, d1 = tiles.count_tile(
-                    flat_panels, at, runs, p, q, r, s, words, run, a0, a1, b0, b1, c0, c1, d0, d1
+                    flat_panels, at, runs, p, q, r, s, words, step, 3 * words, a0, a1, b0, b1, c0, c1, d0, d1
                 )
             to, most = i * filters + start, filters - start
-            add_counts(flat_out, to, most, a0, a1, scale)
+            put_counts(flat_out, to, most, flat_starts, begin[i] + start, a0, a1, scale)
             if i + 1 < pixels:
-                add_counts(flat_out, to + filters, most, b0, b1, scale)
+                put_counts(flat_out, to + filters, most, flat_starts, begin[i + 1] + start, b0, b1, scale)
             if i + 2 < pixels:
-                add_counts(flat_out, to + 2 * filters, most, c0, c1, scale)
+                put_counts(flat_out, to + 2 * filters, most, flat_starts, begin[i + 2] + start, c0, c1, scale)
             if i + 3 < pixels:
-                add_counts(flat_out, to + 3 * filters, most, d0, d1, scale)
+                put_counts(flat_out, to + 3 * filters, most, flat_starts, begin[i + 3] + start, d0, d1, scale)
 
 
 @njit(cache=True, nogil=True)

@@ -66,9 +66,8 @@ def xnor_gemm(inputs: np.ndarray, weights: Weights, count: int, threads: int = 1
         raise ValueError(f"weights must have one plane, got {len(weights.panels)}")
     if -(-count // 64) != inputs.shape[1]:
         raise ValueError(f"inputs have {inputs.shape[1]} words a row; count {count} takes {-(-count // 64)}")
-    out = np.full((len(inputs), weights.words.shape[1]), count, np.int32)  # courbariaux2016 Sec. 3.2
-    _accumulate(out, inputs[None], weights, [-2], [1], threads)
-    return out
+    starts = np.full(weights.words.shape[1], count, np.int32)  # courbariaux2016 Sec. 3.2
+    return _accumulate(starts, inputs[None], weights, [-2], [1], threads)
 
 
 def plane_gemm(
@@ -95,7 +94,7 @@ def plane_gemm(
     of_inputs = s @ np.bitwise_count(inputs).sum(-1, dtype=np.int32)
     of_weights = t @ np.bitwise_count(weights.words).sum(-1, dtype=np.int32)
     out = (t.sum() * of_inputs[:, None] + s.sum() * of_weights).astype(np.int32)  # zhou2016dorefa Sec. 2.1
-    _accumulate(out, inputs, weights, -s, t, threads)
+    out = _accumulate(out, inputs, weights, -s, t, threads)
     out >>= 1
     return out
 
@@ -110,13 +109,15 @@ def signs_gemm(inputs: np.ndarray, weights: Weights, input_scales=None, threads:
         raise ValueError(f"weights must have one plane, got {len(weights.panels)}")
     s = _scales("input_scales", input_scales, inputs)
     ones = np.bitwise_count(weights.words[0]).sum(-1, dtype=np.int32)
-    out = np.tile((s.sum() * ones).astype(np.int32), (inputs.shape[1], 1))
-    _accumulate(out, inputs, weights, -s, [1], threads)
-    return out
+    return _accumulate((s.sum() * ones).astype(np.int32), inputs, weights, -s, [1], threads)
 
 
-def _accumulate(out: np.ndarray, inputs: np.ndarray, weights: Weights, s, t, threads: int) -> None:
-    """Add ``s[i] * t[j] *`` (bits in which plane i of an input and plane j of a weight row differ) to ``out``."""
+def _accumulate(starts: np.ndarray, inputs: np.ndarray, weights: Weights, s, t, threads: int) -> np.ndarray:
+    """``starts`` and ``s[i] * t[j] *`` (bits in which plane i of an input and plane j of a weight row differ).
+
+    Args:
+        starts: (M, N) int32, which are written over, or (N,) for all inputs.
+    """
     planes, rows, width = inputs.shape
     _, size = LAYOUTS[weights.path]
     tiled = weights.path == "vpopcnt"
@@ -129,13 +130,19 @@ def _accumulate(out: np.ndarray, inputs: np.ndarray, weights: Weights, s, t, thr
     parts = np.linspace(0, -(-rows // size), max(threads, 1) + 1).astype(int) * (1 if tiled else planes)
     last_tile = -(-(rows if tiled else len(words)) // size)
 
+    # The first plane of the tiles adds to ``starts``, the others to what it has written.
+    out = np.empty((rows, len(starts)), np.int32) if starts.ndim == 1 else starts
+    if starts.ndim == 1 and not tiled:
+        out[:] = starts
+
     def work(first: int, last: int) -> None:
-        last = min(last, last_tile)
+        last, before = min(last, last_tile), np.atleast_2d(starts)
         for panels, scale in zip(weights.panels, t, strict=True):
             scales = np.asarray(s, np.int32) * np.int32(scale)
             if tiled:
                 for plane, of_plane in zip(words, scales, strict=True):
-                    tiles.accumulate(out, panels, plane, of_plane, first, last, width // tiles.GROUP)
+                    tiles.accumulate(out, before, panels, plane, of_plane, first, last, width // tiles.GROUP)
+                    before = out
             elif weights.path == "avx2":
                 tables.accumulate(out, panels, words, scales, first, last, tables.TABLES)
             else:
@@ -147,6 +154,7 @@ def _accumulate(out: np.ndarray, inputs: np.ndarray, weights: Weights, s, t, thr
     else:
         with ThreadPoolExecutor(len(jobs)) as pool:  # the kernels let go of Python's lock
             list(pool.map(work, *zip(*jobs, strict=True)))
+    return out
 
 
 def _scales(name: str, scales, planes: np.ndarray) -> np.ndarray:

@@ -195,7 +195,7 @@ def prefix_tile(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _tiled(inputs: np.ndarray, weights: np.ndarray, groups: int) -> np.ndarray:
     out = np.zeros((len(inputs), tiles.LANES * len(weights)), np.int32)
-    tiles.accumulate(out, weights, inputs, np.int32(1), 0, -(-len(inputs) // tiles.ROWS), groups)
+    tiles.accumulate(out, out, weights, inputs, np.int32(1), 0, -(-len(inputs) // tiles.ROWS), groups)
     return out
 
 

@@ -8,6 +8,7 @@ Indices are not checked: an index beyond the array reads or writes foreign memor
 """
 
 import operator
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -22,6 +23,7 @@ _WORDS, _INTS = ir.VectorType(_WORD, 8), ir.VectorType(_INT, 16)
 _SHORTS, _BYTES = ir.VectorType(ir.IntType(16), 32), ir.VectorType(_BYTE, 64)
 
 
+Place = tuple[Any, Any, Any]  # type of an array, the array, index
 words8, ints16 = Vector("words8", _WORDS), Vector("ints16", _INTS)
 shorts32, bytes64 = Vector("shorts32", _SHORTS), Vector("bytes64", _BYTES)
 
@@ -129,31 +131,52 @@ def add_counts(typing_context, out, index, most, low, high, scale):
 
     def generate(context, builder, sig, args):
         out, index, most, low, high, scale = args
-        counts = builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(_INT, 16), list(range(16))))
-        product = builder.mul(builder.trunc(counts, _INTS), _same(builder, scale, _INTS))
-        _add_first(context, builder, sig.args[0], out, index, most, product)
+        place = sig.args[0], out, index
+        _store_sums(context, builder, place, place, most, _scaled(builder, low, high, scale))
         return context.get_dummy_value()
 
     return types.void(out, types.intp, types.intp, words8, words8, types.int32), generate
 
 
-def _add_first(context, builder, array_type, array, index, most, values) -> None:
-    """Add the first ``most`` of 16 int32 numbers to an array; what lies beyond is neither read nor written."""
+@intrinsic
+def put_counts(typing_context, out, index, most, starts, start, low, high, scale):
+    """``out[index + i] = starts[start + i] + scale * counts[i]`` for 16 counts of two vectors and i < most."""
+
+    def generate(context, builder, sig, args):
+        out, index, most, starts, start, low, high, scale = args
+        to, source = (sig.args[0], out, index), (sig.args[3], starts, start)
+        _store_sums(context, builder, to, source, most, _scaled(builder, low, high, scale))
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, types.intp, starts, types.intp, words8, words8, types.int32), generate
+
+
+def _scaled(builder, low, high, scale):
+    """``scale`` times 16 counts of two vectors, as 32-bit numbers."""
+    counts = builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(_INT, 16), list(range(16))))
+    return builder.mul(builder.trunc(counts, _INTS), _same(builder, scale, _INTS))
+
+
+def _store_sums(context, builder, to: Place, source: Place, most, values) -> None:
+    """Write the first ``most`` of 16 numbers of ``source``, each increased by its one of ``values``, to ``to``.
+
+    What lies beyond is left alone.
+    """
     with builder.if_else(builder.icmp_signed(">=", most, ir.Constant(_WORD, 16))) as (all_of_them, some):
         with all_of_them:
-            before = _load(context, builder, array_type, array, index, _INTS)
-            _store(context, builder, array_type, array, index, builder.add(before, values))
+            before = _load(context, builder, *source, _INTS)
+            _store(context, builder, *to, builder.add(before, values))
         with some:  # masked stores are slow
-            at = address(context, builder, array_type, array, index, _INTS)
+            to_, from_ = (address(context, builder, *place, _INTS) for place in (to, source))
             places = ir.Constant(ir.VectorType(_WORD, 16), list(range(16)))
             mask = builder.icmp_signed("<", places, _same(builder, most, places.type))
-            load = ir.FunctionType(_INTS, [at.type, _INT, mask.type, _INTS])
-            store = ir.FunctionType(ir.VoidType(), [_INTS, at.type, _INT, mask.type])
+            load = ir.FunctionType(_INTS, [from_.type, _INT, mask.type, _INTS])
+            store = ir.FunctionType(ir.VoidType(), [_INTS, to_.type, _INT, mask.type])
             get = cgutils.get_or_insert_function(builder.module, load, "llvm.masked.load.v16i32.p0")
             put = cgutils.get_or_insert_function(builder.module, store, "llvm.masked.store.v16i32.p0")
             aligned = ir.Constant(_INT, 4)
-            before = builder.call(get, [at, aligned, mask, ir.Constant(_INTS, None)])
-            builder.call(put, [builder.add(before, values), at, aligned, mask])
+            before = builder.call(get, [from_, aligned, mask, ir.Constant(_INTS, None)])
+            builder.call(put, [builder.add(before, values), to_, aligned, mask])
 
 
 # --- Sixteen numbers of 32 bits ---------------------------------------------------------------------------------------
@@ -199,7 +222,9 @@ def add_ints(typing_context, out, index, most, values):
     """``out[index + i] += values[i]`` for i < 16 and i < most, sums of 32 bits."""
 
     def generate(context, builder, sig, args):
-        _add_first(context, builder, sig.args[0], *args)
+        out, index, most, values = args
+        place = sig.args[0], out, index
+        _store_sums(context, builder, place, place, most, values)
         return context.get_dummy_value()
 
     return types.void(out, types.intp, types.intp, ints16), generate
@@ -453,7 +478,8 @@ def add_64_counts(typing_context, out, index, most, total, second, scale):
             counts = builder.zext(builder.shuffle_vector(source, source, places), _INTS)
             moved = ir.Constant(_WORD, 16 * part)
             place, left = builder.add(index, moved), builder.sub(most, moved)
-            _add_first(context, builder, sig.args[0], out, place, left, builder.mul(counts, scales))
+            to = sig.args[0], out, place
+            _store_sums(context, builder, to, to, left, builder.mul(counts, scales))
         return context.get_dummy_value()
 
     return types.void(out, types.intp, types.intp, shorts32, shorts32, types.int32), generate

@@ -17,7 +17,15 @@ instructions (three XORs, a carry, two counts, two additions), and nine without.
 import numpy as np
 
 from fewbits.bitwise.simd import wide_vectors
-from fewbits.bitwise.simd64 import add_counts, carry_of_three, load_words, no_words, ones, prefetch, same_word
+from fewbits.bitwise.simd64 import (
+    carry_of_three,
+    load_words,
+    no_words,
+    ones,
+    prefetch,
+    put_counts,
+    same_word,
+)
 from fewbits.core.compiled import njit
 
 LANES = 16
@@ -40,17 +48,21 @@ def prefix_panels(words: np.ndarray) -> np.ndarray:
 
 def prefixed(words: np.ndarray) -> np.ndarray:
     """(M, W) words in prefix form: of each three a, b, c become a, a ^ b, a ^ b ^ c; a rest of one or two stays."""
-    out = np.array(words, order="C")
-    _prefix(out)
+    out = np.empty(words.shape, np.uint64)
+    _prefix(np.ascontiguousarray(words), out)
     return out
 
 
 @njit(cache=True, nogil=True)
-def _prefix(words):
-    for row in range(words.shape[0]):
-        for k in range(0, words.shape[1] - GROUP + 1, GROUP):
-            words[row, k + 1] ^= words[row, k]
-            words[row, k + 2] ^= words[row, k + 1]
+def _prefix(words, out):
+    rows, width = words.shape
+    rest = width - width % GROUP
+    for row in range(rows):
+        for k in range(0, rest, GROUP):
+            first, two = words[row, k], words[row, k] ^ words[row, k + 1]
+            out[row, k], out[row, k + 1], out[row, k + 2] = first, two, two ^ words[row, k + 2]
+        for k in range(rest, width):
+            out[row, k] = words[row, k]
 
 
 @njit(cache=True, inline="always")
@@ -69,12 +81,13 @@ def count_three(words, p, u0, u1, v0, v1, w0, w1, a, b, c, d):
 
 
 @njit(cache=True, inline="always")
-def count_tile(panel, at, words, p, q, r, s, groups, width, a0, a1, b0, b1, c0, c1, d0, d1):
+def count_tile(panel, at, words, p, q, r, s, groups, step, width, a0, a1, b0, b1, c0, c1, d0, d1):
     """Add the differing bits of four runs of words and of 16 weight rows to the eight registers a0 … d1.
 
     Args:
         panel: flat; the weights begin at ``at``. words: flat; the runs begin at p, q, r and s.
-        groups: so many groups of three words are in prefix form, 0 where none is. width: words of a run.
+        groups: so many groups of three words are in prefix form, 0 where none is.
+        step: from one group of a run to the next, in words. width: words of a run.
     """
     e0 = e1 = f0 = f1 = g0 = g1 = h0 = h1 = no_words()
     for _ in range(groups):
@@ -89,7 +102,7 @@ def count_tile(panel, at, words, p, q, r, s, groups, width, a0, a1, b0, b1, c0, 
         b0, b1, f0, f1 = count_three(words, q, u0, u1, v0, v1, w0, w1, b0, b1, f0, f1)
         c0, c1, g0, g1 = count_three(words, r, u0, u1, v0, v1, w0, w1, c0, c1, g0, g1)
         d0, d1, h0, h1 = count_three(words, s, u0, u1, v0, v1, w0, w1, d0, d1, h0, h1)
-        at, p, q, r, s = at + GROUP * LANES, p + GROUP, q + GROUP, r + GROUP, s + GROUP
+        at, p, q, r, s = at + GROUP * LANES, p + step, q + step, r + step, s + step
     a0, a1, b0, b1 = a0 + e0 + e0, a1 + e1 + e1, b0 + f0 + f0, b1 + f1 + f1
     c0, c1, d0, d1 = c0 + g0 + g0, c1 + g1 + g1, d0 + h0 + h0, d1 + h1 + h1
     for k in range(width - GROUP * groups):
@@ -103,17 +116,21 @@ def count_tile(panel, at, words, p, q, r, s, groups, width, a0, a1, b0, b1, c0, 
 
 
 @njit(cache=True, nogil=True)
-def accumulate(out, panels, words, scale, first, last, groups):
-    """Add ``scale *`` (bits in which input m and weight row n differ) to ``out[m, n]``, four inputs a tile.
+def accumulate(out, starts, panels, words, scale, first, last, groups):
+    """Write ``starts[m, n] + scale *`` (bits in which input m and weight row n differ) to ``out[m, n]``.
 
     Args:
-        out: (M, N) int32. panels: of N rows. words: (M, W) uint64. scale: int32.
-        first, last: inputs ``4 * first`` to ``4 * last - 1`` are treated.
+        out: (M, N) int32.
+        starts: (M, N) int32, which may be ``out`` itself, or (1, N) for all inputs.
+        panels: of N rows. words: (M, W) uint64. scale: int32.
+        first, last: inputs ``4 * first`` to ``4 * last - 1`` are treated, four inputs a tile.
         groups: of three words in prefix form, in ``panels`` and in ``words``: W // 3, or 0.
     """
     wide_vectors()
     rows, width = words.shape
-    flat_panels, flat_words, flat_out = panels.reshape(-1), words.reshape(-1), out.reshape(-1)
+    flat_panels, flat_words = panels.reshape(-1), words.reshape(-1)
+    flat_out, flat_starts = out.reshape(-1), starts.reshape(-1)
+    down = out.shape[1] if starts.shape[0] > 1 else 0
     for chunk in range(first, last, CHUNK):
         for panel in range(panels.shape[0]):
             start = panel * LANES
@@ -122,17 +139,18 @@ def accumulate(out, panels, words, scale, first, last, groups):
                 m = ROWS * tile
                 p, q = m * width, min(m + 1, rows - 1) * width
                 r, s = min(m + 2, rows - 1) * width, min(m + 3, rows - 1) * width
-                to = m * out.shape[1] + start
+                to, at = m * out.shape[1] + start, m * down + start
                 for row in range(ROWS):
                     prefetch(flat_out, to + row * out.shape[1])
                 a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = no_words()
+                begin = start * width
                 a0, a1, b0, b1, c0, c1, d0, d1 = count_tile(
-                    flat_panels, start * width, flat_words, p, q, r, s, groups, width, a0, a1, b0, b1, c0, c1, d0, d1
+                    flat_panels, begin, flat_words, p, q, r, s, groups, GROUP, width, a0, a1, b0, b1, c0, c1, d0, d1
                 )
-                add_counts(flat_out, to, most, a0, a1, scale)
+                put_counts(flat_out, to, most, flat_starts, at, a0, a1, scale)
                 if m + 1 < rows:
-                    add_counts(flat_out, to + out.shape[1], most, b0, b1, scale)
+                    put_counts(flat_out, to + out.shape[1], most, flat_starts, at + down, b0, b1, scale)
                 if m + 2 < rows:
-                    add_counts(flat_out, to + 2 * out.shape[1], most, c0, c1, scale)
+                    put_counts(flat_out, to + 2 * out.shape[1], most, flat_starts, at + 2 * down, c0, c1, scale)
                 if m + 3 < rows:
-                    add_counts(flat_out, to + 3 * out.shape[1], most, d0, d1, scale)
+                    put_counts(flat_out, to + 3 * out.shape[1], most, flat_starts, at + 3 * down, d0, d1, scale)
