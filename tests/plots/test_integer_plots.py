@@ -1,20 +1,16 @@
-"""Figures of the chapters on integers and on folding: what they draw is what they are given."""
+"""Figures of the chapters on integers: what they draw is what they are given."""
 
 import matplotlib
 
 matplotlib.use("Agg")
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.colors import to_hex
 from torch import nn
 
 from fewbits.integer import prepare, to_integers
-from fewbits.plots import bn_folding as folding
 from fewbits.plots import integer
-from fewbits.plots.theme import COLORS
 
 pytestmark = pytest.mark.usefixtures("book_theme")
 
@@ -114,42 +110,3 @@ def test_speed_has_a_panel_a_batch_and_a_dot_a_repeat():
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["simulated", "integer"]  # those that were measured
     assert [text.get_text() for text in figure.axes[1].texts] == ["17.60", "48.00"]  # means
-
-
-def test_channel_ranges_are_relative_to_the_widest_of_the_layer():
-    networks = {"net": ([torch.tensor([1.0, 4.0])], [torch.tensor([0.5, 0.25])])}
-    axis = folding.channel_ranges_by_layer(networks, bits=4).axes[0]
-    unfolded, folded, threshold = axis.lines
-    assert unfolded.get_ydata().tolist() == [0.25, 1.0]
-    assert folded.get_ydata().tolist() == [1.0, 0.5]
-    assert max(unfolded.get_xdata()) < 1 < min(folded.get_xdata())
-    assert threshold.get_ydata() == pytest.approx([1 / 14] * 2)  # half a step of -7 ... 7
-
-
-def test_accuracy_by_bits_shows_means_by_form_and_granularity():
-    rows = [
-        ("net", form, scales, bits, seed, 50 + bits + seed - 10 * (form == "folded") - 20 * (scales == "per tensor"))
-        for form in ("unfolded", "folded")
-        for scales in ("per channel", "per tensor")
-        for bits in (4, 8)
-        for seed in (0, 1, 2)
-    ]
-    rows += [("net", "unfolded", "float", 32, seed, 70.0 + seed) for seed in (0, 1, 2)]
-    frame = pd.DataFrame(rows, columns=["network", "form", "scales", "bits", "seed", "accuracy"])
-    figure = folding.folded_accuracy_by_bits(frame)
-    (axis,) = figure.axes
-    assert axis.lines[0].get_ydata() == pytest.approx([71.0] * 2)  # float
-    drawn = {}
-    for container in axis.containers:
-        line = container.lines[0]
-        look = "hollow" if line.get_markerfacecolor() == "white" else "filled"
-        drawn[to_hex(line.get_color()), look] = line.get_ydata().tolist()
-    channel, tensor = to_hex(COLORS["ptq"]), to_hex(COLORS["ptq per tensor"])
-    assert drawn == {
-        (channel, "hollow"): [55.0, 59.0],
-        (channel, "filled"): [45.0, 49.0],
-        (tensor, "hollow"): [35.0, 39.0],
-        (tensor, "filled"): [25.0, 29.0],
-    }
-    assert np.allclose([tick for tick in axis.get_xticks() if tick], [4, 8])
-    assert len(figure.legends[0].get_texts()) == 5
