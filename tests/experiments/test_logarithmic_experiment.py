@@ -458,19 +458,69 @@ def test_the_octaves_are_shares_below_the_largest():
     assert list(figure.axes[0].lines[0].get_xdata()) == [-4.9, 0]
 
 
-def test_accuracy_figures_have_a_line_for_each_method():
+def test_a_number_lies_in_the_field_that_stands_for_it():
+    x = torch.tensor([0.9, -0.7, 0.3, 0.05])
+    axes = figures.code_line(x, bits=2, full_scale=1).axes[0]
+    words = [text.get_text() for text in axes.texts]
+    assert words[:5] == [*(f"field {k}\nstands for {v}" for k, v in enumerate(("0", "0.25", "0.5", "1"))), words[4]]
+    assert "does not fit" in words[4]
+    to_data = axes.transData.inverted()
+    spans = [to_data.transform_bbox(patch.get_window_extent()).intervalx for patch in axes.patches]
+    dots = {float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o"}
+    quantizer = LogQuantizer(3)
+    quantizer.set_full_scale(1)
+    for magnitude, field in zip(x.abs(), quantizer.encode(x).fields().tolist(), strict=True):
+        at = min(dots, key=lambda dot: abs(dot - math.log2(magnitude)))
+        assert at == pytest.approx(math.log2(magnitude), abs=1e-6)
+        assert spans[field][0] < at < spans[field][1]
+
+
+def test_losses_are_those_of_each_network_against_itself():
     table = bits_table(lambda placement, rule, method, bits, seed: 85 + seed - 5 * (method == "log2"))
     figure = figures.rounded_losses(table)
     assert [axis.get_title("left") for axis in figure.axes] == [f"{p} rounded" for p in experiment.PLACEMENTS]
-    assert [len(axis.containers) for axis in figure.axes] == [4, 4]
-    losses = [list(container.lines[0].get_ydata()) for container in figure.axes[0].containers]
-    assert losses == [[5] * 3, [5] * 3, [10] * 3, [5] * 3]
-    assert [text.get_text() for text in figure.axes[0].texts] == ["base 2: 10"] * 3  # off the axis, so written
-    rows = [(*run, seed, 90.0) for run in experiment.TRAINING_RUNS for seed in (0, 1)]
+    assert [len(axis.containers) for axis in figure.axes] == [12, 12]
+    losses = [container.lines[0].get_xdata()[0] for container in figure.axes[0].containers]
+    assert losses == pytest.approx([5, 5, 10, 5] * 3)
+    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
+    rows = [(*run, seed, 90.0 + seed - (run[0] == "log2")) for run in experiment.TRAINING_RUNS for seed in (0, 1)]
     columns = ["method", "bits", "gradient_bits", "headroom", "seed", "accuracy"]
-    figure = figures.trained_accuracy(pd.DataFrame(rows, columns=columns))
+    figure = figures.trained_losses(pd.DataFrame(rows, columns=columns))
     assert [len(axis.containers) for axis in figure.axes] == [2, 2]
+    drawn = [container.lines[0].get_ydata().tolist() for container in figure.axes[1].containers]
+    assert drawn == [[0] * 3, [1] * 3]
     assert list(figure.axes[1].get_xticks()) == list(experiment.HEADROOM)
+
+
+def test_a_reading_is_wrong_by_what_it_reads():
+    figure = figures.two_readings([3, 2], [3.0, 3.5])
+    power, mantissa = (line.get_ydata() for line in figure.axes[0].lines[1:3])
+    assert power == pytest.approx([0, 100 * (2**3.5 / 12 - 1)])
+    assert mantissa == pytest.approx([0, 0])
+
+
+def test_sums_have_a_line_for_each_reading_in_a_panel_for_each_width():
+    frame = pd.DataFrame(
+        [(t, bits, r, t / bits) for t in (16, 64) for bits in (8, 16) for r in ("2^s", "1 + fraction")],
+        columns=["terms", "fraction_bits", "reading", "root mean square"],
+    )
+    figure = figures.accumulated_errors(frame)
+    assert [axis.get_title("left") for axis in figure.axes] == ["8 fraction bits", "16 fraction bits"]
+    assert [list(axis.lines[0].get_ydata()) for axis in figure.axes] == [[2, 8], [1, 4]]
+
+
+def test_clipped_levels_are_drawn_below_the_numbers():
+    grids = {"wide": (torch.tensor([-1.0, 0.0, 1.0]), 5.0), "narrow": (torch.tensor([-0.5, 0.0, 0.5]), 7.5)}
+    below = figures.clipped_range(torch.linspace(-1, 1, 9), grids).axes[1]
+    assert [list(line.get_xdata()) for line in below.lines[::2]] == [[-1, 0, 1], [-0.5, 0, 0.5]]
+    assert "7.5 dB, steps of 0.50" in below.texts[1].get_text()
+
+
+def test_the_paper_is_hollow_and_ours_is_not():
+    figure = figures.weights_paper_and_here({"log2": [1.0, 3.0]}, {"AlexNet": {"log2": 7.7}})
+    ours, paper = (axis.containers[0].lines[0] for axis in figure.axes)
+    assert (ours.get_xdata()[0], paper.get_xdata()[0]) == (2.0, 7.7)
+    assert ours.get_markerfacecolor() != "white" == paper.get_markerfacecolor()
 
 
 def test_the_limit_is_drawn_in_every_panel():
