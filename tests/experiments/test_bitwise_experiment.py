@@ -69,10 +69,12 @@ def test_others_multiply():
 
 def test_a_peer_is_asked_over_a_pipe(tmp_path, monkeypatch):
     script = tmp_path / "peer.py"
-    script.write_text("import sys\nfor line in sys.stdin: print(sum(map(int, line.split())) / 10, flush=True)\n")
+    answer = "import sys\nprint('product', flush=True)\nfor line in sys.stdin: print(len(line) / 10, flush=True)\n"
+    script.write_text(answer)
     monkeypatch.setattr(others, "__file__", str(tmp_path / "others.py"))
     peer = others.Peer("python3")
-    assert peer.seconds(1, 2, 3) == 0.6
+    assert peer.questions == ["product"]
+    assert peer.seconds("product", 1, 2, 3) == 1.4
     peer.close()
 
 

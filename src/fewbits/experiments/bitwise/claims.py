@@ -244,6 +244,11 @@ def _speeds(runs: Runs, roofs: pd.DataFrame) -> list[Claim]:
             runs.ratio(vector, ["onnxruntime 2 bits"], ["bytes 2 bits"], 1.0),
         ),
         *runs.claim(
+            "ternary-vector-vs-ggml",
+            "A matrix of ternary weights times a vector of bytes is faster than in ggml's form TQ2_0",
+            runs.ratio(vector, ["ggml ternary"], ["bytes 2 bits"], 1.0),
+        ),
+        *runs.claim(
             "network",
             "The trained BinaryNet as a whole is faster on packed bits than in float32",
             runs.ratio("network", ["float32"], ["packed"], 1.0),

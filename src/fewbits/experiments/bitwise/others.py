@@ -100,25 +100,30 @@ def _session(nodes, constants: dict, kind: int, shape: tuple, out_kind: int, out
 
 
 class Peer:
-    """NumKong's Hamming distances in the environment of ``python``, asked over a pipe."""
+    """Peers in the environment of ``python`` (see ``peer.py``), asked over a pipe.
+
+    Attributes:
+        questions: what this environment can answer: "product", "vector".
+    """
 
     def __init__(self, python: str):
         script = Path(__file__).with_name("peer.py")
         self._process = subprocess.Popen(
             [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        questions, answers = self._process.stdin, self._process.stdout
-        assert questions is not None  # both are pipes
-        assert answers is not None
-        self._questions, self._answers = questions, answers
+        to, back = self._process.stdin, self._process.stdout
+        assert to is not None  # both are pipes
+        assert back is not None
+        self._to, self._back = to, back
+        self.questions = self._back.readline().split()
 
-    def seconds(self, m: int, n: int, k: int) -> float:
+    def seconds(self, question: str, *sizes: int) -> float:
         """CPU seconds of one product there."""
-        self._questions.write(f"{m} {n} {k}\n")
-        self._questions.flush()
-        return float(self._answers.readline())
+        self._to.write(f"{question} {' '.join(map(str, sizes))}\n")
+        self._to.flush()
+        return float(self._back.readline())
 
     def close(self) -> None:
         """End the other process."""
-        self._questions.close()
+        self._to.close()
         self._process.wait()

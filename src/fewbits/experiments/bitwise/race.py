@@ -75,8 +75,8 @@ def products(rounds: int, peer: Peer | None) -> Iterator[dict]:
             "xnor": partial(xnor_gemm, words, weights, k),
             "xnor, with packing": partial(_packed_product, a, weights, k),
         }
-        if peer:
-            calls["numkong"] = partial(peer.seconds, m, n, k)
+        if peer and "product" in peer.questions:
+            calls["numkong"] = partial(peer.seconds, "product", m, n, k)
         yield from _rows(f"product {m} {n} {k}", in_turns(calls, rounds), m * n * k)
     m, n, k = SMALL
     calls = {"torch float32": torch_products(m, n, k)["torch float32"], "torch int8": torch_int8(m, n, k)}
@@ -115,7 +115,7 @@ def convolutions(rounds: int) -> Iterator[dict]:
         yield from _rows(f"convolution {side} {channels}", times, 9 * side**2 * channels**2)
 
 
-def vectors(rounds: int) -> Iterator[dict]:
+def vectors(rounds: int, peer: Peer | None = None) -> Iterator[dict]:
     """A matrix times one vector: activations of 4 bits by tables, of 8 bits by bytes, weights of 1 to 8."""
     rng, n = np.random.default_rng(0), VECTOR
     activations, codes = (rng.integers(0, 16, shape).astype(np.uint8) for shape in (n, (n, n)))
@@ -129,6 +129,8 @@ def vectors(rounds: int) -> Iterator[dict]:
     signed, wide = (rng.integers(-128, 128, shape).astype(np.int8) for shape in ((n, n), n))
     for bits in BITS:
         calls[f"bytes {bits} bits"] = partial(dot_gemv, wide, prepare_dots(signed >> (8 - bits), bits))
+    if peer and "vector" in peer.questions:
+        calls["ggml ternary"] = partial(peer.seconds, "vector", n)
     yield from _rows("vector", in_turns(calls, 2 * rounds), n * n)
 
 

@@ -3,11 +3,12 @@
 One thread, in turns, in one run; times are medians over the rounds, ratios those of times from the same round, and
 processor time counts. Written are ``data/results/bitwise_race.csv`` and ``bitwise_roofs.csv`` (each run adds its rows)
 and ``data/results/bitwise.json``, with claims for each kind of processor and each path of the kernels: run it five
-times or more on each. ``FEWBITS_ISA=avx2`` takes that path where there is a better one. A binary peer is asked only
-with ``--peer``. Keep the machine quiet.
+times or more on each. ``FEWBITS_ISA=avx2`` takes that path where there is a better one. Peers in an
+environment of their own, NumKong and ggml, are asked only with ``--peer``. Keep the machine quiet.
 """
 
 import time
+from functools import partial
 
 import llvmlite.binding
 import numba
@@ -26,7 +27,9 @@ from fewbits.experiments.common import recorded
 def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments bitwise``."""
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant (default 5)")
-    parser.add_argument("--peer", metavar="PYTHON", help="interpreter of an environment with numkong")
+    parser.add_argument(
+        "--peer", metavar="PYTHON", help="interpreter of an environment with numkong, or with llama-cpp-cffi and numba"
+    )
 
 
 def run(options, command: str) -> None:
@@ -38,9 +41,10 @@ def run(options, command: str) -> None:
     torch.set_num_threads(1)
     peer = Peer(options.peer) if options.peer else None
     rows = []
-    parts = (race.levels, race.convolutions, race.vectors, race.few_bits, race.two_threads, race.packing, race.network)
+    parts = (race.levels, race.convolutions, race.few_bits, race.two_threads, race.packing, race.network)
     print(f"processor {_cpu_name()}, path {isa.chosen()}")
-    for part in (lambda rounds: race.products(rounds, peer), *parts):
+    with_peer = (partial(race.products, peer=peer), partial(race.vectors, peer=peer))
+    for part in (*with_peer, *parts):
         for row in part(options.rounds):
             times = f"{row['milliseconds']:10.3f} ms{row['cpu_milliseconds']:10.3f} of CPU{row['gops']:10.1f} GOP/s"
             print(f"{row['task']:24s}{row['contestant']:30s}{times}{row['speedup']:8.2f} ×")
