@@ -1,4 +1,4 @@
-"""Sphinx extension: links that read as part of a sentence, papers of claims that link to the references, and previews.
+"""Sphinx extension: links that read as part of a sentence, links from claims to papers, previews, lines that may break.
 
 A reference to a chapter has its short title, that of the table of contents. A paper in a table of claims leads to its
 entry in the references, those of its own page where it has them. For the previews that book/_static/previews.js shows,
@@ -21,6 +21,10 @@ REFERENCES = "book/references"
 # What a link may lead to that fits into a small box: a term with its meaning, an equation, a figure, a paper.
 TARGETS = 'dt[id^="term-"], div.math[id], figure[id], div.citation[id]'
 PAPER = re.compile(r'<cite data-paper="([^"]+)">(.*?)</cite>')
+
+OUTPUT = re.compile(
+    r'<div class="output (?=stream|text_plain)([^"]*)">(<div class="highlight"><pre>)(.*?)(</pre>)', re.DOTALL
+)
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +63,17 @@ def link_papers(app: Sphinx, pagename: str, body: str) -> str:
     return PAPER.sub(linked, body)
 
 
+def mark_sentences(body: str) -> str:
+    """Printed output without columns gets the class ``fb-lines``: its lines may be broken where the page is narrow."""
+
+    def marked(match: re.Match[str]) -> str:
+        kind, before, text, after = match.groups()
+        columns = re.search(r"\S {2,}\S", re.sub(r"<[^>]+>", "", text))
+        return f'<div class="output {kind}{"" if columns else " fb-lines"}">{before}{text}{after}'
+
+    return OUTPUT.sub(marked, body)
+
+
 def targets(body: str) -> dict[str, str]:
     """HTML of everything on a page that a preview can show, by its id."""
     found = {}
@@ -87,7 +102,7 @@ def finish(app: Sphinx, pagename: str, templatename: str, context: dict, doctree
     """On the pages of the book; the single page that is printed needs neither."""
     if doctree is None or app.builder.name != "html":
         return
-    context["body"] = link_papers(app, pagename, context["body"])
+    context["body"] = mark_sentences(link_papers(app, pagename, context["body"]))
     if found := targets(context["body"]):
         write_script(Path(app.outdir), pagename, found)
 

@@ -1,4 +1,4 @@
-"""Boxes that show what a link leads to, in a real browser, on pages opened from disk; and the scripts behind them."""
+"""Links, and boxes that show where they lead, in a real browser, on pages opened from disk; output that may be broken."""
 
 import shutil
 from pathlib import Path
@@ -92,6 +92,14 @@ def test_targets_are_terms_equations_figures_and_papers_without_their_links():
     assert found["term-codes"] == "<dt>codes</dt><dd>Integers.</dd>"
     assert found["fig-a"] == '<figure><img src="a.png"/></figure>'
     assert found["id3"] == '<div class="citation"><p>Authors.</p></div>'
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"), [("one sentence", True), ("a  b", False), ("tensor([[1],\n        [2]])", True)]
+)
+def test_output_in_sentences_may_be_broken_and_columns_not(text, broken):
+    body = f'<div class="output stream highlight"><div class="highlight"><pre><span></span>{text}\n</pre></div></div>'
+    assert ("fb-lines" in reading_aids.mark_sentences(body)) == broken
 
 
 # --- In the built book ------------------------------------------------------------------------------------------------
