@@ -1,4 +1,4 @@
-"""Links, and boxes that show where they lead, in a real browser, on pages opened from disk; output that may be broken."""
+"""Links, boxes that show where they lead, output that may be broken: in a real browser, on pages opened from disk."""
 
 import shutil
 from pathlib import Path
