@@ -251,7 +251,6 @@ def test_figures_say_what_they_show():
     assert {"10.0", "120", "0.5", "a", "here", "there", "XNOR", "NumKong"} <= set(drawn.split())
     assert "nan" not in drawn
     assert [line.get_xdata().tolist() for line in ratios.axes[1].lines if line.get_marker() == "s"] == [[120, 0.5]]
-    assert "6.0 ms" in words_of(figures.parts({"float32": {"first": 2.0, "rest": 4.0}}))
 
 
 def test_few_bits_draws_equal_widths_only():

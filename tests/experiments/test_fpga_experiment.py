@@ -110,11 +110,22 @@ def test_the_element_has_a_wire_of_33_bits():
     assert texts.count("33") == 1
 
 
-def test_lost_accuracy_is_drawn_downwards(results):
+def test_lost_accuracy_is_drawn_downwards_in_a_panel_for_each_overflow(results):
     frame = results["formats"].assign(lost=3.0)
-    left, right = figures.accuracy_by_format({"net": frame}).axes
-    assert (left.lines[0].get_ydata() == -3).all()
-    assert sorted(right.lines[0].get_xdata()) == [2, 16]
+    fractions, wrap, saturate = figures.accuracy_by_format({"net": frame}).axes
+    assert (fractions.lines[0].get_ydata() == 3).all()
+    assert fractions.yaxis_inverted()
+    for axis, overflow in ((wrap, "wrap"), (saturate, "saturate")):
+        there = frame[(frame.fraction_bits == 16) & (frame.overflow == overflow)]
+        assert axis.lines[0].get_xdata().tolist() == sorted(there.integer_bits)
+    assert sorted(wrap.lines[0].get_xdata()) == [2, 16]
+
+
+def test_layers_are_counted_by_their_largest_shift():
+    axes = figures.largest_shifts({"one": [8, 5, 8], "other": [5]}).axes
+    drawn = [{bar.get_x() + bar.get_width() / 2: bar.get_height() for bar in axis.patches} for axis in axes]
+    assert drawn == [{8: 2, 5: 1}, {5: 1}]
+    assert [axis.get_title(loc="left") for axis in axes] == ["one", "other"]
 
 
 def test_bits_by_layer_and_times(results):

@@ -41,7 +41,9 @@ def test_unknown_wire_is_refused():
 def test_waveform_has_a_box_a_number(found):
     figure = figures.waveform(found)
     (axis,) = figure.axes
-    assert [text.get_text() for text in axis.texts] == [str(value) for values in found.values() for value in values]
+    assert [text.get_text() for text in axis.texts] == [
+        str(value).replace("-", "−") for values in found.values() for value in values
+    ]
     assert [label.get_text() for label in axis.get_yticklabels()] == list(found)
 
 
@@ -55,14 +57,50 @@ def test_every_design_stands_beside_the_paper_s_count_of_its_kind():
     }
     axis = figures.designs_against_paper(layers, paper).axes[0]
     spans = [list(line.get_xdata()) for line in axis.lines]
-    assert spans == [[480, 700], [500], [362.93] * 2, [160, 190], [170], [218.964] * 2]
+    assert spans == [[362.93] * 2, [480, 700], [500], [218.964] * 2, [160, 190], [170]]
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names == ["float, fused", "shift"]
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_savings_are_quotients_of_one_packing():
+    rows = {"LUT": [200, 50], "fair_LUT": [100, 40], "aggressive_LUT": [80, 40]}
+    axis = figures.savings(pd.DataFrame(rows, index=["float", "shift"]), 40.0, 10).axes[0]
+    drawn = [line.get_xdata()[0] for line in axis.lines if line.get_marker() != "None"]
+    assert drawn == pytest.approx([75, 60, 50])
+    assert axis.patches[0].get_x() == 30
+    assert axis.patches[0].get_width() == 20
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["against float, IEEE"]
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_a_floor_plan_has_a_square_a_look_up_table():
+    axis = figures.floor_plan({"many": 1665.2, "few": 3.25}).axes[0]
+    areas = [square.get_width() * square.get_height() / 0.84**2 for square in axis.patches]
+    assert len(areas) == 1666 + 4
+    assert sum(areas[:1666]) == pytest.approx(1665.2)
+    assert sum(areas[1666:]) == pytest.approx(3.25)
+    assert [text.get_text() for text in axis.texts] == ["many\n1,665 LUTs", "few\n3.2 LUTs"]
+    assert axis.get_aspect() == 1
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_adders_are_drawn_for_each_network():
+    rows = {"form": ["INQ", "INQ", "8 bits"], "adders": [9, 8, 20], "shared": [5, 6, 10]}
+    axis = figures.adders(pd.DataFrame(rows | {"accuracy": [60.0, 62.0, float("nan")]})).axes[0]
+    drawn = {line.get_markerfacecolor(): [] for line in axis.lines}
+    for line in axis.lines:
+        drawn[line.get_markerfacecolor()] += line.get_xdata().tolist()
+    assert sorted(drawn.values()) == [[5, 6, 10], [9, 8, 20]]
+    assert "61.0 %" in [text.get_text() for text in axis.texts]
 
 
 @pytest.mark.usefixtures("book_theme")
 def test_lines_show_the_table():
     table = evidence.rows("fpga_gates_resources")
     figure = figures.luts_by_width(table)
-    lines = [line.get_ydata().tolist() for line in figure.axes[0].lines]
+    shift, multiply = [line.get_ydata().tolist() for line in figure.axes[0].lines if len(line.get_xdata()) > 1]
+    lines = [multiply, shift]
     rows = table[table.circuit.str.startswith("multiplier")]
     rows = rows.sort_values("circuit", key=lambda names: names.str.split().str[-1].astype(int))
     assert lines == [rows[rows.design == design].LUT.tolist() for design in ("fixed, no DSP", "shift")]

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewbits.plots import show_source
+from fewbits.plots import Source, show_source
 
 
 def plain(x):
@@ -116,6 +116,11 @@ def fenced(x):
 
 def test_the_fence_is_longer_than_any_run_of_backticks():
     assert show_source(fenced)._repr_markdown_() == f"`````python\n{show_source(fenced)!r}\n`````"
+
+
+def test_other_languages_are_named_for_the_highlighter():
+    assert Source("wire a;", "verilog")._repr_markdown_() == "```verilog\nwire a;\n```"
+    assert repr(Source("wire a;", "verilog")) == "wire a;"
 
 
 def test_what_has_no_source_is_refused():

@@ -15,7 +15,7 @@ with extra("book"):
     from fewbits.plots.labels import End, label_ends
     from fewbits.plots.methods import accuracy_of_methods, error_accuracy_bytes
     from fewbits.plots.results import accuracy_by_bits, claims_at_a_glance
-    from fewbits.plots.source import show_source
+    from fewbits.plots.source import Source, show_source
     from fewbits.plots.tensors import before_after, staircase, weight_histogram
     from fewbits.plots.theme import (
         COLORS,
@@ -55,6 +55,7 @@ __all__ = [
     "WORD_COLORS",
     "End",
     "Row",
+    "Source",
     "accuracy_by_bits",
     "accuracy_of_methods",
     "before_after",

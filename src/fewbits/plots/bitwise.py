@@ -1,4 +1,4 @@
-"""Figures of speed: the ladder of levels, ratios of speeds, few bits, the roofline, the parts of a network."""
+"""Figures of speed: the ladder of levels, ratios of speeds, few bits and the roofline (see `fewbits.plots`)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fewbits.plots.labels import End, label_ends
-from fewbits.plots.theme import COLORS, GRID, NEUTRAL_MARKERS, NEUTRALS, PALE, SMALL, WIDTH, shades, text_color
+from fewbits.plots.theme import COLORS, GRID, NEUTRAL_MARKERS, NEUTRALS, SMALL, WIDTH, text_color
 
 # What is drawn is a way to compute, and no method of training: bits have the first neutral everywhere.
 OURS, OTHERS, BAR = NEUTRALS[0], COLORS["paper"], 0.62
@@ -196,31 +196,5 @@ def roofline(
         )
     axes.set(xscale="log", yscale="log", xlim=(0.3, 10_000), ylim=(3, 4000))
     axes.set(xlabel="operations for each byte of weights, inputs and outputs", ylabel="speed (GOP/s)")
-    figure.suptitle(title, x=0.01, ha="left")
-    return figure
-
-
-def parts(bars: dict[str, dict[str, float]], *, title: str = "Where does the time go?") -> Figure:
-    """Milliseconds as stacked horizontal bars, with a legend.
-
-    Args:
-        bars: for each bar, its parts: label -> milliseconds.
-    """
-    labels = list(dict.fromkeys(label for its_parts in bars.values() for label in its_parts))
-    colours = dict(zip(labels, [*shades(len(labels) - 1), PALE], strict=True))
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.5 * len(bars) + 1.3))
-    for place, its_parts in enumerate(bars.values()):
-        left = 0.0
-        for label, value in its_parts.items():
-            axes.barh(place, value, BAR, left=left, color=colours[label], edgecolor="white")
-            left += value
-        axes.text(left, place, f" {left:.1f} ms", va="center")
-    for label, colour in colours.items():
-        axes.barh(0, 0, color=colour, label=label)
-    axes.set(xlabel="time for 1000 images (ms)", ylim=(len(bars) - 0.5, -0.5))
-    axes.set_xlim(0, 1.12 * max(sum(its_parts.values()) for its_parts in bars.values()))
-    axes.set_yticks(range(len(bars)), list(bars))
-    axes.tick_params(axis="y", length=0)
-    figure.legend(loc="outside lower center", ncols=2)
     figure.suptitle(title, x=0.01, ha="left")
     return figure

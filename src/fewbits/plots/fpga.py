@@ -1,7 +1,8 @@
 """Figures of fixed point and shift-adders (see `fewbits.plots`)."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,9 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
 from fewbits.plots.mixed_precision_latency import KINDS
-from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH
+from fewbits.plots.theme import COLORS, GRID, NEUTRAL_MARKERS, NEUTRALS, PALE, SMALL, WIDTH, text_color
 
 _INK = COLORS["float"]
+_NOTE = text_color(COLORS["paper"])  # words that are no part of a circuit
 
 
 # --- One product ------------------------------------------------------------------------------------------------------
@@ -32,7 +34,7 @@ def shift_by_hand(
     """The bits of x, of x shifted by n places, and of its negative if the weight is, a row each; the point is a line.
 
     Args:
-        x: integer of ``integer_bits + fraction_bits`` bits in two's complement, not the least.
+        x: integer of ``integer_bits + fraction_bits`` bits in two's complement, not the minimum.
         n: 0 or more, less than the bits.
     """
     width = integer_bits + fraction_bits
@@ -43,44 +45,44 @@ def shift_by_hand(
     for row, (name, value, copies) in enumerate(rows):
         bits = [value >> place & 1 for place in reversed(range(width))]
         for column, bit in enumerate(bits):
-            _box(axis, column, row, str(bit), COLORS["inq"] if column < copies else COLORS["uniform"])
+            _box(axis, column, row, str(bit), copy=column < copies)
         if copies:
             dropped = [x >> place & 1 for place in reversed(range(n))]
             for place, bit in enumerate(dropped):
-                _box(axis, width + 0.4 + place, row, str(bit), "white", COLORS["paper"])
-            axis.text(width + 0.6 + n, row, "dropped", va="center", color=COLORS["paper"])
+                axis.text(width + 0.4 + place, row, str(bit), ha="center", va="center", color=_NOTE, family="monospace")
+            axis.text(width + 0.6 + n, row, "dropped", va="center", color=_NOTE)
         axis.text(-0.9, row, name, ha="right", va="center", family="monospace")
         scale = 1 << fraction_bits
-        axis.text(width + 5.0, row, f"{value} / {scale} = {value / scale:g}", va="center")
+        axis.text(width + 5.0, row, f"{value} / {scale} = {value / scale:g}".replace("-", "−"), va="center")
     point = integer_bits - 0.5
     axis.plot([point, point], [-0.55, len(rows) - 0.45], color=_INK, linewidth=2)
     axis.set(xlim=(-4, width + 11), ylim=(len(rows) - 0.4, -0.6))
     axis.axis("off")
-    axis.set_title(title, fontweight="bold")
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def _box(axis: Axes, column: float, row: int, text: str, face: str, colour: str = _INK) -> None:
-    shade = 0.25 if face != "white" else 1
-    axis.add_patch(plt.Rectangle((column - 0.45, row - 0.38), 0.9, 0.76, facecolor=face, alpha=shade, edgecolor="none"))
-    axis.text(column, row, text, ha="center", va="center", color=colour, family="monospace")
+def _box(axis: Axes, column: float, row: int, text: str, *, copy: bool) -> None:
+    face, ink = (NEUTRALS[3], "white") if copy else (PALE, _INK)
+    axis.add_patch(plt.Rectangle((column - 0.45, row - 0.38), 0.9, 0.76, facecolor=face, edgecolor="none"))
+    axis.text(column, row, text, ha="center", va="center", color=ink, family="monospace")
 
 
 def processing_element(*, title: str = "One processing element: no multiplier in it") -> Figure:
     """The block diagram: shifter, zero, negation, adder, accumulator; with the width of each wire."""
-    figure, axis = plt.subplots(figsize=(WIDTH, 2.3))
-    blocks = {  # left edge, text, colour
-        "shift": (2.2, "shift right\n$n$ places", "inq"),
-        "zero": (4.6, "0 where\n$e = 0$", "inq"),
-        "negate": (7.0, "negate where\n$s = 1$", "inq"),
-        "add": (9.4, "+", "uniform"),
-        "sum": (11.3, "sum\n(register)", "paper"),
+    figure, axis = plt.subplots(figsize=(WIDTH, 2.4))
+    blocks = {  # left edge, text
+        "shift": (2.2, "shift right\n$n$ places"),
+        "zero": (4.6, "0 where\n$e = 0$"),
+        "negate": (7.0, "negate\nwhere $s = 1$"),
+        "add": (9.4, "+"),
+        "sum": (11.3, "sum\n(register)"),
     }
-    for name, (left, text, method) in blocks.items():
+    for name, (left, text) in blocks.items():
         wide = 1.0 if name == "add" else 1.7
-        style: dict[str, Any] = {"facecolor": COLORS[method], "alpha": 0.22, "edgecolor": "none"}
+        face = PALE if name == "sum" else "white"
+        style: dict[str, Any] = {"facecolor": face, "edgecolor": NEUTRALS[0], "linewidth": 1.4}
         axis.add_patch(plt.Rectangle((left, 1.0), wide, 1.0, **style))
-        axis.add_patch(plt.Rectangle((left, 1.0), wide, 1.0, fill=False, edgecolor=_INK, linewidth=0.8))
         axis.text(left + wide / 2, 1.5, text, ha="center", va="center")
     wires = [
         (0.7, 2.2, "32"),
@@ -92,20 +94,20 @@ def processing_element(*, title: str = "One processing element: no multiplier in
     ]
     for start, end, width in wires:
         _arrow(axis, (start, 1.5), (end, 1.5))
-        axis.text((start + end) / 2, 1.58, width, ha="center", va="bottom", fontsize=SMALL - 1, color=COLORS["paper"])
+        axis.text((start + end) / 2, 1.58, width, ha="center", va="bottom", fontsize=SMALL, color=_NOTE)
     axis.text(0.6, 1.5, "$x$", ha="right", va="center")
-    axis.text(0.6, 0.2, "field of the weight", ha="left", va="center")
+    axis.text(2.65, 0.2, "field of the weight", ha="right", va="center")
     for left, text in ((3.05, "$n = 8 - n_1 - e$"), (5.45, "$e$"), (7.85, "$s$")):
         axis.plot([left, left], [0.2, 0.6], color=_INK, linewidth=0.8)
         _arrow(axis, (left, 0.5), (left, 1.0))
-        axis.text(left + 0.1, 0.66, text, ha="left", va="center", fontsize=SMALL)
+        axis.text(left + 0.1, 0.66, text, ha="left", va="center")
     axis.plot([2.75, 7.85], [0.2, 0.2], color=_INK, linewidth=0.8)
     axis.plot([12.15, 12.15, 9.9], [2.0, 2.4, 2.4], color=_INK, linewidth=0.8)
     _arrow(axis, (9.9, 2.4), (9.9, 2.0))
-    axis.text(11.0, 2.46, "the sum so far, at first the bias", ha="center", va="bottom", fontsize=SMALL)
+    axis.text(11.0, 2.46, "the sum so far, at first the bias", ha="center", va="bottom")
     axis.set(xlim=(0, 14), ylim=(0, 2.8))
     axis.axis("off")
-    axis.set_title(title, fontweight="bold")
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
@@ -121,58 +123,83 @@ def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
 def accuracy_by_format(
     frames: Mapping[str, pd.DataFrame], *, title: str = "How many bits does a number between two layers need?"
 ) -> Figure:
-    """Accuracy less that in Q16.16 against fraction bits (left) and against integer bits (right).
+    """Points of accuracy lost against Q16.16: with fewer fraction bits, and with fewer integer bits by overflow.
+
+    The axis of the points is linear up to 1 and logarithmic beyond; it runs down.
 
     Args:
         frames: by network, rows with ``integer_bits``, ``fraction_bits``, ``overflow`` and ``lost`` (points).
-            16 integer bits and sums that wrap make the left panel, 16 fraction bits the right one.
+            16 integer bits and sums that wrap make the left panel, 16 fraction bits the others.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.0), sharey=True)
-    colours = ("uniform", "inq", "xnor-net", "binarynet")[: len(frames)]
-    for (name, frame), method in zip(frames.items(), colours, strict=True):
-        style = {"color": COLORS[method], "marker": MARKERS[method]}
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.4), sharey=True, width_ratios=(1.15, 1, 1))
+    for index, (name, frame) in enumerate(frames.items()):
+        style: dict[str, Any] = {"color": NEUTRALS[index], "marker": NEUTRAL_MARKERS[index], "label": name}
         rows = frame[(frame.integer_bits == 16) & (frame.overflow == "wrap")].sort_values("fraction_bits")
-        left.plot(rows.fraction_bits, -rows.lost, label=name, **style)
-        for overflow, line in (("wrap", "-"), ("saturate", "--")):
+        axes[0].plot(rows.fraction_bits, rows.lost, **style)
+        for axis, overflow in zip(axes[1:], ("wrap", "saturate"), strict=True):
             rows = frame[(frame.fraction_bits == 16) & (frame.overflow == overflow)].sort_values("integer_bits")
-            face = style["color"] if overflow == "wrap" else "white"
-            right.plot(rows.integer_bits, -rows.lost, line, markerfacecolor=face, **style)
-    left.set(xlabel="bits after the point, 16 before it", ylabel="accuracy against Q16.16 (points)")
-    right.set(xlabel="bits before the point, 16 after it")
-    for axis in (left, right):
-        axis.axhline(0, color=COLORS["paper"], linewidth=0.8)
-        axis.set_xlim(17, 1)
-        axis.set_xticks(range(16, 1, -2))
-    handles = [
-        Line2D([], [], color=COLORS[method], marker=MARKERS[method], label=name)
-        for name, method in zip(frames, colours, strict=True)
-    ]
-    rules: list[tuple[str, Literal["-", "--"], str]] = [("sums wrap", "-", _INK), ("sums saturate", "--", "white")]
-    for name, line, face in rules:
-        handles.append(Line2D([], [], color=_INK, linestyle=line, marker="o", markerfacecolor=face, label=name))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3))
+            axis.plot(rows.integer_bits, rows.lost, **style)
+    for axis, heading, label in zip(
+        axes,
+        ("16 bits before the point", "16 after it, sums wrap", "16 after it, sums saturate"),
+        ("bits after the point", "bits before the point", "bits before the point"),
+        strict=True,
+    ):
+        axis.axhline(0, color=_INK, linewidth=0.8, zorder=1)
+        axis.set_yscale("symlog", linthresh=1, linscale=0.6)
+        axis.set(title=heading, xlabel=label, xlim=(13 if axis is axes[0] else 9, 1.5), ylim=(110, -0.6))
+        axis.set_xticks(range(12 if axis is axes[0] else 8, 1, -2))
+        axis.set_yticks([0, 1, 10, 100], ["0", "1", "10", "100"])
+        axis.minorticks_off()
+        axis.grid(axis="y", color=GRID)
+    axes[0].set_ylabel("points lost against Q16.16")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def largest_shifts(
+    places: Mapping[str, Sequence[int]], *, title: str = "How far does the smallest weight of a layer shift?"
+) -> Figure:
+    """Layers counted by the places of their largest shift: a panel a network.
+
+    Args:
+        places: by network, one number for each layer.
+    """
+    figure, axes = plt.subplots(1, len(places), figsize=(WIDTH, 2.3), sharex=True, sharey=True, squeeze=False)
+    for axis, (name, shifts) in zip(axes.flat, places.items(), strict=True):
+        counts = Counter(shifts)
+        bars = axis.bar(list(counts), list(counts.values()), 0.8, color=NEUTRALS[0])
+        axis.bar_label(bars, padding=1)
+        axis.set(title=name, xlabel="places")
+        axis.spines["left"].set_visible(False)
+        axis.set_yticks([])
+    everything = [shift for shifts in places.values() for shift in shifts]
+    axes.flat[0].set_xticks(range(min(everything), max(everything) + 1))
+    axes.flat[0].set_ylabel("layers")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
 def integer_bits_by_layer(
-    census: pd.DataFrame, provided: int = 16, *, title: str = "Bits before the point that the sums of a layer need"
+    needs: pd.DataFrame, provided: int = 16, *, title: str = "Bits before the point that the sums of a layer need"
 ) -> Figure:
     """A dot for each layer and network, and a dashed line for what the format provides.
 
     Args:
-        census: rows with ``network``, ``layer`` and ``integer_bits``, the layers of a network in their order.
+        needs: rows with ``network``, ``layer`` and ``integer_bits``, the layers of a network in their order.
     """
-    figure, axis = plt.subplots(figsize=(WIDTH, 2.8))
-    networks = list(census.groupby("network", sort=False))
-    for (name, rows), method in zip(networks, ("inq", "xnor-net", "binarynet")[: len(networks)], strict=True):
+    figure, axis = plt.subplots(figsize=(WIDTH, 2.9))
+    for index, (name, rows) in enumerate(needs.groupby("network", sort=False)):
         places = np.arange(1, len(rows) + 1)
-        axis.plot(places, rows.integer_bits, color=COLORS[method], marker=MARKERS[method], linewidth=0.8, label=name)
-    axis.axhline(provided, color=COLORS["paper"], linestyle="--", linewidth=1)
-    axis.text(1, provided - 0.4, f"provided: {provided}", va="top", color=COLORS["paper"])
+        style: dict[str, Any] = {"color": NEUTRALS[index], "marker": NEUTRAL_MARKERS[index], "label": str(name)}
+        axis.plot(places + 0.14 * (index - 1), rows.integer_bits, linewidth=0.8, **style)
+    axis.axhline(provided, color=COLORS["paper"], linestyle=(0, (4, 3)), linewidth=1)
+    axis.text(1, provided - 0.4, f"Q16.16 has {provided}", va="top", color=_NOTE)
     axis.set(xlabel="layer, in order", ylabel="bits before the point", ylim=(0, provided + 1))
-    axis.legend(loc="center right", bbox_to_anchor=(1, 0.72))
-    axis.set_title(title, fontweight="bold")
+    axis.set_yticks(range(0, provided + 1, 4))
+    figure.legend(loc="outside lower center", ncols=3)
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
@@ -198,7 +225,7 @@ def time_on_processors(
         rows = frame[frame.processor == processor]
         for axis, metric in zip(axes_row, metrics, strict=True):
             for _, pair in rows.groupby("layer", sort=False):
-                axis.plot(pair[metric], pair.cycles, color="#b8c0c8", linewidth=0.7, zorder=1)
+                axis.plot(pair[metric], pair.cycles, color=PALE, linewidth=0.9, zorder=1)
             for row in rows.itertuples():
                 colour, marker = KINDS[row.kind]
                 face = "white" if row.bits == narrow else colour

@@ -22,10 +22,16 @@ def show_source(*functions: Callable) -> "Source":
 
 
 class Source:
-    """Python code that displays itself, highlighted where it can be; the same code always gives the same output."""
+    """Code that displays itself, highlighted where it can be; the same code always gives the same output.
 
-    def __init__(self, code: str):
+    Args:
+        code: as it is shown.
+        language: that it is highlighted as, by a name that Jupyter and Pygments know ("python", "verilog").
+    """
+
+    def __init__(self, code: str, language: str = "python"):
         self.code = code
+        self.language = language
 
     def __repr__(self) -> str:
         return self.code
@@ -33,7 +39,7 @@ class Source:
     def _repr_markdown_(self) -> str:
         # A fence longer than any run of backticks in the code. Jupyter and the book highlight what it holds.
         fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", self.code))])
-        return f"{fence}python\n{self.code}\n{fence}"
+        return f"{fence}{self.language}\n{self.code}\n{fence}"
 
 
 def _without_docstrings(function: Callable) -> str:
