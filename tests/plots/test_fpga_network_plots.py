@@ -21,7 +21,7 @@ def test_the_time_table_has_the_cycles_of_the_machine():
 
 
 def test_blocks_are_all_named():
-    words = " ".join(text.get_text() for text in figures.blocks().axes[0].texts)
+    words = " ".join(text.get_text() for text in figures.blocks().axes[0].texts).replace("\n", " ")
     for name in ("image memory", "feature memory", "windows", "array", "weight memory", "logits"):
         assert name in words
 
