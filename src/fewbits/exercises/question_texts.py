@@ -6,7 +6,7 @@ Text = tuple[str, Answer, Answer, Answer]
 TEXTS: dict[str, tuple[Text, ...]] = {
     "uniform": (
         (
-            "A symmetric quantizer with 8 bits has codes from -127 to 127. What does leaving out -128 buy?",
+            "A symmetric quantizer with 8 bits has codes from -127 to 127. What is gained by leaving out -128?",
             ("The grid is symmetric, so negating a tensor negates its codes.", "Zero is in the middle of the grid."),
             ("One bit less per weight.", "255 codes still take 8 bits."),
             ("A smaller step.", "With the same largest magnitude the step is that magnitude divided by 127."),
@@ -14,14 +14,14 @@ TEXTS: dict[str, tuple[Text, ...]] = {
         (
             "One weight of a tensor is ten times as large as all others. What does it do to a grid from the maximum?",
             ("The step becomes ten times as large.", "The other weights share about a tenth of the codes."),
-            ("Only this weight gets a larger error.", "The large weight is exact; it is the others that suffer."),
+            ("Only this weight gets a larger error.", "The large weight is exact; the others have larger errors."),
             ("Nothing, as rounding is relative.", "A uniform grid has one step: its error is absolute."),
         ),
         (
             "When is the range of an activation fixed?",
             ("On calibration data, before the test.", "The answer for an image then depends on that image alone."),
             ("On each test batch.", "The answer would depend on the other images of the batch."),
-            ("When the weights are quantized.", "Weights say nothing of how large the sums become."),
+            ("When the weights are quantized.", "The weights alone do not say how large the sums become."),
         ),
     ),
     "binary": (
@@ -41,7 +41,7 @@ TEXTS: dict[str, tuple[Text, ...]] = {
             "Why is the scale of a binary layer without effect before batch normalization?",
             ("Normalization divides it out again.", "A positive factor changes mean and deviation alike."),
             ("Because it is a power of two.", "Any positive scale is divided out."),
-            ("Because gradients do not reach it.", "They do; it is the output that does not depend on it."),
+            ("Because gradients do not reach it.", "They do; but the output does not depend on the scale."),
         ),
     ),
     "ternary": (
@@ -67,7 +67,10 @@ TEXTS: dict[str, tuple[Text, ...]] = {
     "low_bitwidth": (
         (
             "Why does DoReFa-Net add noise to gradients before it rounds them?",
-            ("So that the rounded gradient is right on average.", "Small gradients would always be rounded to 0."),
+            (
+                "So that the rounded gradient is right on average.",
+                "Without noise every small gradient would become ±m/n, the smallest value.",
+            ),
             ("To escape local minima.", "It may do so, but the reason is the bias of rounding."),
             ("To hide the range of the gradient.", "The range is measured for each example and used."),
         ),
@@ -79,7 +82,7 @@ TEXTS: dict[str, tuple[Text, ...]] = {
         ),
         (
             "Two numbers of m and k bits are multiplied by bit operations. How many products of planes are needed?",
-            ("m times k", "Every plane of one number meets every plane of the other."),
+            ("m times k", "Every plane of one number is paired with every plane of the other."),
             ("m plus k", "This is the number of planes, not of pairs."),
             ("The larger of m and k", "This would pair each plane with one other only."),
         ),
@@ -172,7 +175,7 @@ TEXTS: dict[str, tuple[Text, ...]] = {
             ("8", "This is the largest number of bits, not the mean."),
         ),
         (
-            "Which layers deserve more bits?",
+            "Which layers should have more bits?",
             ("Those whose rounding harms the result most.", "This is what a measured or learned sensitivity says."),
             ("Those with the most weights.", "They are expensive, which is a reason for fewer bits."),
             ("Those with the largest weights.", "The step follows the range; size alone decides nothing."),
@@ -218,7 +221,7 @@ TEXTS: dict[str, tuple[Text, ...]] = {
             "Which statistics does folding use?",
             ("The running ones, in eval mode.", "They do not depend on a batch, so that constants can replace them."),
             ("Those of the last batch.", "Another batch would give another layer."),
-            ("None, as they are divided out.", "They are what turns into the factor and the offset."),
+            ("None, as they are divided out.", "The factor and the offset are computed from them."),
         ),
         (
             "Folding changes no output. Why may a quantized network suffer from it?",
@@ -238,7 +241,7 @@ TEXTS: dict[str, tuple[Text, ...]] = {
             ("The next one only.", "The others are free as well, and a sum of small moves costs less."),
         ),
         (
-            "What does GPTQ need to know of the data?",
+            "What does GPTQ need to know about the data?",
             ("The mean products of a layer's inputs.", "The error of the output depends on the images only through H."),
             ("The labels.", "The output is compared with that of the layer before rounding."),
             ("The gradients of the loss.", "The error is that of a single layer, in closed form."),
@@ -247,7 +250,10 @@ TEXTS: dict[str, tuple[Text, ...]] = {
             "H is diagonal. What does GPTQ return?",
             ("The nearest code of each weight.", "Weights whose inputs have no mean product cannot help each other."),
             ("Codes with a smaller error than the nearest.", "Each weight then has an error of its own."),
-            ("The weights as they were.", "Nothing moves before its turn, but every weight is rounded in the end."),
+            (
+                "The weights as they were.",
+                "No weight moves before it is rounded, but every weight is rounded in the end.",
+            ),
         ),
     ),
     "integer": (
@@ -281,14 +287,14 @@ TEXTS: dict[str, tuple[Text, ...]] = {
             ("They need a mask at every word.", "Counting disagreements needs none."),
         ),
         (
-            "Activations of 2 bits meet weights of 1 bit. How many popcounts does each word take?",
+            "Activations of 2 bits are multiplied by weights of 1 bit. How many popcounts does each word take?",
             ("2", "One for each pair of planes: 2 times 1."),
             ("3", "Planes are paired, not added up."),
             ("4", "This would be 2 bits times 2 bits."),
         ),
         (
             "Why is the speed given as a ratio measured in one run?",
-            ("Machines and their load differ.", "Contestants that take turns meet the same conditions."),
+            ("Machines and their load differ.", "Programs that are timed in turn run under the same conditions."),
             ("Seconds are too short to be measured.", "They can be measured; they do not carry over."),
             ("Ratios have no error.", "They have one, which the interval shows."),
         ),
@@ -333,7 +339,7 @@ TEXTS: dict[str, tuple[Text, ...]] = {
                 "Units move costs from one column to another.",
             ),
             ("Yes, LUTs measure area.", "A multiplier in a DSP takes no LUT at all."),
-            ("Yes, if both meet the clock.", "The clock says nothing of DSPs and registers."),
+            ("Yes, if both meet the clock.", "The clock says nothing about DSPs and registers."),
         ),
     ),
     "noise": (
@@ -353,7 +359,7 @@ TEXTS: dict[str, tuple[Text, ...]] = {
             "Three runs of INQ start from the same float network. How many independent runs are they?",
             ("One, for a claim about float networks.", "They share the network that varies most."),
             ("Three.", "They say how INQ varies on this network, not on others."),
-            ("None.", "They are one network's worth of evidence."),
+            ("None.", "They are evidence about one network."),
         ),
     ),
 }
