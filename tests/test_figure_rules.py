@@ -1,0 +1,94 @@
+"""The rules of figures, shown on good figures and on figures that break one rule each."""
+
+import inspect
+import pkgutil
+import re
+from importlib import import_module
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from figure_rules import faults
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fewbits import plots
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def good() -> tuple[Figure, Axes]:
+    """A figure with lines, markers, bars, text, a picture and a map of signs."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(plots.WIDTH, 3))
+    left.plot([2, 4, 8], [80, 90, 95], color=plots.COLORS["twn"], marker=plots.MARKERS["twn"])
+    left.bar([2, 4, 8], [10, 20, 30], color=(plots.NEUTRALS[1], 0.4))
+    left.scatter([3, 5], [50, 60], c=plots.shades(2))
+    left.annotate("TWN", (3, 40), color=plots.text_color(plots.COLORS["twn"]), fontsize=plots.SMALL)
+    left.set(xlabel="bits", ylabel="accuracy (%)", title="Accuracy")
+    right.imshow(np.linspace(-1, 1, 12).reshape(3, 4), cmap=plots.SIGN_MAP)
+    right.axis("off")
+    return figure, left
+
+
+BAD = {
+    "is 5 inches wide": lambda figure, axes: figure.set_figwidth(5),
+    "has 6 points": lambda figure, axes: axes.annotate("tiny", (5, 70), fontsize=6),
+    "is set in DejaVu Serif": lambda figure, axes: axes.annotate("foreign", (5, 70), family="DejaVu Serif"),
+    "line has the colour #ff00ff": lambda figure, axes: axes.plot([2, 8], [0, 1], color="#ff00ff"),
+    "rectangle has the colour #00ff00": lambda figure, axes: axes.bar([5], [5], color="lime", alpha=0.5),
+    "pathcollection has the colour #0000ff": lambda figure, axes: axes.scatter([5], [5], color="blue"),
+    "text 'loud' has the colour #ff0000": lambda figure, axes: axes.annotate("loud", (5, 70), color="red"),
+    "colour map 'viridis'": lambda figure, axes: figure.axes[1].images[0].set_cmap("viridis"),
+    "'outside' is cut off": lambda figure, axes: figure.text(0.99, 0.5, "outside"),
+    "'TWN' and 'over it' overlap": lambda figure, axes: axes.annotate("over it", (3, 42)),
+    "'first tick' and 'second tick' overlap": lambda figure, axes: axes.set_xticks(
+        [2, 2.3], ["first tick", "second tick"]
+    ),
+    "bits are logarithms already": lambda figure, axes: axes.set_xscale("log", base=2),
+}
+
+
+@pytest.fixture
+def theme():
+    """As ``book_theme``, for figures that break rules."""
+    with plt.rc_context():
+        plots.use_theme()
+        yield
+        plt.close("all")
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_each_fault_is_noticed_and_only_it(theme, fault):
+    figure, axes = good()
+    assert faults(figure) == []
+    BAD[fault](figure, axes)
+    found = faults(figure)
+    assert [one for one in found if fault in one], found
+    assert len(found) == 1
+
+
+def test_what_is_not_drawn_is_no_fault(theme):
+    figure, axes = good()
+    axes.annotate("hidden", (3, 40), fontsize=3, color="red").set_visible(False)
+    axes.plot([2], [1], color="red", linestyle="none")
+    axes.set_xlim(1.5, 8.5)  # ticks outside are not drawn
+    hidden = figure.add_axes((0, 0, 0.1, 0.1))
+    hidden.axis("off")
+    assert faults(figure) == []
+
+
+def test_every_function_that_draws_is_checked():
+    """A run of the chapters checks what they show, and the fixture ``book_theme`` what the tests draw."""
+    tests = [path for path in (ROOT / "tests").rglob("test_*.py") if "book_theme" in path.read_text("utf-8")]
+    files = [*(ROOT / "book" / "text").glob("*.md"), *tests]
+    text = "\n".join(path.read_text("utf-8") for path in files)
+    drawing = {
+        name
+        for info in pkgutil.iter_modules(plots.__path__, "fewbits.plots.")
+        for name, function in inspect.getmembers(import_module(info.name), inspect.isfunction)
+        if function.__module__ == info.name and not name.startswith("_")
+        if inspect.signature(function).return_annotation in (Figure, Axes)
+    }
+    assert len(drawing) > 40
+    assert sorted(name for name in drawing if not re.search(rf"\b{name}\(", text)) == []
