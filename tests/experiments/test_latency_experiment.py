@@ -303,7 +303,7 @@ def test_figure_shows_every_layer_and_the_right_r(table):
     assert len(markers) == len(frame)
     expected = stats.pearsonr(frame.macs_bits, frame.cycles.astype(float)).statistic
     assert right.get_title(loc="left") == f"r = {expected:.2f}"
-    assert left.get_ylabel() == "time (10³ cycles)"
+    assert left.get_ylabel() == "time of a layer (10³ cycles)"
 
 
 def test_figures_refuse_what_they_cannot_draw(table):
@@ -311,4 +311,20 @@ def test_figures_refuse_what_they_cannot_draw(table):
     with pytest.raises(ValueError, match=r"no colour for \['winding'\]"):
         figures.time_of_layers(frame.assign(kind="winding"))
     with pytest.raises(ValueError, match="milliseconds in every row, or cycles in every row"):
-        figures.time_of_allocations(table)
+        figures.time_of_layers(table[table.kind == "linear"])
+
+
+def test_correlations_are_drawn_with_their_intervals():
+    found = evidence.rows("mixed_precision_latency_correlations").query(
+        "network == 'ResNet-18' and backend == 'processor' and points == 'layers' and subset == 'all' and batch == 1"
+    )
+    found = found[(found.bits == "8 and 16") & found.variant.isin(["default", "memory of 1 bit a cycle"])]
+    figure = figures.correlations(found.assign(name=found.variant))
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["default", "memory of 1 bit a cycle"]
+    drawn = {bar.lines[0].get_xdata()[0]: bar.lines[2][0].get_segments()[0][:, 0] for bar in axes.containers}
+    assert set(drawn) == set(found.pearson)
+    for row in found.itertuples():
+        assert list(drawn[row.pearson]) == pytest.approx([row.pearson_low, row.pearson_high])
+    hollow = {bar.lines[0].get_xdata()[0] for bar in axes.containers if bar.lines[0].get_markerfacecolor() == "white"}
+    assert hollow == set(found[found.metric == "weight size"].pearson)

@@ -1,6 +1,5 @@
 """The experiment on mixed precision: costs by loops, equal accuracy by hand, claims from recorded tables, figures."""
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -233,38 +232,91 @@ def labelled(figure):
     return all(axes.get_xlabel() or axes.get_ylabel() for axes in figure.axes)
 
 
+def written(figure):
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
 def test_the_front_shows_every_method_with_its_interval(frame):
-    figure = figures.front(frame, "cycles", "cycles of an image")
-    axes = figure.axes[0]
-    assert labelled(figure)
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [label for _, label in figures.NAMES.values()]
+    figure = figures.front(frame, "cycles", "cycles (thousands)")
+    assert [axes.get_xlabel() for axes in figure.axes] == [""] * 3 + ["cycles (thousands)"] * 3
+    assert [axes.get_ylabel() for axes in figure.axes] == ["test accuracy (%)", "", ""] * 2
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [label for _, label in figures.NAMES.values()]
     rows = frame[(frame.method == "fixed") & (frame.setting == 2)]
     mean, half = evidence.interval(list(rows.accuracy))
-    bars = axes.containers[0]
-    assert bars.lines[0].get_xydata()[0] == pytest.approx([rows.cycles.mean(), mean])
-    assert bars.lines[1][0].get_ydata()[0] == pytest.approx(mean - half)
+    bars = figure.axes[0].containers[0]
+    assert bars.lines[0].get_xydata()[0] == pytest.approx([rows.cycles.mean() / 1000, mean])
+    assert bars.lines[2][0].get_segments()[0][0, 1] == pytest.approx(mean - half)
 
 
-def test_each_filter_is_a_cell_labelled_with_its_bits():
-    figure = figures.bits_of_filters({"one": {"a": [2, 5], "b": [3]}, "two": {"a": [4, 4], "b": [8]}})
-    texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
-    assert texts == [["5", "2", "3"], ["4", "4", "8"]]
-    assert labelled(figure)
+def test_the_front_names_what_is_below_its_panels(frame):
+    low = frame.assign(accuracy=frame.accuracy.where(frame.method != "sasaki", 41.3))
+    axes = figures.front(low, "cycles", "cycles (thousands)").axes[list(figures.NAMES).index("sasaki")]
+    settings = low[low.method == "sasaki"].setting.nunique()
+    assert settings > 0
+    assert [text.get_text() for text in axes.texts] == ["41"] * settings
+    arrows = [line for line in axes.lines if line.get_marker() == "v"]
+    assert len(arrows) == settings
+    assert all(axes.get_ylim()[0] < line.get_ydata()[0] < axes.get_ylim()[1] for line in arrows)
 
 
-def test_the_scatter_names_the_correlation_of_its_points():
-    layers = pd.DataFrame({"bits": [8, 8, 16], "weight_bits_total": [1e6, 2e6, 3e6], "macs_bits": [3e9, 1e9, 2e9]})
-    layers["cycles"] = layers.macs_bits * 2
-    figure = figures.size_and_work(layers)
-    expected = np.corrcoef(layers.weight_bits_total, layers.cycles)[0, 1]
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [f"r = {expected:.2f}", "r = 1.00"]
-    assert labelled(figure)
+WORKS = [LayerWork("a", "conv", 2, 9 * 16, 9, 16), LayerWork("b", "linear", 3, 5, 5, 1)]
+
+
+def test_the_area_of_the_blocks_is_the_bill():
+    """By hand: 9·(2 + 4) + 5·(8 + 8 + 5) bits to store, and 144·6 + 5·21 MACs × bits."""
+    figure = figures.bills(WORKS, {"mixed": ("nakata", {"a": [2, 4], "b": [8, 5, 8]})})
+    size, work = figure.axes
+    areas = [sum(block.get_width() * block.get_height() for block in axes.patches) for axes in (size, work)]
+    assert areas == pytest.approx([159, 0.969])
+    assert [block.get_height() for block in size.patches] == [4, 2, 8, 8, 5]
+    assert size.get_title(loc="left") == "mixed: 0.2 kbit to store"
+    assert work.get_title(loc="left") == "1 thousand MACs × bits"
+
+
+def test_layers_have_names_that_a_reader_knows():
+    assert figures.layer_names(WORKS) == {"a": "conv 1", "b": "linear"}
+    with pytest.raises(ValueError, match=r"at most one linear layer, got \['b', 'b'\]"):
+        figures.layer_names([*WORKS, WORKS[1]])
+
+
+def test_costs_at_equal_accuracy_and_savings_are_rows_of_dots():
+    costs = pd.DataFrame(
+        [
+            {"method": method, "bits_per_weight": 2.0 + seed, "bits_per_mac": 3.0, "cycles": 9000.0}
+            for method in figures.NAMES
+            for seed in (0, 1)
+        ]
+    )
+    figure = figures.equal_accuracy(costs)
+    assert [axes.get_xlabel() for axes in figure.axes] == list(figures.COSTS.values())
+    means = [axes.containers[0].lines[0].get_xdata()[0] for axes in figure.axes]
+    assert means == [2.5, 3.0, 9.0]
+    figure = figures.savings({"cycles": [-5.0, -7.0], "bits": [-9.0, -11.0]}, {"cycles": "3 of 4"})
+    assert [container.lines[0].get_xdata()[0] for container in figure.axes[0].containers] == [-6, -10]
+    assert written(figure) == ["3 of 4"]
+
+
+def test_rounded_networks_are_points_beside_the_float_one():
+    frame = pd.DataFrame({"method": ["sasaki"] * 2 + ["post-training"], "bits": [4.0, 3.0, 4.0]})
+    figure = figures.bits_without_training(frame.assign(accuracy=[80.0, 70.0, 90.0]), 95.0)
+    curve = figure.axes[0].lines[1]
+    assert (list(curve.get_xdata()), list(curve.get_ydata())) == ([3, 4], [70, 80])
+    assert set(written(figure)) == {"float 95.0", "σ steps", "uniform grid"}
+    figure = figures.remedies({"as rounded": ("sasaki", 80.0), "filled": ("sasaki", 91.5)}, 95.0)
+    assert [container.lines[0].get_xdata()[0] for container in figure.axes[0].containers] == [80, 91.5]
+    assert written(figure) == ["80.0 %", "91.5 %", "float 95.0 "]
 
 
 def test_the_other_figures_draw():
     works = layer_work(training.network(), training.IMAGE_SHAPE)
-    assert labelled(figures.weights_and_macs(works))
-    assert labelled(figures.sensitivity({2: {"a": 0.5, "b": 0.3}, 3: {"a": 0.2, "b": 0.1}}, 0.1))
+    figure = figures.weights_and_macs(works)
+    assert labelled(figure)
+    assert {"36 weights", "7,056 MACs"} <= set(written(figure))
+    losses = {2: {"a": 0.5, "b": 0.3}, 3: {"a": 0.2, "b": 0.1}}
+    figure = figures.sensitivity(losses, 0.1, {"a": "first", "b": "second"})
+    assert labelled(figure)
+    assert written(figure) == ["3 bits", "2 bits"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["first", "second"]
     quantizers = {rule: LearnedBits(power_of_two=False, rule=rule).double() for rule in ("paper", "released")}
     for quantizer in quantizers.values():
         quantizer.step_size.data.fill_(0.5)
