@@ -12,9 +12,10 @@ import yaml
 from bs4 import BeautifulSoup
 from sphinx.application import Sphinx
 from sphinx.errors import ConfigError
-from tool_files import ROOT
+from tool_files import ROOT, tool
 
 ADDRESS = "https://github.com/example/few-bits"
+colab = tool("colab")
 
 
 @pytest.fixture
@@ -45,8 +46,33 @@ def launch_links(tmp_path, monkeypatch):
 def test_buttons_open_the_notebook_of_the_page(launch_links):
     assert launch_links(ADDRESS) == {
         "Binder": "https://mybinder.org/v2/gh/example/few-bits/main?urlpath=lab/tree/index.ipynb",
-        "Colab": "https://colab.research.google.com/github/example/few-bits/blob/main/index.ipynb",
+        "Colab": "https://colab.research.google.com/github/example/few-bits/blob/colab/index.ipynb",
     }
+
+
+def test_notebooks_for_colab_install_the_book_first(tmp_path):
+    """Without its magic the first cell is Python that finds the records; the rest is the notebook as it was."""
+    written = colab.write_all(ADDRESS, tmp_path)
+    assert {path.name for path in written} == {path.name for path in (ROOT / "book").glob("*.ipynb")}
+    copy, stored = (nbformat.read(folder / "binary.ipynb", 4) for folder in (tmp_path, ROOT / "book"))
+    nbformat.validate(copy)
+    first, *others = copy.cells
+    assert others == stored.cells
+    shell = [line for line in first.source.splitlines() if line.startswith(("!", "%"))]
+    assert shell[0].endswith(f"git clone --quiet --depth 1 {ADDRESS} few-bits")
+    extras = re.search(r"few-bits\[(.*)\]", shell[1])[1]
+    assert f"-e .[{extras}]" in (ROOT / ".binder" / "requirements.txt").read_text("utf-8")
+    path = list(sys.path)
+    exec("\n".join(line for line in first.source.splitlines() if line not in shell), {})
+    assert sys.path.pop(0) == "few-bits/src"
+    assert sys.path == path
+
+
+def test_the_workflow_puts_them_where_the_buttons_point():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text("utf-8"))
+    steps = workflow["jobs"]["colab"]["steps"]
+    assert any("tools/colab.py" in step.get("run", "") for step in steps)
+    assert any(f"HEAD:{colab.BRANCH}" in step.get("run", "") for step in steps)
 
 
 def test_there_are_no_buttons_without_an_address(launch_links):
