@@ -245,8 +245,9 @@ def _html_cells(claim: Claim, details: bool) -> str:
     if details:
         answered, protocol = ("".join(f"<br>{html.escape(line)}" for line in lines) for lines in _details(claim))
         name = f'<span class="claim-id">{html.escape(claim["id"])}</span>'
-        folded = f"<details><summary>runs and departures</summary>{protocol[4:]}</details>" if protocol else ""
-        statement += f"<br><small>{name}{answered}{folded}</small>"
+        statement += f"<br><small>{name}{answered}</small>"
+        if protocol:
+            statement += _fold("claim-runs", "runs and departures", protocol[4:])
     cells = zip(_COLUMNS, (_badge(claim), statement, paper, here), strict=True)
     return "".join(f'<td data-label="{name}" style="{_CELL}">{cell}</td>' for name, cell in cells)
 
