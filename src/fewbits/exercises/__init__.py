@@ -1,4 +1,4 @@
-"""Your turn: functions that the reader completes and an oracle judges, questions, and known bugs behind switches.
+"""Your turn: functions that the reader completes and an oracle judges, questions, and known bugs with switches.
 
 ::
 

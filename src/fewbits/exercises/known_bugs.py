@@ -1,4 +1,4 @@
-"""Known bugs of the field, each behind a switch: what it does can be seen on a small tensor, and a test notices it.
+"""Known bugs of the field, each with a switch: a small tensor shows what it does, and a test detects it.
 
 A switch replaces the code of a function of the package, so that every place that calls it has the bug, whatever
 name it is called by. When the switch is off again the package is what it was.

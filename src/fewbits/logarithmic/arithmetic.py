@@ -1,6 +1,6 @@
 """Arithmetic on logarithmic codes: products are sums of exponents, sums are shifts (miyashita2016 Sec. 3).
 
-All functions work on integers. A real scale comes last, as in :func:`fewbits.uniform.integer_linear`.
+All functions work on integers. A real scale is applied last, as in :func:`fewbits.uniform.integer_linear`.
 """
 
 import math
@@ -15,9 +15,9 @@ _WORD = 62  # bits of magnitude that an int64 accumulator may use; one more woul
 
 
 def shift_linear(x: LogCodes, weight: LogCodes) -> tuple[Tensor, Tensor]:
-    """A linear layer of base 2 without a multiplication: every product is a 1, shifted.
+    """A linear layer of base 2 without a multiplication: every product is a shifted 1.
 
-    Magnitude fields a and b stand for ``2^a`` and ``2^b`` times a power that all elements share. So the product is
+    Magnitude fields a and b stand for ``2^a`` and ``2^b`` times a power that all elements share, so the product is
     ``sign · (1 << (a + b))``, the sum over products is an integer, and the shared power is the scale.
 
     Args:
@@ -40,8 +40,8 @@ def shift_linear(x: LogCodes, weight: LogCodes) -> tuple[Tensor, Tensor]:
 def shift_linear_sqrt2(x: LogCodes, weight: LogCodes) -> tuple[Tensor, Tensor, Tensor]:
     """A linear layer of base √2 by shifts: products with an even sum of exponents in one accumulator, odd in the other.
 
-    ``√2^(2j) = 1 << j`` and ``√2^(2j+1) = √2 · (1 << j)``: the factor √2 is common to the second accumulator and waits
-    until the end.
+    ``√2^(2j) = 1 << j`` and ``√2^(2j+1) = √2 · (1 << j)``: the factor √2 is common to all terms of the second
+    accumulator and is left to the end.
 
     Args:
         x: (N, K) codes of base √2.
@@ -75,7 +75,7 @@ def join_sqrt2(even: Tensor, odd: Tensor, fraction_bits: int = 14) -> Tensor:
     Returns:
         int64 with ``fraction_bits`` bits after the point.
     Raises:
-        ValueError: ``fraction_bits`` lies outside 0 … 30, or the result could overflow.
+        ValueError: ``fraction_bits`` is outside 0 … 30, or the result could overflow.
     Source: own (√2 in fixed point)
     """
     if not 0 <= fraction_bits <= 30:
@@ -90,7 +90,7 @@ def join_sqrt2(even: Tensor, odd: Tensor, fraction_bits: int = 14) -> Tensor:
 def log_accumulate(powers: Tensor, fraction_bits: int = 8) -> Tensor:
     """``log2 Σ 2^p`` of integers p, approximately and without leaving the log domain.
 
-    From ``log2(1 + x) ≈ x`` follows, with s the running logarithm and p the next one:
+    From ``log2(1 + x) ≈ x`` it follows, with s the running logarithm and p the next one, that
     ``s ← max(s, p) + (1 >> |floor(s) - p|)``. The shifted 1 has ``fraction_bits`` bits after the point and vanishes
     when it is shifted further. All terms are positive: a signed sum takes two accumulators, one for each sign.
 
@@ -145,7 +145,7 @@ def _shared_exponent(x: LogCodes, weight: LogCodes) -> int:
 
 
 def _accumulate(x: LogCodes, weight: LogCodes, terms) -> list[Tensor]:
-    """Signed sums over k of each tensor that ``terms`` makes of the (N, K) sums of fields, one output at a time."""
+    """Signed sums over k of each tensor that ``terms`` returns for the (N, K) sums of fields, one output at a time."""
     fields, signs = x.fields(), x.signs()
     columns = [  # one accumulator or two for each output; a factor of -1, 0 or 1 is an adder's sign, not a multiplier
         [(sign * signs * term).sum(1) for term in terms(fields + field)]

@@ -1,12 +1,12 @@
 """Logarithmic data: a number becomes its sign and its rounded logarithm (miyashita2016).
 
-The levels are powers of the base, 2 or √2, so that the step grows with the number: the *relative* error is bounded,
-where a uniform grid bounds the absolute one. Products of such numbers are sums of small integers, which
+The levels are powers of the base, 2 or √2, so the step grows with the number: the *relative* error is bounded,
+while a uniform grid bounds the absolute one. Products of such numbers are sums of small integers, which
 :mod:`fewbits.logarithmic.arithmetic` computes.
 
 A quantizer with a magnitude field of m bits holds the 2^m exponents ``fsr - 2^m … fsr - 1`` of its base. ``fsr``, the
 *full scale range*, is one integer per tensor; base^fsr is the first power that does not fit. The lowest code stands for
-0 or for the lowest of these powers: papers and their transcriptions differ, so both are here.
+0 or for the lowest of these powers: papers and their transcriptions differ, so both are available.
 """
 
 import math
@@ -29,7 +29,7 @@ NO_EXPONENT = -(2**20)
 
 
 def log_round(x: Tensor, base: str = "2") -> Tensor:
-    """``round(log_base |x|)``, exactly: read off the floating point format and one or two comparisons, no logarithm.
+    """``round(log_base |x|)``, exactly: from the floating point format and one or two comparisons, without a logarithm.
 
     Args:
         x: any shape, floating point, finite.
@@ -47,7 +47,7 @@ def log_round(x: Tensor, base: str = "2") -> Tensor:
 
 
 def powers_of(base: str, exponents: range) -> Tensor:
-    """``base**k`` for every k of ``exponents``, correctly rounded to float64; 0 and Inf where it has no such number.
+    """``base**k`` for every k of ``exponents``, correctly rounded to float64; 0 and Inf beyond its range.
 
     Source: own (correctly rounded powers)
     """
@@ -92,7 +92,7 @@ class LogCodes(Codes):
 
     @property
     def nbits(self) -> int:
-        """``bits`` for each code, and 32 for the full scale range (the book's price of any scale)."""
+        """``bits`` for each code, and 32 for the full scale range (as for every scale in the book)."""
         return self.bits * self.values.numel() + 32
 
 
@@ -102,8 +102,8 @@ class LogQuantizer(Quantizer):
     The full scale range comes from the largest magnitude of each input (right for weights and gradients) until
     :meth:`set_full_scale` or :func:`fewbits.core.quantizer.calibrate` fixes it (right for activations).
 
-    Straight-through rule: the gradient passes unchanged, also where a small number becomes 0 (it could never leave
-    otherwise), and is 0 where the input saturates: above the top level by more than half a step on the log scale, or
+    Straight-through rule: the gradient passes unchanged, also where a small number becomes 0 (otherwise it could never
+    grow again), and is 0 where the input saturates: above the top level by more than half a step on the log scale, or
     below 0 if unsigned.
 
     Odd inputs: NaN and ±Inf, empty tensors and other than floating point dtypes are refused. An all-zero tensor has
@@ -112,8 +112,8 @@ class LogQuantizer(Quantizer):
     Args:
         bits: all bits of a code, the sign included: 2 to 8, unsigned 1 to 8.
         base: "2" or "sqrt2" (half the step, half the range).
-        signed: one bit is the sign; else negative inputs get the lowest code (right behind a ReLU).
-        lowest: what magnitude field 0 stands for: "zero", or "smallest" for the power of the base that is its turn.
+        signed: one bit is the sign; else negative inputs get the lowest code (suitable after a ReLU).
+        lowest: what magnitude field 0 stands for: "zero", or "smallest" for the next power of the base.
             Then there is no 0, and an input of 0 becomes that power, with a plus sign.
     Source: miyashita2016 Sec. 4 (LogQuant); book eq-log-quant
     """
@@ -145,7 +145,7 @@ class LogQuantizer(Quantizer):
         self.fsr.fill_(fsr)
 
     def fit(self, x: Tensor, rule: "Callable[[Tensor, LogQuantizer], int] | None" = None) -> None:
-        """Fix the full scale range to what ``rule`` says of ``x``: :func:`fewbits.core.quantizer.calibrate` calls it.
+        """Fix the full scale range to what ``rule`` returns for ``x``; :func:`fewbits.core.quantizer.calibrate` calls this.
 
         Args:
             rule: :func:`full_scale_of_max` (default), :func:`full_scale_of_least_error`, or your own.
@@ -233,8 +233,8 @@ def full_scale_of_max(x: Tensor, quantizer: LogQuantizer) -> int:
 def full_scale_of_least_error(x: Tensor, quantizer: LogQuantizer, octaves: int = 4) -> int:
     """The full scale range of least squared error, among :func:`full_scale_of_max` and ``octaves`` octaves below.
 
-    Few levels and a heavy tail ask for a lower full scale: the largest numbers then saturate, and smaller ones, which
-    are more, get levels of their own. The greater one wins a tie.
+    With few levels and a heavy tail a lower full scale is better: the largest numbers then saturate, and the smaller
+    ones, which are more frequent, get finer levels. In a tie the greater full scale is returned.
 
     Raises:
         TypeError, ValueError: as :func:`full_scale_of_max`.

@@ -1,19 +1,19 @@
 """DoReFa-Net's training step on packed bits: all three products of a convolution count bits.
 
-zhou2016dorefa quantizes gradients so that the backward pass, too, may run on bit operations. :class:`BitPlaneConv2d`
+zhou2016dorefa quantizes gradients so that the backward pass, too, can run on bit operations. :class:`BitPlaneConv2d`
 does that with the kernels of :mod:`fewbits.bitwise`, and its twin with ``on_bits=False`` does the same integer
 arithmetic in float64, where it is exact: the two agree bit for bit.
 
 **Odd levels are sums of signs.** A weight or a gradient with the index i in ``bits`` bits stands for the odd number
 ``2 i - n``, n = 2^bits - 1. As n = 1 + 2 + 4 + …, that is ``sum over b of 2^b (2 i_b - 1)``: bit b of the index is the
-sign of 2^b. So a product of two such numbers takes XNOR and counts, and one with an activation, which is unsigned, AND
-and counts.
+sign of 2^b. So a product of two such numbers takes XNOR and counts; a product with an activation, which is unsigned,
+takes AND and counts.
 
 **What stays in floating point.** The scale of a gradient is one number for each sample. The product for the weights
 sums over positions and samples: the positions of one sample are summed by counting, and the samples by a multiplication
 and an addition for each weight. In a fully connected layer a sample has one position, so nothing would be left to
-count; hence there are convolutions only. In floating point are also: the first and the last layer, normalization, the
-rounding of the gradients (their maximum and the noise), the tanh of the latent weights and their update.
+count; therefore only convolutions are here. The first and the last layer, normalization, the rounding of the gradients
+(their maximum and the noise), the tanh of the latent weights and their update stay in floating point, too.
 """
 
 from typing import Any
@@ -84,7 +84,7 @@ class BitPlaneConv2d(nn.Module):
         """The codes of an input, uint8.
 
         Raises:
-            ValueError: ``x`` is not on the grid, or has not the shape (N, inputs, H, W).
+            ValueError: ``x`` is not on the grid, or does not have the shape (N, inputs, H, W).
         """
         if x.dim() != 4 or x.shape[1] != self.weight.shape[1]:  # whole words are packed: a channel less may go unseen
             raise ValueError(f"x must have the shape (N, {self.weight.shape[1]}, H, W), got {tuple(x.shape)}")
@@ -218,7 +218,7 @@ def odd(index: Tensor, bits: int) -> Tensor:
 
 
 def patches(codes: np.ndarray, size: int, padding: int) -> np.ndarray:
-    """What a kernel sees at each place: (N, I, H, W) to (N, H', W', I size size).
+    """The inputs of a kernel at each place: (N, I, H, W) to (N, H', W', I size size).
 
     Source: own (a convolution as a matrix product)
     """
@@ -229,7 +229,7 @@ def patches(codes: np.ndarray, size: int, padding: int) -> np.ndarray:
 
 
 def _folded(sums: np.ndarray, padding: int) -> Tensor:
-    """Add up what each place of the kernel gives to an input: (N, H', W', I, k, k) to (N, I, H, W)."""
+    """Sum the contributions of all places of the kernel to each input: (N, H', W', I, k, k) to (N, I, H, W)."""
     count, height, width, channels, size, _ = sums.shape
     out = np.zeros((count, channels, height + size - 1, width + size - 1), np.int32)
     for y in range(size):

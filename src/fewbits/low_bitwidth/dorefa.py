@@ -1,11 +1,11 @@
 """DoReFa-Net (zhou2016dorefa): few bits for weights, activations *and gradients*.
 
-All three start from one step: ``q_k(z) = round(n z) / n`` with ``n = 2**k - 1``, which moves a number z in [0, 1] to
-one of 2^k evenly spaced values. Weights and gradients are first mapped to [0, 1] and afterwards back to [-1, 1], where
-the values are the odd multiples of 1/n: -1, …, -1/n, 1/n, …, 1. **0 is not among them.**
+All three start from one step: ``q_k(z) = round(n z) / n`` with ``n = 2**k - 1``, which rounds a number z in [0, 1] to
+one of 2^k uniformly spaced values. Weights and gradients are first mapped to [0, 1] and afterwards back to [-1, 1],
+where the values are the odd multiples of 1/n: -1, …, -1/n, 1/n, …, 1. **0 is not among them.**
 
 Rounding ties go to the even integer. The first and the last layer stay in floating point (zhou2016dorefa Sec. 2.7):
-that is what the ``skip`` of :func:`fewbits.core.quantizer.quantize_weights` and :func:`quantize_gradients` do by
+the ``skip`` of :func:`fewbits.core.quantizer.quantize_weights` and :func:`quantize_gradients` do so by
 default.
 """
 
@@ -36,11 +36,11 @@ def odd_levels(bits: int) -> Tensor:
 class DoReFaWeights(Quantizer):
     """Weights ``2 q_k(tanh(w) / (2 max|tanh(w)|) + 1/2) - 1`` in [-1, 1]; with 1 bit, ``sign(w) E|w|``.
 
-    The tanh draws large weights in, so that the few largest do not dictate the grid. Whatever the size of the weights,
-    the result fills [-1, 1]: a normalization must follow the layer. With 1 bit there is no tanh, and the result keeps
+    The tanh compresses large weights, so that the few largest do not determine the grid. Whatever the size of the
+    weights, the result fills [-1, 1]: a normalization must follow the layer. With 1 bit there is no tanh, and the result keeps
     the mean magnitude: one number for the whole layer, where XNOR-Net has one for each filter.
 
-    Gradient: q_k and the sign pass it unchanged; tanh and the division by the maximum are differentiated as they stand.
+    Gradient: q_k and the sign pass it unchanged; tanh and the division by the maximum are differentiated.
 
     Odd inputs: an all zero tensor gives what 0 rounds to, 1/n (ties go to the even integer), and with 1 bit zeros. NaN
     and ±Inf, empty tensors and other than floating point dtypes are refused. Half precision is computed in float32.
@@ -102,7 +102,7 @@ def index_and_scale(unit: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 class DoReFaActivation(Quantizer):
     """Activations ``q_k(clip(x, 0, 1))``; the gradient passes where 0 <= x <= 1, both ends included.
 
-    It is the non-linearity itself and takes the place of a ReLU, behind a normalization that brings x into its range.
+    It is a non-linearity itself and replaces a ReLU, after a normalization that brings x into its range.
 
     Odd inputs: ``forward`` lets NaN through as NaN and saturates ±Inf, ``encode`` refuses both. Empty tensors and other
     than floating point dtypes are refused. Half precision is computed in float32.
@@ -141,12 +141,12 @@ def gradient_codes(grad: Tensor, bits: int, noise: bool = True) -> Codes:
     """A gradient in ``bits`` bits: ``2 m (q_k(g / (2 m) + 1/2 + N) - 1/2)``, m = max|g| of each sample.
 
     N is drawn from torch's global generator, uniform between ±1/(2 n), n = 2^bits - 1: half a step to either side. A
-    number between two neighbouring values then goes to either with a probability that falls with its distance, such
-    that **the expectation is g itself**. Without N, rounding is deterministic, and every g smaller than m/n is blown up
+    number between two neighbouring values is then rounded to either with a probability that falls with its distance,
+    such that **the expectation is g itself**. Without N, rounding is deterministic, and every g smaller than m/n is enlarged
     to ±m/n, since there is no 0.
 
     The paper also clips q_k(…) to [0, 1]. That changes nothing but a rounding error: |g| <= m, so n times the number
-    lies between -1/2 and n + 1/2, and rounds to 0 … n.
+    is between -1/2 and n + 1/2, and rounds to 0 … n.
 
     Args:
         grad: (N, …), finite; the first axis counts the samples.
@@ -172,7 +172,7 @@ def gradient_codes(grad: Tensor, bits: int, noise: bool = True) -> Codes:
 
 
 def quantize_gradient(grad: Tensor, bits: int, noise: bool = True) -> Tensor:
-    """What :func:`gradient_codes` decodes to, in the dtype of ``grad``.
+    """The decoded :func:`gradient_codes`, in the dtype of ``grad``.
 
     Source: zhou2016dorefa Sec. 2.5
     """
@@ -180,11 +180,11 @@ def quantize_gradient(grad: Tensor, bits: int, noise: bool = True) -> Tensor:
 
 
 def quantize_gradients(model: nn.Module, bits: int, noise: bool = True) -> nn.Module:
-    """Quantize the gradient that arrives at the output of each layer of ``model`` but the first and the last, in place.
+    """Quantize the gradient at the output of each layer of ``model`` but the first and the last, in place.
 
     Both products of a layer's backward pass, for its weights and for its inputs, then have low-bit operands. The
     gradient of the weights themselves, which the optimizer adds up, is not rounded. The
-    quantizers are forward hooks, so that the names of parameters stay as they are.
+    quantizers are forward hooks, so the names of parameters do not change.
 
     Args:
         model: its linear and convolution layers count. Their outputs must have one sample per index of the first axis.

@@ -1,13 +1,13 @@
 """Quantized Neural Networks (hubara2016qnn): weights and activations in fixed point, or as powers of two.
 
-Both quantizers clip to ±``max_value``, a power of two, so that no real multiplication is left: a fixed point number is
-an integer whose point is placed by a shift, and a power of two *is* a shift. One quantizer is the activation of a
+Both quantizers clip to ±``max_value``, a power of two, so that no real multiplication is needed: a fixed point number
+is an integer whose point is placed by a shift, and a power of two *is* a shift. One quantizer is the activation of a
 network (in place of a ReLU: clipping is its non-linearity), or quantizes its weights. The 6-bit gradients of the paper
 are those of :mod:`fewbits.low_bitwidth`, its 1-bit weights those of :mod:`fewbits.binary`.
 
-The paper leaves open what the largest value is. Here: ±1 by default, what BinaryNet clips to and what the states of an
-LSTM keep to by themselves; or, for weights, ``max_value=None``: the least power of two that none of them exceeds, of a
-whole tensor or, with ``channel_axis``, of each row: that is a shift of each output, and still no multiplication.
+The paper leaves open what the largest value is. Here it is 1 by default: BinaryNet clips to ±1, and the states of
+an LSTM are within ±1. For weights it may be ``None``: the smallest power of two that none of them exceeds, of a
+whole tensor or, with ``channel_axis``, of each row, which is a shift of each output and still no multiplication.
 """
 
 import math
@@ -37,7 +37,7 @@ class LinearQuantizer(Quantizer):
 
     Args:
         bits: 2 to 16.
-        max_value: a power of two, or None for the least one that is not below ``max|x|``.
+        max_value: a power of two, or None for the smallest one that is not below ``max|x|``.
         channel_axis: with ``max_value=None``, the axis with a power of its own for each index.
     Raises:
         ValueError: ``max_value`` is not a power of two, or is given together with ``channel_axis``.
@@ -75,8 +75,8 @@ class AP2Quantizer(Quantizer):
     """Logarithmic: 0 or ± a power of two up to ``max_value``, by :func:`fewbits.core.powers.ap2`.
 
     With K = 2^(bits-1) - 1 the powers are ``max_value * 2**-j``, j = 0 … K - 1, two for each sign and one code for 0.
-    A magnitude that ``ap2`` puts below the least of them becomes 0. The gradient passes where ``|x| <= max_value``,
-    also where the result is 0; everywhere if ``max_value`` is None. Multiplying by a code is a shift.
+    A magnitude that ``ap2`` rounds to less than the smallest of them becomes 0. The gradient passes where
+    ``|x| <= max_value``, also where the result is 0; everywhere if ``max_value`` is None. Multiplying by a code is a shift.
 
     Odd inputs as in :class:`LinearQuantizer`.
 
@@ -134,7 +134,7 @@ def _check_power(max_value: float | None, channel_axis: int | None) -> float | N
 
 
 def _largest(x: Tensor, max_value: float | None, channel_axis: int | None) -> Tensor:
-    """``max_value`` as a tensor (); if None, the least power of two not below ``max|x|``, or 1 where that is 0.
+    """``max_value`` as a tensor (); if None, the smallest power of two not below ``max|x|``, or 1 where that is 0.
 
     () for one power, else broadcastable to ``x`` with all axes but ``channel_axis`` of length 1.
 

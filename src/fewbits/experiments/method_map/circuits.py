@@ -1,7 +1,7 @@
 """What one product costs in an FPGA: circuits with 32 products of few bits and their sum, synthesized with Yosys.
 
 Every unit is made of look-up tables alone (no multiplier blocks), so that one number says what it takes: tables per
-product, with its share of the adders behind it.
+product, with its share of the adders after it.
 """
 
 from collections.abc import Mapping, Sequence

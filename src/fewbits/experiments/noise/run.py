@@ -4,7 +4,7 @@ A small convolutional network on ``mnist5k`` is trained with float, binary and 2
 setting of the machine that really changes something, and with many seeds in one setting. Frozen networks are evaluated
 in all settings. Written are ``data/results/noise.json`` (claims), ``noise_settings.csv`` (what each setting really
 switched), ``noise_hardware.csv``, ``noise_seeds.csv``, ``noise_divergence.csv``, ``noise_frozen.csv``, and three
-networks in ``data/checkpoints``. ``--part pooling`` asks which edge makes runs part, ties in a max-pooling or the
+networks in ``data/checkpoints``. ``--part pooling`` tests which edge makes runs diverge, ties in a max-pooling or the
 quantizer: ``noise_pooling.csv``.
 """
 
