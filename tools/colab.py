@@ -14,7 +14,9 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).parents[1]
 BRANCH = "colab"
-EXTRAS = "book,onnx,fpga,data,photographs"
+# The extra ``book`` without what builds pages: servers and editors might replace what Colab itself runs on.
+EXTRAS = "onnx,fpga,data,photographs"
+PACKAGES = "hypothesis matplotlib myst-nb pandas seaborn"
 
 
 def first_cell(address: str) -> str:
@@ -22,7 +24,7 @@ def first_cell(address: str) -> str:
     return (
         "# Colab starts without this book: fetch it and install what is missing (about a minute).\n"
         f"!test -d few-bits || git clone --quiet --depth 1 {address} few-bits\n"
-        f"%pip install --quiet './few-bits[{EXTRAS}]'\n"
+        f"%pip install --quiet './few-bits[{EXTRAS}]' {PACKAGES}\n"
         "import sys\n"
         'sys.path.insert(0, "few-bits/src")  # so that the records are found'
     )

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -60,8 +61,11 @@ def test_notebooks_for_colab_install_the_book_first(tmp_path):
     assert others == stored.cells
     shell = [line for line in first.source.splitlines() if line.startswith(("!", "%"))]
     assert shell[0].endswith(f"git clone --quiet --depth 1 {ADDRESS} few-bits")
-    extras = re.search(r"few-bits\[(.*)\]", shell[1])[1]
-    assert f"-e .[{extras}]" in (ROOT / ".binder" / "requirements.txt").read_text("utf-8")
+    extras, packages = re.search(r"few-bits\[(.*)\]' (.*)", shell[1]).groups()
+    assert f"-e .[book,{extras}]" in (ROOT / ".binder" / "requirements.txt").read_text("utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    book = {re.match(r"[\w-]+", line)[0] for line in project["optional-dependencies"]["book"]}
+    assert book - set(packages.split()) == {"jupyter-book", "jupyterlab", "jupytext", "sphinx-proof"}
     path = list(sys.path)
     exec("\n".join(line for line in first.source.splitlines() if line not in shell), {})
     assert sys.path.pop(0) == "few-bits/src"
