@@ -39,7 +39,10 @@ def accuracy_of_methods(
 
 
 def error_accuracy_bytes(
-    points: Sequence[Mapping], *, title: str = "Six papers: error of the weights, accuracy, bytes"
+    points: Sequence[Mapping],
+    *,
+    title: str = "Six papers: error of the weights, accuracy, bytes",
+    xlabel: str = "relative squared error of the weights",
 ) -> Figure:
     """Test accuracy against the relative squared error of the weights; the area of a marker grows with its bytes.
 
@@ -67,8 +70,7 @@ def error_accuracy_bytes(
             ha="left" if point["offset"][0] >= 0 else "right",
             color=text_color(colour),
         )
-    axes.set(xscale="log", xlabel="relative squared error of the weights", ylabel="test accuracy (%)")
     errors = np.array([point["error"] for point in points])
-    axes.set_xlim(errors.min() / 6, errors.max() * 3)
+    axes.set(xlabel=xlabel, ylabel="test accuracy (%)", xlim=(0, 1.3 * errors.max()))
     figure.suptitle(title, x=0.01, ha="left")
     return figure

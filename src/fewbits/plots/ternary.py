@@ -1,15 +1,100 @@
 """Figures of ternary weights: which weights become zero, and what the threshold costs (see `fewbits.plots`)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from fewbits.evidence import interval
-from fewbits.plots.theme import COLORS, MARKERS, SMALL, WIDTH
+from fewbits.plots.forest import Row, forest, forest_height
+from fewbits.plots.labels import End, label_ends
+from fewbits.plots.theme import COLORS, GRID, MARKERS, NAMES, NEUTRALS, PALE, WIDTH
+
+# What a reader sees in place of the method names of the table `ternary_runs`, and the method of its colour.
+METHODS = {
+    "float": ("float", "float"),
+    "bwn": ("binary, with a scale", "xnor-net"),
+    "twn": ("TWN", "twn"),
+    "twn per channel": ("TWN, per channel", "twn"),
+    "ttq": ("TTQ", "ttq"),
+    "ttq, fitted start": ("TTQ, fitted start", "ttq"),
+    "ttq, fitted start, threshold 0.3": ("TTQ, fitted start, threshold 0.3", "ttq"),
+    "exact ternary": ("exact ternary", "exact ternary"),
+    "exact per channel": ("exact, per channel", "exact ternary"),
+    "exact, power of two": ("exact, scale a power of two", "exact ternary"),
+}
+FROM_FLOAT = {
+    "float, from float": ("float, trained further", "float"),
+    "bwn, from float": ("binary, with a scale", "xnor-net"),
+    "twn, from float": ("TWN", "twn"),
+    "ttq, from float": ("TTQ", "ttq"),
+    "exact, from float": ("exact ternary", "exact ternary"),
+}
+# The data set and the method name of each row, and what a reader sees.
+SIGNS = {
+    ("mnist5k", "ttq"): "TTQ",
+    ("mnist5k", "ttq, printed sign"): "printed sign",
+    ("mnist5k", "ttq, fitted start"): "TTQ, fitted start",
+    ("mnist5k", "ttq, fitted start, printed sign"): "fitted start, printed sign",
+    ("mnist", "ttq, fitted start"): "MNIST: TTQ, fitted start",
+    ("mnist", "ttq, fitted start, printed sign"): "MNIST: fitted start, printed sign",
+}
+
+
+def accuracy_rows(
+    frames: Mapping[str, pd.DataFrame],
+    methods: Mapping[str, tuple[str, str]],
+    *,
+    title: str,
+    reference: str | None = "float",
+) -> Figure:
+    """A panel for each data set, a row for each method: runs, mean and 95 % interval.
+
+    Args:
+        frames: by the name of the data set, one row a run with columns ``method`` and ``accuracy`` (percent).
+        methods: which to draw, from the top: see `METHODS` and `FROM_FLOAT`.
+        reference: readable name of the row whose mean becomes a dashed line, or None.
+    Raises:
+        ValueError: a panel lacks a method.
+    """
+    panels: dict[str, list[Row]] = {}
+    for data, frame in frames.items():
+        for key, (name, style) in methods.items():
+            runs = frame.loc[frame["method"] == key, "accuracy"].tolist()
+            if not runs:
+                raise ValueError(f"{data} has no row of {key!r}")
+            panels.setdefault(data, []).append(Row(name, runs, method=style))
+    return forest(panels, xlabel="test accuracy (%)", title=title, reference=reference)
+
+
+def runs_by_sign(frame: pd.DataFrame, *, title: str = "TTQ with the right sign and with the printed one") -> Figure:
+    """Every run of `SIGNS` as a dot, hollow with the printed sign. Runs succeed or fail: a mean would show neither.
+
+    Args:
+        frame: one row a run, columns ``data``, ``method`` and ``accuracy`` (percent).
+    Raises:
+        ValueError: the frame lacks a method.
+    """
+    figure, axes = plt.subplots(figsize=(WIDTH, forest_height(len(SIGNS))))
+    for row, (data, method) in enumerate(SIGNS):
+        runs = frame.loc[(frame["data"] == data) & (frame["method"] == method), "accuracy"]
+        if runs.empty:
+            raise ValueError(f"{data} has no row of {method!r}")
+        axes.axhline(row, color=GRID, linewidth=0.8, zorder=0)
+        face = "white" if "printed" in method else COLORS["ttq"]
+        axes.plot(runs, [row] * len(runs), MARKERS["ttq"], color=COLORS["ttq"], markerfacecolor=face, markersize=7)
+    axes.axvline(10, color=COLORS["paper"], linestyle=(0, (4, 3)), linewidth=1)
+    axes.set_yticks(range(len(SIGNS)), list(SIGNS.values()))
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set(xlabel="test accuracy (%)", xlim=(0, 100), ylim=(len(SIGNS) - 0.4, -0.6))
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
 
 
 def error_by_count(
@@ -25,19 +110,17 @@ def error_by_count(
     kept = np.arange(1, len(magnitude) + 1)
     error = (magnitude**2).sum() - np.cumsum(magnitude) ** 2 / kept
     figure, (bars, curve) = plt.subplots(2, 1, figsize=(WIDTH, 3.8), sharex=True, height_ratios=[1, 1.3])
-    bars.bar(kept, magnitude, color="#b8c0c8", width=0.7)
+    bars.bar(kept, magnitude, color=PALE, width=0.7)
     bars.set_ylabel("magnitude")
-    curve.plot(kept, error, ".-", color=COLORS["paper"])
+    curve.plot(kept, error, ".-", color=NEUTRALS[0])
     for name, count in counts.items():
         scale = magnitude[:count].mean()
         style = {"color": COLORS[name], "linewidth": 1.2}
         bars.plot([0.6, count + 0.4], [scale, scale], **style)
-        bars.annotate(
-            f"scale of {name}: {scale:.2f}", (count + 0.45, scale), va="center", color=COLORS[name], fontsize=SMALL
-        )
+        bars.annotate(f"scale of {NAMES[name]}: {scale:.2f}", (count + 0.45, scale), va="center", color=COLORS[name])
         curve.plot(count, error[count - 1], marker=MARKERS[name], markersize=8, color=COLORS[name], linestyle="none")
         curve.annotate(
-            f"{name}: {count} weights, error {error[count - 1]:.2f}",
+            f"{NAMES[name]}: {count} weights, error {error[count - 1]:.2f}",
             (count, error[count - 1]),
             (9, -4),
             textcoords="offset points",
@@ -59,10 +142,10 @@ def error_by_ratio(
         distributions: name -> (distribution of |w| as in `fewbits.ternary.optimal_ratio`, its best ratio).
         rule: drawn as a dashed line.
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.4))
     ratios = np.linspace(0, 1.9, 96)
-    colours = (COLORS["uniform"], COLORS["inq"], COLORS["binarynet"])
-    for (name, (distribution, best)), colour in zip(distributions.items(), colours, strict=False):
+    ends = []
+    for (name, (distribution, best)), colour in zip(distributions.items(), NEUTRALS, strict=False):
         mean, square = distribution.mean(), distribution.expect(lambda w: w**2)
 
         def error(ratio, distribution=distribution, mean=mean, square=square):
@@ -70,80 +153,74 @@ def error_by_ratio(
             above = distribution.sf(threshold)
             return 1 - distribution.expect(lambda w: w, lb=threshold) ** 2 / (above * square) if above > 0 else np.nan
 
-        axes.plot(ratios, [error(ratio) for ratio in ratios], color=colour)
-        axes.plot(best, error(best), "o", color=colour)
-        axes.annotate(
-            f"{name}: {best:.3f}",
-            (best, error(best)),
-            (0, 6),
-            textcoords="offset points",
-            ha="center",
-            color=colour,
-        )
-    axes.axvline(rule, color=COLORS["paper"], linestyle=(0, (4, 3)), linewidth=1)
-    axes.annotate(
-        f"TWN: {rule}", (rule, axes.get_ylim()[1]), (4, -9), textcoords="offset points", color=COLORS["paper"]
-    )
-    axes.set_ylim(bottom=0)
-    axes.set(xlabel="threshold / mean magnitude", ylabel="relative squared error")
+        curve = [error(ratio) for ratio in ratios]
+        axes.plot(ratios, curve, color=colour)
+        axes.plot(best, error(best), "o", color=colour, markersize=7)
+        ends.append(End(ratios[-1], curve[-1], f"{name}: {best:.3f}", {"color": colour}))
+    axes.axvline(rule, color=COLORS["twn"], linestyle=(0, (4, 3)), linewidth=1.2)
+    axes.set(xlabel="threshold / mean magnitude", ylabel="relative squared error", xlim=(0, ratios[-1]), ylim=(0, 0.9))
+    axes.annotate(f"TWN: {rule}", (rule, 0.9), (5, -4), textcoords="offset points", va="top", color=COLORS["twn"])
+    label_ends(axes, ends)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
 def accuracy_by_ratio(
-    frame: pd.DataFrame, errors: pd.DataFrame, *, floor: float = 90, title: str = "Threshold, error and accuracy"
+    frame: pd.DataFrame, errors: pd.DataFrame, *, floor: float = 90, title: str = "Threshold, accuracy and error"
 ) -> Figure:
-    """Test accuracy of trained networks (left axis, interval over seeds) and error of float weights (right axis).
+    """Test accuracy of trained networks, and below it the error of float weights, against the same threshold.
 
     Args:
         frame: columns ``ratio`` (threshold / mean magnitude), ``seed``, ``accuracy`` (percent).
         errors: columns ``ratio`` and ``error`` (relative squared error).
         floor: mean accuracies below it become an arrow with the number, so that the others keep their scale.
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
-    grouped = frame.groupby("ratio")["accuracy"].apply(lambda runs: interval(list(runs)))
-    mean, half = np.array(list(grouped)).T
-    ratio, shown = grouped.index.to_numpy(), mean >= floor
-    colour = COLORS["twn"]
-    axes.errorbar(ratio[shown], mean[shown], yerr=half[shown], color=colour, marker=MARKERS["twn"], capsize=2.5)
-    for place, value in zip(ratio[~shown], mean[~shown], strict=True):
-        bottom = axes.get_ylim()[0]
-        axes.annotate(
-            f"{value:.0f} %",
-            (place, bottom),
-            (0, 22),
+    figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 4.4), sharex=True, height_ratios=[1.2, 1])
+    low = {ratio: runs for ratio, runs in frame.groupby("ratio")["accuracy"] if runs.mean() < floor}
+    shown = frame[~frame["ratio"].isin(list(low))]
+    _draw_runs(above, shown, "ratio", "twn")
+    for ratio, runs in low.items():
+        above.annotate(
+            f"{runs.mean():.0f} %",
+            (ratio, above.get_ylim()[0]),
+            (0, 24),
             textcoords="offset points",
             ha="center",
-            color=colour,
-            arrowprops={"arrowstyle": "->", "color": colour},
+            color=COLORS["twn"],
+            arrowprops={"arrowstyle": "->", "color": COLORS["twn"]},
         )
-    axes.set_xlim(0, 1.05 * ratio.max())
-    axes.set_xlabel("threshold / mean magnitude")
-    axes.set_ylabel("test accuracy (%)", color=colour)
-    other = axes.twinx()
-    other.plot(errors["ratio"], errors["error"], ".--", color=COLORS["paper"], linewidth=1)
-    other.set_ylabel("relative squared error (dashed)", color=COLORS["paper"])
-    other.spines["right"].set_visible(True)
-    other.set_ylim(bottom=0)
+    above.set_ylabel("test accuracy (%)")
+    below.plot(errors["ratio"], errors["error"], "o-", color=NEUTRALS[0])
+    below.set(xlabel="threshold / mean magnitude", ylabel="relative squared error", ylim=(0, None))
+    below.set_xlim(0, 1.05 * frame["ratio"].max())
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def accuracy_by_sparsity(
-    runs: pd.DataFrame, level: float, *, title: str = "How many zeros does a network bear?"
-) -> Figure:
-    """Test accuracy of TTQ against the share of zeros, mean and 95 % interval over seeds.
+def accuracy_by_sparsity(runs: pd.DataFrame, level: float, *, title: str = "Accuracy by the share of zeros") -> Figure:
+    """Test accuracy of TTQ against the share of zeros: every run, mean and 95 % interval.
 
     Args:
         runs: one row a run, with columns ``share`` (percent of zeros) and ``accuracy`` (percent).
         level: accuracy of the float network, a dashed line.
     """
-    groups = runs.groupby("share")["accuracy"].apply(list)
-    found = [interval(values) for values in groups]
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
-    axes.axhline(level, color=COLORS["paper"], linestyle=(0, (4, 3)), linewidth=1, label="float")
-    means, halves = [mean for mean, _ in found], [half for _, half in found]
-    axes.errorbar(groups.index, means, halves, color=COLORS["ttq"], marker=MARKERS["ttq"], capsize=2.5, label="TTQ")
-    axes.set(xlabel="zeros in every layer (%)", ylabel="test accuracy (%)", title=title)
-    axes.legend()
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.8))
+    axes.axhline(level, color=COLORS["float"], linestyle=(0, (4, 3)), linewidth=1.2)
+    _draw_runs(axes, runs, "share", "ttq")
+    axes.set(xlabel="zeros in every layer (%)", ylabel="test accuracy (%)", xticks=sorted(runs["share"].unique()))
+    last = runs["share"].max()
+    mean = runs.loc[runs["share"] == last, "accuracy"].mean()
+    ends = [End(last, level, "float", {"color": COLORS["float"]})]
+    label_ends(axes, [*ends, End(last, mean, NAMES["ttq"], {"color": COLORS["ttq"], "marker": MARKERS["ttq"]})])
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
+
+
+def _draw_runs(axes: Axes, runs: pd.DataFrame, column: str, method: str) -> None:
+    """At each value of ``column`` a dot for every run, and their mean with its 95 % interval; no line between them."""
+    style: dict[str, Any] = {"color": COLORS[method], "marker": MARKERS[method]}
+    axes.plot(runs[column], runs["accuracy"], ".", color=COLORS[method], alpha=0.35, markersize=4)
+    for place, values in runs.groupby(column)["accuracy"]:
+        mean, half = interval(list(values))
+        axes.errorbar([place], [mean], [half], capsize=2.5, elinewidth=1.2, zorder=3, **style)
+    axes.grid(axis="y", color=GRID)
