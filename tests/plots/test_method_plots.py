@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
-from fewbits import plots
+from fewbits import evidence, plots
 from fewbits.evidence import interval
 from fewbits.plots import ternary as figures
 from fewbits.ternary import TWN, ExactTernary, optimal_ratio
@@ -127,3 +127,37 @@ def test_a_forest_refuses_rows_that_do_not_fit():
         plots.forest({"a": [row], "b": [plots.Row("other", runs=[1.0])]}, xlabel="x", title="t")
     with pytest.raises(ValueError, match="no row is called 'none'"):
         plots.forest({"a": [row]}, xlabel="x", title="t", reference="none")
+
+
+def test_ternary_rows_are_named_for_a_reader_and_a_missing_one_is_refused():
+    frame = evidence.rows("ternary_runs")
+    small = frame[frame.data == "mnist5k"]
+    figure = figures.accuracy_rows({"": small}, figures.FROM_FLOAT, title="rows", reference="float, trained further")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [name for name, _ in figures.FROM_FLOAT.values()]
+    assert all(style in plots.COLORS for table in (figures.METHODS, figures.FROM_FLOAT) for _, style in table.values())
+    with pytest.raises(ValueError, match="MNIST has no row of 'float, from float'"):
+        figures.accuracy_rows({"MNIST": frame[frame.data == "mnist"]}, figures.FROM_FLOAT, title="rows")
+
+
+def test_runs_by_sign_shows_every_run_and_the_printed_sign_hollow():
+    frame = evidence.rows("ternary_runs")
+    figure = figures.runs_by_sign(frame)
+    (axes,) = figure.axes
+    drawn = [line for line in axes.lines if line.get_marker() == plots.MARKERS["ttq"]]
+    assert len(drawn) == len(figures.SIGNS)
+    for line, (data, method) in zip(drawn, figures.SIGNS, strict=True):
+        expected = frame.loc[(frame.data == data) & (frame.method == method), "accuracy"]
+        assert list(line.get_xdata()) == list(expected)
+        assert (line.get_markerfacecolor() == "white") == ("printed" in method)
+    with pytest.raises(ValueError, match="mnist has no row of 'ttq, fitted start'"):
+        figures.runs_by_sign(frame[frame.data == "mnist5k"])
+
+
+def test_accuracy_by_sparsity_draws_every_run_and_the_means():
+    frame = pd.DataFrame({"share": [0, 0, 50, 50], "accuracy": [94.0, 95, 95, 96]})
+    figure = figures.accuracy_by_sparsity(frame, 95.4)
+    (axes,) = figure.axes
+    means = [line for line in axes.lines if line.get_marker() == plots.MARKERS["ttq"] and len(line.get_xdata()) == 1]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in means][:2] == [(0, 94.5), (50, 95.5)]
+    assert {"float", "TTQ"} <= {text.get_text() for text in axes.texts}

@@ -156,7 +156,7 @@ def error_by_ratio(
         curve = [error(ratio) for ratio in ratios]
         axes.plot(ratios, curve, color=colour)
         axes.plot(best, error(best), "o", color=colour, markersize=7)
-        ends.append(End(ratios[-1], curve[-1], f"{name}: {best:.3f}", {"color": colour}))
+        ends.append(End(ratios[-1], curve[-1], f"{name}: best {best:.3f}", {"color": colour}))
     axes.axvline(rule, color=COLORS["twn"], linestyle=(0, (4, 3)), linewidth=1.2)
     axes.set(xlabel="threshold / mean magnitude", ylabel="relative squared error", xlim=(0, ratios[-1]), ylim=(0, 0.9))
     axes.annotate(f"TWN: {rule}", (rule, 0.9), (5, -4), textcoords="offset points", va="top", color=COLORS["twn"])
