@@ -145,7 +145,7 @@ class LogQuantizer(Quantizer):
         self.fsr.fill_(fsr)
 
     def fit(self, x: Tensor, rule: "Callable[[Tensor, LogQuantizer], int] | None" = None) -> None:
-        """Fix the full scale range to what ``rule`` returns for ``x``; :func:`fewbits.core.quantizer.calibrate` calls this.
+        """Fix the full scale range as ``rule`` says for ``x``. :func:`fewbits.core.quantizer.calibrate` does this.
 
         Args:
             rule: :func:`full_scale_of_max` (default), :func:`full_scale_of_least_error`, or your own.

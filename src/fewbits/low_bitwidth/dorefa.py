@@ -36,9 +36,9 @@ def odd_levels(bits: int) -> Tensor:
 class DoReFaWeights(Quantizer):
     """Weights ``2 q_k(tanh(w) / (2 max|tanh(w)|) + 1/2) - 1`` in [-1, 1]; with 1 bit, ``sign(w) E|w|``.
 
-    The tanh compresses large weights, so that the few largest do not determine the grid. Whatever the size of the
-    weights, the result fills [-1, 1]: a normalization must follow the layer. With 1 bit there is no tanh, and the result keeps
-    the mean magnitude: one number for the whole layer, where XNOR-Net has one for each filter.
+    The tanh compresses large weights, so that the few largest do not set the grid. Whatever the size of the
+    weights, the result fills [-1, 1]: a normalization must follow the layer. With 1 bit there is no tanh, and the
+    result keeps the mean magnitude: one number for the whole layer, where XNOR-Net has one for each filter.
 
     Gradient: q_k and the sign pass it unchanged; tanh and the division by the maximum are differentiated.
 
@@ -142,8 +142,8 @@ def gradient_codes(grad: Tensor, bits: int, noise: bool = True) -> Codes:
 
     N is drawn from torch's global generator, uniform between ±1/(2 n), n = 2^bits - 1: half a step to either side. A
     number between two neighbouring values is then rounded to either with a probability that falls with its distance,
-    such that **the expectation is g itself**. Without N, rounding is deterministic, and every g smaller than m/n is enlarged
-    to ±m/n, since there is no 0.
+    such that **the expectation is g itself**. Without N, rounding is deterministic, and every g smaller than m/n is
+    enlarged to ±m/n, since there is no 0.
 
     The paper also clips q_k(…) to [0, 1]. That changes nothing but a rounding error: |g| <= m, so n times the number
     is between -1/2 and n + 1/2, and rounds to 0 … n.

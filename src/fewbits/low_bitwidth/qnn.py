@@ -76,7 +76,8 @@ class AP2Quantizer(Quantizer):
 
     With K = 2^(bits-1) - 1 the powers are ``max_value * 2**-j``, j = 0 … K - 1, two for each sign and one code for 0.
     A magnitude that ``ap2`` rounds to less than the smallest of them becomes 0. The gradient passes where
-    ``|x| <= max_value``, also where the result is 0; everywhere if ``max_value`` is None. Multiplying by a code is a shift.
+    ``|x| <= max_value``, also where the result is 0; everywhere if ``max_value`` is None. Multiplying by a code is a
+    shift.
 
     Odd inputs as in :class:`LinearQuantizer`.
 

@@ -77,8 +77,8 @@ def scratch(method: Method) -> Callable[[Dataset, int], nn.Module]:
 
 
 def uniform(network: Network, bits: int) -> nn.Module:
-    """Weights and activations of ``bits`` bits on uniform grids; the ranges of the activations are running averages over
-    the batches of training, and are frozen in the test."""
+    """Weights and activations of ``bits`` bits on uniform grids; the ranges of the activations are running averages
+    over the batches of training, and are frozen in the test."""
     model = quantize_weights(network(activation=nn.ReLU), partial(UniformQuantizer, bits, channel_axis=0), skip=())
     return quantize_activations(model, partial(UniformQuantizer, bits, signed=False, running=0.1))
 
