@@ -147,7 +147,7 @@ def _normalization(call: Call) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _least_integer(mean, deviation, gamma, beta) -> np.ndarray:
-    """For each unit the least integer s with ``(s - mean) / deviation * gamma + beta >= 0``, gamma >= 0."""
+    """For each unit the smallest integer s with ``(s - mean) / deviation * gamma + beta >= 0``, gamma >= 0."""
     limits = []
     for m, d, g, b in zip(mean.tolist(), deviation.tolist(), gamma.tolist(), beta.tolist(), strict=True):
         if g == 0:

@@ -54,7 +54,7 @@ def check_integers(values: Tensor, low: int, high: int, name: str = "values") ->
     """Return ``values`` if it is an integer tensor with every element in ``low … high``.
 
     Raises:
-        TypeError: ``values`` is not a tensor, or not of an integer dtype (bool is none; uint64 is refused too).
+        TypeError: ``values`` is not a tensor, or not of an integer dtype (bool is not one; uint64 is refused too).
         ValueError: an element is out of range.
     """
     if not isinstance(values, Tensor):

@@ -35,7 +35,7 @@ def index_bits(k: int) -> int:
 
 
 def code_range(bits: int, signed: bool) -> tuple[int, int]:
-    """Least and greatest integer that a field of ``bits`` bits can hold."""
+    """Minimum and maximum integer that a field of ``bits`` bits can hold."""
     check_bits(bits)
     return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
 

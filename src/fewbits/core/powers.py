@@ -17,7 +17,7 @@ def power_below(x: Tensor) -> Tensor:
 def nearest_power(x: Tensor) -> Tensor:
     """The power of two nearest to ``|x|``, with the sign of ``x``; halfway (|x| = 1.5 · 2^k) goes away from 0.
 
-    Magnitudes from 0.75 times the power above the dtype's greatest number give ±Inf.
+    Magnitudes from 0.75 times the power above the dtype's largest number give ±Inf.
     """
     return _power(x, 0.75)
 
@@ -29,7 +29,7 @@ def signed_powers(bits: int) -> Tensor:
     and of its circuits.
 
     Args:
-        bits: 2 to 7: with one more, the greatest power would not fit an int64.
+        bits: 2 to 7: with one more, the largest power would not fit an int64.
     Returns:
         (2^(bits - 1) + 2^(bits - 2) + 1,) int64, indexed by the field; 0 for a field that is never written.
     Raises:
@@ -60,7 +60,7 @@ def ap2(x: Tensor) -> Tensor:
     """Approximate power of two, ``sign(x) * 2**round(log2|x|)``: nearest on a log scale.
 
     The border between 2^k and 2^(k+1) is √2 · 2^k, which no floating point number hits: there are no ties. Magnitudes
-    above √½ times the power beyond the dtype's greatest number give ±Inf. The gradient passes unchanged.
+    above √½ times the power beyond the dtype's largest number give ±Inf. The gradient passes unchanged.
 
     Args:
         x: any shape, floating point.

@@ -142,7 +142,7 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor | None, q_min: in
         x: any shape, floating point.
         scale: > 0, broadcastable to ``x``, same dtype.
         zero_point: integers in the dtype of ``x``, shaped like ``scale``; None for 0.
-        q_min, q_max: least and greatest integer.
+        q_min, q_max: minimum and maximum integer.
     Source: jacob2018 Eq. 12; bengio2013 (gradient); book eq-uniform; book eq-ste
     """
     return _FakeQuantize.apply(x, scale, 0 if zero_point is None else zero_point, q_min, q_max)

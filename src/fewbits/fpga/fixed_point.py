@@ -57,12 +57,12 @@ class QFormat:
 
     @property
     def low(self) -> int:
-        """The least integer, ``-2^(width - 1)``."""
+        """The smallest integer, ``-2^(width - 1)``."""
         return -(1 << (self.width - 1))
 
     @property
     def high(self) -> int:
-        """The greatest integer, ``2^(width - 1) - 1``. It is one less than ``-low``."""
+        """The largest integer, ``2^(width - 1) - 1``. It is one less than ``-low``."""
         return (1 << (self.width - 1)) - 1
 
     def overflows(self, values: np.ndarray) -> np.ndarray:

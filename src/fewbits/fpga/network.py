@@ -39,7 +39,7 @@ class ShiftAdderNet:
         net = ShiftAdderNet.from_codes(structure, codes)                # Q16.16, sums wrap
         classes = net.classify(images)                                  # images as model takes them
         logits = net.run(net.encode(images))                            # integers in, integers out
-        logits, census = net.count_overflows(net.encode(images))
+        logits, counts = net.count_overflows(net.encode(images))
 
     ``ShiftAdderNet(model)`` is the same for a network whose parameters lie on their codebooks:
     :func:`fewbits.inq.encode_frozen` reads its codes.

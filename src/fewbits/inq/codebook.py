@@ -50,7 +50,7 @@ def lowest_exponent(n1: int, bits: int) -> int:
 
 
 def _exponent_limits(dtype: torch.dtype, bits: int) -> tuple[int, int]:
-    """Least and greatest n1 with which every codeword is a normal number of ``dtype``."""
+    """Minimum and maximum n1 with which every codeword is a normal number of ``dtype``."""
     low, high = (math.frexp(limit)[1] for limit in (torch.finfo(dtype).tiny, torch.finfo(dtype).max))
     return low - 1 + 2 ** (bits - 2) - 1, high - 1
 

@@ -97,7 +97,7 @@ class Inq:
         inq.finish()            # model has plain parameters again
 
     Of each tensor the same share is frozen, largest magnitude first, and n1 is that of the tensor when this object is
-    made: a weight that later outgrows 3·2^n1/2 becomes ±2^n1.
+    made: a weight that later exceeds 3·2^n1/2 becomes ±2^n1.
 
     A frozen weight never changes again, whatever the optimizer (:class:`PartlyFrozen`). All state lies in buffers of
     ``model``, so in its ``state_dict``: to resume, make the same object over the same model, load the state, and go on.

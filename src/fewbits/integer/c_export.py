@@ -200,7 +200,7 @@ class _Header:
         }
 
     def requantizer(self, name: str, bound: Tensor, output: Requantizer) -> dict[str, object]:
-        """The way from sums to codes; ``bound`` is the greatest magnitude of a sum, () or one per channel."""
+        """The way from sums to codes; ``bound`` is the largest magnitude of a sum, () or one per channel."""
         if int(bound.max()) >= 2**31:
             raise ValueError(f"the sum may reach {int(bound.max()):,}, beyond int32")
         _check_product(bound.double() * output.multiplier.double().abs(), output)
@@ -212,7 +212,7 @@ class _Header:
         }
 
     def largest(self, name: str, zero_point: int) -> int:
-        """Greatest magnitude of a step's codes once the zero point is subtracted."""
+        """Largest magnitude of a step's codes once the zero point is subtracted."""
         grid = self.network.grids[name]
         return max(abs(grid.q_min - zero_point), abs(grid.q_max - zero_point))
 

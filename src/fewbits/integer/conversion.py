@@ -61,7 +61,7 @@ def to_integers(model: nn.Module, image: Tensor, rounding: str = "upward", bias_
 
     Layers keep the codes of their weight quantizers. Biases become int32 in steps of input scale × weight scale, or
     ``2**bias_fraction`` times finer; the sum is shifted left to meet them. With few bits those steps are coarse. A
-    channel whose bias would take more than 2**30 steps is *faint*: its weights are next to nothing beside its bias.
+    channel whose bias would take more than 2**30 steps is *negligible*: its weights are tiny beside its bias.
     Its weight scale is widened until the bias fits, and its codes are rounded again.
 
     A step has the name of its module, or of the function's result in the graph; where that is taken, as by the first
@@ -76,7 +76,7 @@ def to_integers(model: nn.Module, image: Tensor, rounding: str = "upward", bias_
         TypeError: the network contains an operation that has no integer form here; the message names it.
         ValueError: a quantizer is missing or has no fixed range, its codes do not fit 8 bits, int32 may overflow, or
             a layer sees inputs of a shape that it cannot handle; the message names the place.
-    Source: jacob2018 Sec. 2.4; jacob2018 Eq. 5; jacob2018 Eq. 6; jacob2018 Eq. 11; own (fractions of a bias step, faint
+    Source: jacob2018 Sec. 2.4; jacob2018 Eq. 5; jacob2018 Eq. 6; jacob2018 Eq. 11; own (bias steps, negligible
         channels); book eq-integer-layer
     """
     network = read(model)

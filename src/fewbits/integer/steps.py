@@ -35,7 +35,7 @@ class Grid:
 
     @property
     def largest(self) -> int:
-        """Greatest magnitude of ``q - zero_point``."""
+        """Largest magnitude of ``q - zero_point``."""
         return max(self.zero_point - self.q_min, self.q_max - self.zero_point)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class Requantizer:
 
 
 def largest_sums(weight: Tensor, bias: Tensor, largest: int, bias_fraction: int) -> Tensor:
-    """The greatest magnitude of a :class:`Layer`'s sum where no input exceeds ``largest``, per output: (M,) int64.
+    """The largest magnitude of a :class:`Layer`'s sum where no input exceeds ``largest``, per output: (M,) int64.
 
     Source: own (bound of the int32 sum of jacob2018 Eq. 10)
     """
@@ -102,7 +102,7 @@ class Layer:
         bias_fraction: the bias, and with it the sum, is in steps of input scale × weight scale / 2**bias_fraction.
         weight_bits: what a weight takes in a file.
         geometry: of ``F.conv2d``: stride, padding, dilation, groups; None for a linear layer.
-        zero_point: of the input; largest: greatest magnitude of the input once it is subtracted.
+        zero_point: of the input; largest: largest magnitude of the input once it is subtracted.
     Raises:
         ValueError: a sum could leave int32. Since the bound adds magnitudes, no order of the additions can either.
     Source: jacob2018 Eq. 4; jacob2018 Eq. 10; jacob2018 Eq. 11; own (fractions of a bias step); book eq-integer-layer
@@ -123,7 +123,7 @@ class Layer:
 
     @property
     def bound(self) -> int:
-        """The greatest magnitude that a sum or any part of it can have."""
+        """The largest magnitude that a sum or any part of it can have."""
         return int(largest_sums(self.weight, self.bias, self.largest, self.bias_fraction).max())
 
     def accumulate(self, x: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ class GlobalAverage:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """The greatest code of each window: larger codes are larger numbers, so nothing is rescaled.
+    """The largest code of each window: larger codes are larger numbers, so nothing is rescaled.
 
     Source: own (order of codes)
     """

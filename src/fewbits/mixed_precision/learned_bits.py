@@ -75,7 +75,7 @@ class LearnedBits(Quantizer):
         power_of_two: allow only powers of two as steps, so that scaling is a shift.
         rule: "paper" or "released", the gradient of d outside the range.
         min_bits, max_bits: the bits stay between them. If they are equal only the step is learned, and q_max is the
-            greatest code times the step, with its gradient. Signed grids have at least 2 bits.
+            largest code times the step, with its gradient. Signed grids have at least 2 bits.
     Raises:
         ValueError: ``rule`` is unknown, bits are out of range or in the wrong order, or an unsigned grid per channel.
     Source: uhlich2020 Eq. 1; uhlich2020 Eq. 2; uhlich2020 Eq. 3c; uhlich2020 Sec. 2.2 (powers of two); own (last point
@@ -148,7 +148,7 @@ class LearnedBits(Quantizer):
         return step.to(dtype), q_max.to(dtype)
 
     def _range_of(self, step: Tensor) -> tuple[Tensor, Tensor]:
-        """Least and greatest q_max that ``min_bits`` and ``max_bits`` allow."""
+        """Minimum and maximum q_max that ``min_bits`` and ``max_bits`` allow."""
         return 2 ** (self.min_bits - self.signed - 1) * step, (2 ** (self.max_bits - self.signed) - 1) * step
 
     @torch.no_grad()

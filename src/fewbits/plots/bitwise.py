@@ -64,7 +64,7 @@ def ladder(
     axes.barh(places, speeds, BAR, color=OURS)
     for place, value in enumerate(speeds):
         label = axes.text(value, place, f" {value:,.0f}  ({value / reference:.1f}×)", va="center")
-        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # where it meets the roof
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # where it meets the limit
     axes.axvline(reference, color=_INK, linestyle=(0, (4, 3)), linewidth=1)
     axes.text(reference, -0.95, " float32")
     most = speeds.max() if roof is None else max(roof, speeds.max())
@@ -177,8 +177,8 @@ def roofline(
 
     Args:
         points: ``label``, ``intensity`` (operations a byte) and ``gops``.
-        roofs: GOP/s of each horizontal roof, by label.
-        bandwidth: GB/s, the slanted roof.
+        roofs: GOP/s of each horizontal line, a limit of arithmetic, by label.
+        bandwidth: GB/s, the slanted line, the limit of memory.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 3.8))
     x = np.geomspace(0.3, 10_000, 200)

@@ -20,7 +20,7 @@ INITS = ("linear", "density", "random")
 def initial_centroids(x: Tensor, k: int, init: str, seed: int = 0) -> Tensor:
     """Where k-means starts.
 
-    * ``linear``: k evenly spaced numbers from the least to the greatest element;
+    * ``linear``: k evenly spaced numbers from the smallest to the largest element;
     * ``density``: the quantiles (i + ½) / k, so that each centroid starts with as many elements as every other;
     * ``random``: k different elements, drawn without replacement.
 

@@ -127,7 +127,7 @@ def _read(words):
 
 
 def roofs() -> dict[str, float]:
-    """Measured roofs of one core with AVX2 or more: products in GOP/s, "memory" in GB/s.
+    """Measured limits of one core with AVX2 or more: products in GOP/s, "memory" in GB/s.
 
     "float32" (of 32 bytes), "paired tables", "prefix tile" (where there is VPOPCNTDQ) and "bytes" (VNNI) are
     instructions without memory; "paired tables, cache" is the kernel in the first-level cache.

@@ -84,7 +84,7 @@ def inq_network(name: str, form: str = "inq") -> nn.Module | None:
 def measure(
     name: str, model: nn.Module, codes: Mapping[str, StoredForm], data: Dataset, count: int, command: str
 ) -> None:
-    """Rows of one network: accuracy and census, then formats. ``codes`` are those of ``model``."""
+    """Rows of one network: accuracy and counts of overflows, then formats. ``codes`` are those of ``model``."""
     images, labels = data.test_images[:count], data.test_labels[:count]
     in_float = predict(model, images)
     if not has_q16_16(name, len(images)):
