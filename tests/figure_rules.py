@@ -115,8 +115,9 @@ def strange_colours(figure: Figure) -> list[str]:
         if isinstance(colour, str) and colour in ("none", "None"):
             continue
         *rgb, alpha = to_rgba(colour)
-        if alpha and to_hex(rgb) not in allowed and np.abs(between - rgb).max(axis=1).min() > 0.01:
-            found.append(f"{what} has the colour {to_hex(rgb)}, which is in no set of fewbits.plots")
+        named = to_hex(tuple(rgb))
+        if alpha and named not in allowed and np.abs(between - rgb).max(axis=1).min() > 0.01:
+            found.append(f"{what} has the colour {named}, which is in no set of fewbits.plots")
     return found
 
 

@@ -1,7 +1,6 @@
 """Figures: what they draw, that they are labelled, and that their colours can be told apart and read."""
 
 from itertools import combinations, product
-from pathlib import Path
 
 import matplotlib
 
@@ -12,16 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Rectangle
 
 from fewbits import evidence, plots
-from fewbits.plots.results import CHAPTERS
 
 pytestmark = pytest.mark.usefixtures("book_theme")
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # Methods drawn together: the chapters, then one method of each family.
 TOGETHER = [
@@ -419,15 +414,3 @@ def test_claims_at_a_glance_has_a_row_for_each_chapter_and_a_square_for_each_cla
     assert len(figure.legends[0].get_texts()) == len(plots.WORD_COLORS)
     with pytest.raises(ValueError, match=r"no title for \['ternary'\]"):
         plots.claims_at_a_glance(mixed, {"inq": "INQ", "binary": "Binary"})
-
-
-def test_the_figure_of_claims_has_the_chapters_of_the_book_in_their_order():
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
-    titles = {
-        chapter["file"].removeprefix("book/"): chapter.get("title")
-        for part in toc["parts"]
-        for chapter in part["chapters"]
-    }
-    with_claims = {claim["id"].split("/")[0] for claim in evidence.load_all()}
-    assert {name: title for name, title in titles.items() if name in with_claims} == CHAPTERS
-    assert [name for name in titles if name in with_claims] == list(CHAPTERS)

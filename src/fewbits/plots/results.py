@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from fewbits.evidence import Claim, interval
+from fewbits.evidence.display import TITLES
 from fewbits.plots.labels import End, label_ends
 from fewbits.plots.theme import COLORS, GRID, MARKERS, NAMES, WIDTH, WORD_COLORS
 
@@ -98,29 +99,6 @@ def accuracy_by_bits(
     return axes
 
 
-# Titles of the chapters that have claims, by the first half of the claims' ids, in the order of the book.
-CHAPTERS = {
-    "uniform": "Uniform grids",
-    "binary": "Binary networks",
-    "ternary": "Ternary networks",
-    "low_bitwidth": "Low bit widths",
-    "learned_step": "Learned step size",
-    "logarithmic": "Logarithmic grids",
-    "inq": "INQ",
-    "mobileone": "MobileOne",
-    "mixed_precision": "Mixed precision",
-    "vector": "Shared weights",
-    "bn_folding": "Batch norm folding",
-    "compensation": "Compensation",
-    "integer": "Integer-only networks",
-    "bitwise": "Bit operations on a CPU",
-    "fpga": "Shifts and additions",
-    "fpga_gates": "From integers to gates",
-    "fpga_network": "A network on one chip",
-    "real_network": "A real network",
-    "method_map": "The map of methods",
-    "noise": "Noise",
-}
 # What the words of a claim come down to; pale words are those of a smaller scale, or of another departure.
 _OUTCOMES = {
     "hold": ("reproduced", "carries over", "holds"),
@@ -132,7 +110,7 @@ _PALE = ("carries over", "does not carry over", "cited")
 
 def claims_at_a_glance(
     claims: list[Claim],
-    chapters: Mapping[str, str] = CHAPTERS,
+    chapters: Mapping[str, str] = TITLES,
     *,
     title: str = "What became of the claims, one square each",
 ) -> Figure:
