@@ -96,7 +96,7 @@ def strange_colours(figure: Figure) -> list[str]:
         what = type(artist).__name__.removesuffix("2D").lower()
         if isinstance(artist, ScalarMappable) and artist.get_array() is not None:
             array = artist.get_array()
-            pictures = isinstance(artist, AxesImage) and array.ndim == 3
+            pictures = isinstance(artist, AxesImage) and np.ndim(array) == 3
             if not pictures and artist.get_cmap().name not in MAPS:
                 found.append(f"colour map {artist.get_cmap().name!r}: use SIGN_MAP, shades or 'Greys'")
         elif isinstance(artist, Line2D):
@@ -114,9 +114,8 @@ def strange_colours(figure: Figure) -> list[str]:
     for what, colour in used:
         if isinstance(colour, str) and colour in ("none", "None"):
             continue
-        *rgb, alpha = to_rgba(colour)
-        named = to_hex(tuple(rgb))
-        if alpha and named not in allowed and np.abs(between - rgb).max(axis=1).min() > 0.01:
+        alpha, rgb, named = to_rgba(colour)[3], to_rgba(colour)[:3], to_hex(colour)
+        if alpha and named not in allowed and np.abs(between - np.array(rgb)).max(axis=1).min() > 0.01:
             found.append(f"{what} has the colour {named}, which is in no set of fewbits.plots")
     return found
 
@@ -124,7 +123,7 @@ def strange_colours(figure: Figure) -> list[str]:
 def cut_off(figure: Figure, texts: list[Text]) -> list[str]:
     """Texts that the edge of the picture cuts off."""
     edge = figure.bbox.padded(1)
-    boxes = [(text, text.get_window_extent()) for text in texts]
+    boxes = [(text, Text.get_window_extent(text)) for text in texts]
     return [
         f"{text.get_text()!r} is cut off by the edge of the picture"
         for text, box in boxes
@@ -135,7 +134,8 @@ def cut_off(figure: Figure, texts: list[Text]) -> list[str]:
 def overlapping(texts: list[Text]) -> list[str]:
     """Pairs of texts that cover each other."""
     # A box is as high as the tallest letters of the font: what is written is lower, and two rows may come closer.
-    boxes = [(text, text.get_window_extent().padded(-1.5)) for text in texts]
+    # That of an annotation would hold its arrow too.
+    boxes = [(text, Text.get_window_extent(text).padded(-1.5)) for text in texts]
     return [
         f"{first.get_text()!r} and {second.get_text()!r} overlap"
         for (first, one), (second, other) in combinations(boxes, 2)

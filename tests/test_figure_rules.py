@@ -73,6 +73,7 @@ def test_what_is_not_drawn_is_no_fault(theme):
     axes.annotate("hidden", (3, 40), fontsize=3, color="red").set_visible(False)
     axes.plot([2], [1], color="red", linestyle="none")
     axes.set_xlim(1.5, 8.5)  # ticks outside are not drawn
+    axes.annotate("apart", (3, 40), (5, 70), arrowprops={"arrowstyle": "-"})  # only its arrow touches "TWN"
     hidden = figure.add_axes((0, 0, 0.1, 0.1))
     hidden.axis("off")
     assert faults(figure) == []

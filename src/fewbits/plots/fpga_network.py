@@ -1,6 +1,7 @@
 """Figures of the accelerator for a whole network: its blocks, its time table, its cycles and its area."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -61,7 +62,7 @@ def blocks(*, title: str = "One array, and two halves of a memory that take turn
 
 def _box(axis: Axes, x: float, y: float, width: float, height: float, text: str, kind: str, dashed=False) -> None:
     face, edge = {"memory": (PALE, PALE), "array": ("white", _ARRAY), "order": ("white", _INK)}[kind]
-    style = {"facecolor": face, "edgecolor": edge, "linewidth": 2.2 if kind == "array" else 1.2}
+    style: dict[str, Any] = {"facecolor": face, "edgecolor": edge, "linewidth": 2.2 if kind == "array" else 1.2}
     axis.add_patch(plt.Rectangle((x, y), width, height, linestyle="--" if dashed else "-", **style))
     axis.text(x + width / 2, y + height / 2, text, ha="center", va="center")
 
