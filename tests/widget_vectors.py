@@ -5,10 +5,11 @@ import random
 import torch
 from tool_files import tool
 
+from fewbits import evidence
 from fewbits.binary import XnorWeights
 from fewbits.core.codes import Codes
 from fewbits.core.macs import LayerWork, layer_work
-from fewbits.core.quantizer import Quantizer
+from fewbits.core.quantizer import Quantizer, weight_layers
 from fewbits.fpga.fixed_point import Q16_16
 from fewbits.fpga.shift_adder import dot, product
 from fewbits.fpga.synthesis import utilization
@@ -220,10 +221,41 @@ def few_bits_cases() -> list[dict]:
     return found
 
 
+def folding_cases() -> list[dict]:
+    """The rounded layer of the folded network itself, a list of weights for each channel."""
+    widget_data, found = tool("widget_data"), []
+    for bits in widget_data.FOLDING_BITS:
+        for power, per_channel in ((-3, False), (0, False), (1, False), (4, False), (-2, True)):
+            layer = list(weight_layers(widget_data.folding_network(bits, power, per_channel)).values())[1]
+            weights = layer.weight.detach().flatten(1)
+            dead = (weights == 0).all(1).tolist()
+            found.append({"bits": bits, "power": power, "per_channel": per_channel, "dead": dead})
+            found[-1]["weights"] = weights.tolist()
+    return found
+
+
+def seeds_cases() -> list[dict]:
+    """Prefixes of shuffled differences: the interval of each, and what a claim of at least ``border`` would say."""
+    draw, found = random.Random(2), []
+    for comparison in tool("widget_data").seeds_data()["comparisons"]:
+        for border in (-1.0, 0.0, 0.25, 3.0, comparison["border"]):
+            values = draw.sample(comparison["differences"], len(comparison["differences"]))
+            for count in range(2, len(values) + 1):
+                mean, half = evidence.interval(values[:count])
+                claim = evidence.own_claim(
+                    "noise/shown", "is better", evidence.part(values[:count], low=border), scale="notebook"
+                )
+                said = {"values": values[:count], "border": border, "mean": mean, "half": half}
+                found.append(said | {"word": evidence.word(claim)})
+    return found
+
+
 def all_vectors() -> dict:
     """Everything that node's tests read, as plain numbers, lists and dictionaries."""
     return {
         "few_bits": few_bits_cases(),
+        "folding": folding_cases(),
+        "seeds": seeds_cases(),
         "quantizers": quantizer_cases(),
         "inq_codes": inq_codes(),
         "full_scales": [{"x": x.tolist(), "fsr": full_scale_of_max(x, LogQuantizer(4))} for x in tensors()],

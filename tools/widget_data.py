@@ -13,13 +13,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import nn
 
 from fewbits import evidence
 from fewbits.binary import XnorWeights
+from fewbits.bn_folding import bn_scale_shift, fold_model
 from fewbits.core.macs import layer_work
 from fewbits.core.quantizer import LinearOrConv, Quantizer, quantize_weights, weight_layers
 from fewbits.core.size import size_report
+from fewbits.data import load
+from fewbits.evidence.intervals import LEVEL
+from fewbits.experiments.bn_folding import run as bn_folding
 from fewbits.experiments.common import checkpoint_path
 from fewbits.experiments.comparison import TASKS, prepared
 from fewbits.experiments.fpga_network import run as fpga_network
@@ -107,6 +112,77 @@ def explorer_data() -> dict:
     }
 
 
+DRAGGED = 3  # of the first depthwise convolution: the channel whose factor is far above the others
+FOLDING_BITS, FOLDING_POWERS = (8, 6, 4, 3), range(-3, 5)  # weight bits; powers of two that multiply the factor
+
+
+def folding_network(bits: int, power: int, per_channel: bool) -> nn.Module:
+    """The folded network "separable" in float64, the weights of its first depthwise convolution rounded.
+
+    Before the rounding, gamma and beta of channel ``DRAGGED`` are multiplied by 2^``power``, and what the next layer
+    does with the channel is divided by it. A ReLU passes the factor on, so the float network computes what it did.
+    """
+    model = load_model(bn_folding.build("separable"), checkpoint_path(bn_folding.checkpoint_name("separable")))
+    model = fold_model(model.double().eval())
+    layers = weight_layers(model)
+    names = list(layers)
+    with torch.no_grad():
+        layers[names[1]].weight[DRAGGED] *= 2.0**power
+        layers[names[1]].bias[DRAGGED] *= 2.0**power
+        layers[names[2]].weight[:, DRAGGED] /= 2.0**power
+    axis = 0 if per_channel else None
+    return quantize_weights(model, lambda: UniformQuantizer(bits, channel_axis=axis), skip={*names} - {names[1]}).eval()
+
+
+@torch.no_grad()
+def folding_data() -> dict[str, Any]:
+    """The layer before folding, the factors gamma / sigma, and test digits right with its weights rounded.
+
+    With one scale a channel the rounded network does not depend on the power, so there is one count for each number
+    of bits.
+    """
+    model = load_model(bn_folding.build("separable"), checkpoint_path(bn_folding.checkpoint_name("separable")))
+    layer = list(weight_layers(model).values())[1]
+    data = load("mnist5k")
+    images, labels = data.test_images.double(), data.test_labels
+    inputs = folding_network(8, 0, False)[:3](images)  # before the layer
+
+    def right(bits: int, power: int, per_channel: bool) -> int:
+        return correct(folding_network(bits, power, per_channel)[3:], inputs, labels)
+
+    return {
+        "channels": len(layer.weight),
+        "dragged": DRAGGED,
+        "images": len(labels),
+        "weights": numbers(layer.weight),
+        "factors": bn_scale_shift(model[4].double())[0].tolist(),
+        "powers": list(FOLDING_POWERS),
+        "bits": list(FOLDING_BITS),
+        "float": correct(fold_model(model.double().eval()), images, labels),
+        "tensor": {bits: [right(bits, power, False) for power in FOLDING_POWERS] for bits in FOLDING_BITS},
+        "channel": {bits: right(bits, 0, True) for bits in FOLDING_BITS},
+    }
+
+
+COMPARISONS = (  # recipe, the method said to be better, the other, by how many points
+    ("constant", "binary", "2-bit", 0.0),
+    ("one-cycle", "float", "binary", 3.0),
+    ("one-cycle", "float", "float, rounded to 4 bits", 0.0),
+)
+
+
+def seeds_data() -> dict[str, Any]:
+    """Differences of accuracy within a seed, in points, of the recorded runs of chapter ``noise``; factors of t."""
+    runs = evidence.rows("noise_seeds").pivot(index="seed", columns=["recipe", "method"], values="accuracy")
+    found = []
+    for recipe, first, second, border in COMPARISONS:
+        difference = (runs[recipe, first] - runs[recipe, second]).dropna().round(1).tolist()
+        found.append({"recipe": recipe, "first": first, "second": second, "border": border, "differences": difference})
+    most = max(len(each["differences"]) for each in found)
+    factors = [float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) for count in range(2, most + 1)]
+    return {"t": factors, "comparisons": found}
+
+
 def inq_run() -> dict:
     """INQ at 5 bits of the folded small network, seed 0, as the experiment ``inq`` runs it; one layer is recorded.
 
@@ -169,6 +245,8 @@ def numbers(tensor) -> list[float]:
 DATA = {
     "few_bits_data": few_bits_data,
     "explorer_data": explorer_data,
+    "folding_data": folding_data,
+    "seeds_data": seeds_data,
     "inq_run": inq_run,
     "network_159k": network_159k,
     "accelerator_data": accelerator_data,

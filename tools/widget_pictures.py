@@ -54,6 +54,14 @@ def _bit_mixer(page: Page) -> None:
     page.get_by_role("button", name="4 bits for half the MACs").press("Enter")
 
 
+def _folding(page: Page) -> None:
+    page.get_by_role("slider", name="γ/σ of channel 3, times").press("ArrowRight")
+
+
+def _seeds(page: Page) -> None:
+    page.get_by_role("slider", name="seeds").press("End")
+
+
 PREPARE: dict[str, Callable[[Page], None]] = {
     "few-bits": lambda page: None,  # as it opens
     "explorer": _explorer,
@@ -61,6 +69,8 @@ PREPARE: dict[str, Callable[[Page], None]] = {
     "adder": _adder,
     "bit-mixer": _bit_mixer,
     "accelerator": _accelerator,
+    "folding": _folding,
+    "seeds": _seeds,
 }
 
 

@@ -45,6 +45,8 @@ def test_the_browser_computes_what_fewbits_computes(vectors):
 # For each test of node one expected number, and where it stands among the vectors.
 EXPECTED = {
     "the first page": ("few_bits", -1, "weights", 0),
+    "folded channels": ("folding", 0, "weights", 0, 0),
+    "intervals of seeds": ("seeds", 0, "half"),
     "uniform": ("quantizers", "uniform", 0, "values", 0),
     "binary": ("quantizers", "binary", 0, "values", 0),
     "ternary": ("quantizers", "ternary", 0, "values", 0),
@@ -88,6 +90,14 @@ BUGS = {
     "few_bits.js": [
         ("state.bits === 1 ? binary(weights) :", "", "the first page"),
         ("Math.exp(logit - most)", "2 ** (logit - most)", "the first page"),
+    ],
+    "folding.js": [
+        ("2 ** power", "2 ** (power + 1)", "folded channels"),
+        ("perChannel ? largest(weights) : widest", "widest", "folded channels"),
+    ],
+    "seeds.js": [
+        ("(values.length - 1)", "values.length", "intervals of seeds"),
+        ("mean + half < border - slack", "mean < border - slack", "intervals of seeds"),
     ],
     "few_bits_data.js": [('"bits":2,', '"bits":3,', "the first page")],
     "quantizers.js": [
@@ -136,7 +146,9 @@ def test_a_bug_in_the_arithmetic_is_noticed(vectors, tmp_path, file, right, wron
 # --- Data -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["few_bits_data", "explorer_data", "network_159k", "accelerator_data"])
+@pytest.mark.parametrize(
+    "name", ["few_bits_data", "folding_data", "seeds_data", "explorer_data", "network_159k", "accelerator_data"]
+)
 def test_data_are_up_to_date(name):
     assert (WIDGETS / f"{name}.js").read_text("utf-8") == widget_data.script(name, widget_data.DATA[name]())
 

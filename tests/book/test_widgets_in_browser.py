@@ -14,7 +14,7 @@ from fewbits.uniform import UniformQuantizer
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDGETS = ROOT / "book" / "_static" / "widgets"
-NAMES = ("few-bits", "explorer", "inq-stepper", "adder", "bit-mixer", "accelerator")
+NAMES = ("few-bits", "explorer", "inq-stepper", "adder", "bit-mixer", "accelerator", "folding", "seeds")
 
 widget_pictures = tool("widget_pictures")
 
@@ -50,6 +50,17 @@ KEYS = {
         ("checkbox", "trained with 2 or 1 bits", "Space", "95.6 %"),
         ("slider", "bits of each weight", "ArrowRight", "1 bit for each weight, trained with them: 24.6 kB"),
         ("combobox", "digit", "ArrowUp", "takes this 8 for a 8"),
+    ],
+    "folding": [
+        ("slider", "γ/σ of channel 3, times", "ArrowRight", "6 of 16 channels hold nothing but zeros"),
+        ("checkbox", "one scale for each channel", "Space", "95.5 % of 1,000 test digits"),
+        ("slider", "bits", "ArrowLeft", "3 bits, one scale for each channel. None of 16"),
+    ],
+    "seeds": [
+        ("slider", "seeds", "ArrowRight", "1.17 ± 20.2 points. Asked for at least 0: ? undecided"),
+        ("button", "Other seeds first", "Enter", "7.07 ± "),
+        ("slider", "seeds", "End", "7.24 ± 7.16 points. Asked for at least 0: ● holds"),
+        ("slider", "at least", "ArrowRight", "Asked for at least 0.5: ? undecided"),
     ],
     "explorer": [("slider", "bits", "ArrowRight", "5 bits"), ("combobox", "method", "ArrowDown", "Binary, 1 bit")],
     "inq-stepper": [("button", "Next step", "Enter", "partition"), ("slider", "step", "ArrowRight", "freeze")],

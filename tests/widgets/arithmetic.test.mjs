@@ -4,11 +4,12 @@ import test from "node:test";
 
 import "../../book/_static/widgets/quantizers.js";
 import "../../book/_static/widgets/few_bits.js";
+import "../../book/_static/widgets/seeds.js";
 import "../../book/_static/widgets/latency.js";
 import "../../book/_static/widgets/shift_adder.js";
 import "../../book/_static/widgets/claims_filter.js";
 
-const { fewBits, quantizers: q, shiftAdder, latency, claims } = globalThis.fewbits;
+const { fewBits, seeds, quantizers: q, shiftAdder, latency, claims } = globalThis.fewbits;
 const EIGHT = [0.9, -0.5, 0.3, -0.1, 0.2, -0.7, 0.05, 0.62];
 
 test("ties go to the even integer", () => {
@@ -48,6 +49,20 @@ test("probabilities of logits that an exponential cannot hold, and bins with bot
   assert.deepEqual(fewBits.probabilities([1000, 1000]), [0.5, 0.5]);
   assert.equal(fewBits.answer([1, 3, 3]), 1);
   assert.deepEqual(fewBits.histogram([-1, -0.4, 0, 0.4, 1], 1, 4), [1, 1, 2, 1]);
+});
+
+test("every draw has all seeds, the first in their order, and draws differ", () => {
+  assert.deepEqual(seeds.order(4, 0), [0, 1, 2, 3]);
+  const draws = Array.from({ length: 20 }, (_, turn) => seeds.order(10, turn));
+  for (const draw of draws) assert.deepEqual([...draw].sort((a, b) => a - b), draws[0]);
+  assert.equal(new Set(draws.map(String)).size, 20);
+  assert.ok(new Set(draws.map(([first]) => first)).size >= 6);
+});
+
+test("a border at the end of an interval is inside", () => {
+  assert.equal(seeds.word({ mean: 1, half: 1 }, 0), "holds");
+  assert.equal(seeds.word({ mean: 0, half: 1 }, 0), "undecided");
+  assert.equal(seeds.word({ mean: -2, half: 1 }, 0), "does not hold");
 });
 
 test("a right shift rounds down, and the sign comes last", () => {

@@ -6,6 +6,10 @@ import test from "node:test";
 import "../../book/_static/widgets/quantizers.js";
 import "../../book/_static/widgets/few_bits.js";
 import "../../book/_static/widgets/few_bits_data.js";
+import "../../book/_static/widgets/folding.js";
+import "../../book/_static/widgets/folding_data.js";
+import "../../book/_static/widgets/seeds.js";
+import "../../book/_static/widgets/seeds_data.js";
 import "../../book/_static/widgets/inq_run.js";
 import "../../book/_static/widgets/inq_schedule.js";
 import "../../book/_static/widgets/latency.js";
@@ -15,7 +19,7 @@ import "../../book/_static/widgets/array.js";
 import "../../book/_static/widgets/shift_adder.js";
 
 const vectors = JSON.parse(readFileSync(process.env.FEWBITS_VECTORS, "utf-8"));
-const { array, fewBits, quantizers: q, shiftAdder, latency, inqSchedule, data } = globalThis.fewbits;
+const { array, fewBits, folding, seeds, quantizers: q, shiftAdder, latency, inqSchedule, data } = globalThis.fewbits;
 
 /** Equal to 1e-12 of the larger one. */
 function close(found, expected, words) {
@@ -57,6 +61,24 @@ test("the first page: weights of the neuron, probabilities, answers", () => {
       assert.equal(fewBits.answer(logits), answers[k]);
     });
   });
+});
+
+test("folded channels on one grid and on their own", () => {
+  for (const { bits, power, per_channel, weights, dead } of vectors.folding) {
+    const channels = folding.foldedWeights(data.folding_data, power);
+    const found = folding.round(channels, bits, per_channel);
+    assert.deepEqual(found.dead, dead);
+    found.rounded.flat().forEach((w, i) => close(w, weights.flat()[i], `${bits} bits, 2^${power}, weight ${i}`));
+  }
+});
+
+test("intervals of seeds and their words", () => {
+  for (const { values, border, mean, half, word } of vectors.seeds) {
+    const found = seeds.interval(values, data.seeds_data.t);
+    close(found.mean, mean, "mean");
+    close(found.half, half, "half-width");
+    assert.equal(seeds.word(found, border), word, `${values} and ${border}`);
+  }
 });
 
 test("codes of INQ and its largest exponent", () => {

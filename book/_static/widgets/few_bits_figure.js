@@ -56,7 +56,7 @@
       return all.map((bits) => el("td", {}, share(stateOf(bits, trained))));
     }
 
-    // --- The table: a column for each number of bits, and the slider below it. -----------------------------------------
+    // --- The table: a column for each number of bits, and the slider below it. ------------------------------------
     const place = slider("bits of each weight", { min: 0, max: all.length - 1, value: 4 }, update);
     const pictures = all.map(() => el("td", {}));
     const sizes = all.map(() => el("td", {}));
@@ -72,14 +72,12 @@
       update();
     };
     for (const [, cells] of rows) cells.forEach((cell, k) => cell.addEventListener("click", choose(k)));
-    const table = el(
-      "table",
-      { class: "fb-columns" },
-      el("tbody", {}, ...rows.map(([name, cells]) => el("tr", {}, el("th", { scope: "row" }, name), ...cells))),
-    );
+    const lines = rows.map(([name, cells]) => el("tr", {}, el("th", { scope: "row" }, name), ...cells));
+    const table = el("table", { class: "fb-columns" }, el("tbody", {}, ...lines));
 
-    // --- The digit, the weights, the answer. ----------------------------------------------------------------------------
-    const digit = select("digit", data.digits.map((_, k) => [String(k), String(k)]), update);
+    // --- The digit, the weights, the answer. -----------------------------------------------------------------------
+    const names = data.digits.map((_, k) => String(k));
+    const digit = select("digit", names.map((name) => [name, name]), update);
     digit.input.value = "9";
     const trained = checkbox("trained with 2 or 1 bits", update);
     const seen = el("div", { class: "fb-seen" });

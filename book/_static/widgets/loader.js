@@ -13,6 +13,8 @@
   const SCRIPTS = {
     "few-bits": ["quantizers.js", "few_bits_data.js", "few_bits.js", "ui.js", "few_bits_figure.js"],
     explorer: ["quantizers.js", "explorer_data.js", "ui.js", "explorer.js"],
+    folding: ["quantizers.js", "folding_data.js", "folding.js", "ui.js", "folding_figure.js"],
+    seeds: ["seeds_data.js", "seeds.js", "ui.js", "seeds_figure.js"],
     "inq-stepper": ["quantizers.js", "inq_run.js", "inq_schedule.js", "ui.js", "inq_stepper.js"],
     adder: ["shift_adder.js", "ui.js", "adder.js"],
     "bit-mixer": ["network_159k.js", "latency.js", "ui.js", "bit_mixer.js"],
