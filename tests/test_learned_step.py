@@ -12,6 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -41,7 +42,7 @@ from fewbits.learned_step import LEAST_STEP, LSQ, keep_positive, least_error_ste
 from fewbits.logarithmic import LogQuantizer
 from fewbits.mixed_precision import LearnedBits
 from fewbits.nets import MLP
-from fewbits.plots import COLORS
+from fewbits.plots import COLORS, MARKERS, NEUTRALS
 from fewbits.plots import learned_step as figures
 
 GRIDS = [(2, True), (3, True), (4, True), (8, True), (1, False), (2, False), (3, False), (8, False)]
@@ -466,21 +467,49 @@ def test_claims_follow_from_the_recorded_runs():
 def test_the_figure_draws_every_rule():
     x = torch.linspace(-6, 5, 50)
     y = x.round().clamp(-4, 3)
-    figure = figures.slopes_by_step(x, y, {"a": ("lsq", y - x), "b": ("float", y)})
+    figure = figures.slopes_by_step(x, y, {"a": y - x, "b": y})
     above, below = figure.axes
     assert np.array_equal(above.lines[1].get_ydata(), y.numpy())
-    assert [line.get_color() for line in below.lines[1:]] == [COLORS["lsq"], COLORS["float"]]
+    assert [line.get_color() for line in below.lines[1:]] == [COLORS["lsq"], NEUTRALS[1]]
     assert [text.get_text() for text in below.get_legend().get_texts()] == ["a", "b"]
     assert below.get_xlabel()
     assert all(axes.get_ylabel() for axes in figure.axes)
 
 
+@pytest.mark.usefixtures("book_theme")
+def test_pairs_lie_at_their_values_and_are_named():
+    figure = figures.steps_by_layer([0.2, 0.3], [0.1, 0.6])
+    (axes,) = figure.axes
+    drawn = [(line.get_xdata()[0], line.get_markerfacecolor()) for line in axes.lines if line.get_marker() == "^"]
+    assert drawn == [(0.1, "white"), (0.2, COLORS["lsq"]), (0.6, "white"), (0.3, COLORS["lsq"])]
+    assert [text.get_text() for text in axes.texts] == ["least error", "learned", "× 2.00", "× 0.50"]
+    (axes,) = figures.paces([30.0, 2.0], [0.1, 0.5]).axes
+    assert axes.get_xscale() == "log"
+    assert [text.get_text() for text in axes.texts] == ["without g", "with g"]
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_every_run_and_every_part_is_drawn():
+    runs = evidence.rows("learned_step_runs")
+    (axes,) = figures.parts(runs).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [name for name, _ in figures.PARTS.values()]
+    means = {line.get_xdata()[0] for line in axes.lines if line.get_marker() == MARKERS["lsq"]}
+    assert runs.loc[runs.method == "lsq, 2 bits", "accuracy"].mean() in means
+    with pytest.raises(ValueError, match="no row of 'uniform, 2 bits'"):
+        figures.parts(runs[runs.method == "float"])
+    frame = pd.DataFrame({"rate": [0.01, 0.1, 0.1], "scale": [True, True, False], "accuracy": [94.0, 93, 10]})
+    (axes,) = figures.accuracy_by_rate(frame).axes
+    drawn = {line.get_label(): list(line.get_ydata()) for line in axes.lines if line.get_label().endswith("with g")}
+    assert drawn == {"with g": [94.0, 93.0]}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.01", "0.1"]
+
+
 def test_the_figure_refuses_what_it_cannot_draw():
     x = torch.zeros(3)
     with pytest.raises(ValueError, match="holds 4 rules"):
-        figures.slopes_by_step(x, x, {str(i): ("lsq", x) for i in range(4)})
+        figures.slopes_by_step(x, x, {str(i): x for i in range(4)})
     with pytest.raises(ValueError, match="the shape of x"):
-        figures.slopes_by_step(x, x, {"a": ("lsq", torch.zeros(4))})
+        figures.slopes_by_step(x, x, {"a": torch.zeros(4)})
 
 
 @given(tensors(shape=(30,), largest=1e3), st.integers(2, 4))
