@@ -8,7 +8,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
@@ -40,6 +39,7 @@ from fewbits.inq import (
 )
 from fewbits.mobileone import reparameterize
 from fewbits.plots import inq as figures
+from fewbits.plots.theme import COLORS, NEUTRALS
 from fewbits.training import fit, load_model, load_state, save_state
 
 BITS = st.integers(2, 7)
@@ -480,36 +480,61 @@ def test_biases_by_a_schedule_of_their_own():
 
 
 @pytest.mark.usefixtures("book_theme")
-def test_figures_show_what_they_are_given():
-    weights = torch.tensor([[0.5, -0.3], [0.25, 0.0]])
-    frozen = torch.tensor([[True, False], [True, True]])
-    panel = figures.partition([("before", weights, ~frozen & frozen), ("after", weights, frozen)]).axes
-    assert [text.get_text() for text in panel[0].texts] == ["0.50", "-0.30", "0.25", "0.00"]
-    assert [text.get_text() for text in panel[1].texts] == ["$2^{-1}$", "-0.30", "$2^{-2}$", "0"]
-    panel = figures.weights_by_stage([("a", weights.flatten(), frozen.flatten())]).axes[0]
-    assert "75% frozen" in panel.get_title(loc="left")
-    assert sorted(line[1][0] for line in panel.collections[0].get_segments()) == [0, 0.25, 0.5]
-    panel = figures.signal_to_noise({"normal": {2: 5.0, 3: 9.0}}).axes[0]
-    assert panel.lines[0].get_xydata().tolist() == [[2, 5], [3, 9]]
-    stages = pd.DataFrame(
-        {"s": "x", "fraction": [0.5, 1.0] * 2, "frozen": [1.0, 2, 3, 4], "trained": [5, None, 7, None]}
-    )
-    panel = figures.accuracy_by_stage(stages, "s").axes[0]
-    assert panel.lines[0].get_xydata().tolist() == [[1, 2], [2, 6], [3, 3]]
-    panel = figures.accuracy_by_stage(stages, "s", start=8.0).axes[0]
-    assert panel.lines[0].get_xydata().tolist() == [[0, 8], [1, 2], [2, 6], [3, 3]]
-    ticks = [label.get_text() for label in panel.get_xticklabels()]
-    assert ticks == ["float", "freeze 50 %", "train", "freeze 100 %"]
-    panel = figures.scores({"float": [1.0, 3.0], "INQ": [2.0]}, {"INQ": 2.5}).axes[0]
-    assert [label.get_text() for label in panel.get_yticklabels()] == ["float", "INQ"]
-    assert panel.lines[0].get_xdata().tolist() == [1, 3]
-    for number in plt.get_fignums():
-        for axis in plt.figure(number).axes:
-            assert not axis.axison or axis.get_xlabel()
+def test_weight_paths_jump_when_they_are_frozen_and_stay():
+    weights = torch.tensor([[0.9, 0.3], [1.0, 0.28], [1.0, 0.2], [1.0, 0.25]])
+    frozen = torch.tensor([[False, False], [True, False], [True, False], [True, True]])
+    axis = figures.weight_paths(weights, frozen, -2, 0, names=True, title="t").axes[0]
+    paths = [line.get_xydata().round(4).tolist() for line in axis.lines if line.get_color() == COLORS["inq"]]
+    # Of each weight the jump, then the codeword.
+    assert paths == [
+        [[1, 0.9], [1, 1]],
+        [[1, 1], [2, 1], [3, 1]],
+        [[3, 0.2], [3, 0.25]],
+        [[3, 0.25]],
+    ]
+    trained = [line.get_xydata().round(4).tolist() for line in axis.lines if line.get_color() == NEUTRALS[0]]
+    assert trained == [[[0, 0.9], [1, 0.9]], [[0, 0.3], [1, 0.28], [2, 0.2], [3, 0.2]]]
+    assert [text.get_text() for text in axis.texts] == ["50 % frozen", "100 % frozen", "0.90", "0.30"]
+    ticks = ["−1", "−1/2", "−1/4", "0", "1/4", "1/2", "1"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ticks
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_signal_to_noise_is_named_at_the_ends_of_its_lines():
+    axis = figures.signal_to_noise({"inq": {2: 5.0, 3: 9.0}, "uniform": {2: 4.0, 3: 20.0}}).axes[0]
+    assert axis.lines[0].get_xydata().tolist() == [[2, 5], [3, 9]]
+    assert {text.get_text() for text in axis.texts} == {"INQ", "uniform"}
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_accuracy_by_stage_has_a_thin_line_a_seed_and_their_mean():
+    rows = [
+        ("x", 0, 1, 0.5, 1.0, 5.0),
+        ("x", 0, 2, 1.0, 2.0, None),
+        ("x", 1, 1, 0.5, 3.0, 7.0),
+        ("x", 1, 2, 1.0, 4.0, None),
+    ]
+    stages = pd.DataFrame(rows, columns=["s", "seed", "stage", "fraction", "frozen", "trained"])
+    axis = figures.accuracy_by_stage(stages, "s", {0: 8.0, 1: 9.0}).axes[0]
+    assert [line.get_ydata().tolist() for line in axis.lines[:3]] == [[8, 1, 5, 2], [9, 3, 7, 4], [8.5, 2, 6, 3]]
+    ticks = [label.get_text() for label in axis.get_xticklabels()]
+    assert ticks == ["float", "freeze\n50 %", "train", "freeze\n100 %"]
+    assert [text.get_text() for text in axis.texts] == ["x"]
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_scores_write_what_is_off_the_axis_at_its_edge():
+    panels = {"5 bits": {"INQ": [95.0, 97.0], "rounded": [40.0, 44.0]}, "4 bits": {"INQ": [93.0]}}
+    first, second = figures.scores(panels, {"5 bits": 90, "4 bits": 0}, reference=96.5).axes
+    assert [label.get_text() for label in first.get_yticklabels()] == ["INQ", "rounded"]
+    assert [text.get_text() for text in first.texts] == ["◂ 42"]
+    means = [[line.get_xdata().tolist() for line in axis.lines if line.get_marker() == "D"] for axis in (first, second)]
+    assert means == [[[96.0]], [[93.0]]]
+    assert first.get_xlim() == (90, 100)
 
 
 def test_powers_of_two_are_written_as_such():
-    assert [figures.power_label(v) for v in (0.0, 1.0, -0.125, 4)] == ["0", "$2^{0}$", "$-2^{-3}$", "$2^{2}$"]
+    assert [figures.power_label(v) for v in (0.0, 1.0, -0.125, 4)] == ["0", "1", "−1/8", "4"]
 
 
 # --- Records ---------------------------------------------------------------------------------------------------------

@@ -268,6 +268,11 @@ def test_staircase_accepts_a_module_with_parameters():
     plots.staircase(torch.nn.Linear(5, 5), -1, 1, points=5)
 
 
+def test_staircase_has_the_colour_of_the_method():
+    figure = plots.staircase({"INQ, 3 bits": torch.round, "float": torch.round}, -1, 1, points=5, method="inq")
+    assert [axes.lines[1].get_color() for axes in figure.axes[:2]] == [plots.COLORS["inq"], plots.COLORS["float"]]
+
+
 def test_weight_histogram_counts_the_nearest_level():
     weight = torch.tensor([[-0.9, -0.6, -0.4], [0.1, 0.5, 2.0]])  # 0.5 is a tie: up
     histogram, share = plots.weight_histogram(weight, torch.tensor([1.0, 0.0, -1.0])).axes

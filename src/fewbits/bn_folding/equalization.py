@@ -1,4 +1,4 @@
-"""Cross-layer equalization: wide and narrow channels meet in the middle, without data (nagel2019).
+"""Cross-layer equalization: the ranges of wide and narrow channels are balanced, without data (nagel2019).
 
 A ReLU passes a positive factor through: ``relu(s x) = s relu(x)``. So output channel j of one layer may be divided by
 any ``s_j > 0``, if what the next layer does with that channel is multiplied by it. With ``s_j = sqrt(r1_j / r2_j)``,

@@ -25,7 +25,7 @@ class FoldedLayer(nn.Module):
 
     Where the BN is in training mode, until :meth:`freeze`, the statistics are those of the batch, from a first pass
     with ``w`` itself, and the running ones are updated; else they are the running ones. Whether it is frozen is part of
-    the state. (jacob2018 Eq. 14 folds the moving average of the variance from the start and knows no freezing.)
+    the state. (jacob2018 Eq. 14 folds the moving average of the variance from the start and does not freeze.)
 
     Args:
         layer: nn.Linear on (N, K) or a convolution, weight not quantized.
@@ -51,7 +51,7 @@ class FoldedLayer(nn.Module):
         self.train(bn.training)
 
     def freeze(self) -> None:
-        """From now on the running statistics count, in training too, and stay."""
+        """From now on use the running statistics, in training too, and keep them fixed."""
         self.frozen.fill_(True)
 
     def folded(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Batch normalization folding: a frozen BN is an affine map, and the layer before it can do that map's work.
+"""Batch normalization folding: a frozen BN is an affine map, and the layer before it can take over that map.
 
 In eval mode BN multiplies channel j by ``c_j = gamma_j / sqrt(var_j + eps)`` and adds ``d_j = beta_j - c_j mean_j``.
 Applied to ``y_j = sum_k x_k w_kj + b_j`` this gives ``z_j = sum_k x_k (c_j w_kj) + (c_j b_j + d_j)``: the same layer

@@ -1,7 +1,7 @@
-"""Statistics correction: each channel of a quantized network gets the mean and the variance again that it had.
+"""Statistics correction: each channel of a quantized network gets back the mean and the variance that it had.
 
-What rounding does to a channel is for a large part a shift and a stretch: its mean and its variance are other ones than
-before. Some images without labels tell which, and one factor and one offset a channel put both back, without training.
+To a large part, rounding shifts and stretches a channel: its mean and its variance change. Some images without labels
+suffice to measure both, and one factor and one offset per channel restore them, without training.
 """
 
 import copy

@@ -72,7 +72,7 @@ def largest_exponent(x: Tensor, bits: int) -> int:
 
 
 def least_error_exponent(x: Tensor, bits: int) -> int:
-    """The n1 of least squared error: the paper's, or up to three below it. Not in the paper.
+    """The n1 with the smallest squared error: the paper's, or up to three below it. Not in the paper.
 
     A smaller n1 clips the few largest weights and has more codewords for the many small ones.
 
@@ -89,10 +89,10 @@ def least_error_exponent(x: Tensor, bits: int) -> int:
 
 
 class InqQuantizer(Quantizer):
-    """The nearest codeword: 0 or ± a power of two; the gradient passes unchanged (INQ itself makes no use of it).
+    """The nearest codeword: 0 or ± a power of two; the gradient passes unchanged (INQ itself does not use it).
 
-    For neighbours α < β of the codebook, β is chosen where (α + β)/2 ≤ |w| < 3β/2: nearest on the linear scale, a
-    tie goes away from 0. From 3·2^n1/2 on, where only an ``n1`` given from outside lets a weight be,
+    For neighbours α < β of the codebook, β is chosen where (α + β)/2 ≤ |w| < 3β/2: nearest on the linear scale, with
+    ties away from 0. From 3·2^n1/2 on, which a weight can reach only if ``n1`` was given from outside,
     the codeword is ±2^n1. NaN and ±Inf, empty tensors and other than floating point dtypes are refused; half precision
     is computed in float32. All zero gives zeros, never -0.0.
 
@@ -160,9 +160,9 @@ def encode_frozen(model: nn.Module, bits: int = 5) -> dict[str, Codes]:
     """INQ codes of every weight and bias of the linear and convolution layers, by parameter name.
 
     Parameters that have codes (a complete :class:`fewbits.inq.Inq`, or
-    :func:`fewbits.core.quantizer.attach_codes`) give these. Of a plain parameter that lies on a codebook of ``bits``
+    :func:`fewbits.core.quantizer.attach_codes`) give these. For a plain parameter on a codebook of ``bits``
     bits the codes are found again: n1 is that of its largest weight, so it may be smaller than the n1 that INQ had, and
-    the fields larger by as much; they stand for the same numbers.
+    the fields larger by as much; they represent the same numbers.
 
     Raises:
         ValueError: a parameter is on no such codebook; the message names it.

@@ -1,7 +1,7 @@
 """Incremental Network Quantization (zhou2017): weights become 0 or ± a power of two, a part at a time.
 
-INQ freezes the largest weights of a trained network on a codebook (:mod:`fewbits.inq.codebook`), trains the others on,
-freezes more of them, and so on until nothing is left to train.
+INQ freezes the largest weights of a trained network on a codebook (:mod:`fewbits.inq.codebook`), trains the others
+further, freezes more of them, and so on until nothing is left to train.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class PartlyFrozen(Quantizer):
     """Parametrization of :class:`Inq`: frozen elements keep their codeword, the others are what the optimizer trains.
 
     The optimizer holds the latent tensor. Whatever it does to a frozen element there, by momentum, decay or otherwise,
-    does not reach the weight; and no gradient comes back to it.
+    does not reach the weight, and the element gets no gradient.
 
     Args:
         weight: the tensor that is to be frozen.
@@ -99,7 +99,7 @@ class Inq:
     Of each tensor the same share is frozen, largest magnitude first, and n1 is that of the tensor when this object is
     made: a weight that later exceeds 3·2^n1/2 becomes ±2^n1.
 
-    A frozen weight never changes again, whatever the optimizer (:class:`PartlyFrozen`). All state lies in buffers of
+    A frozen weight never changes again, whatever the optimizer (:class:`PartlyFrozen`). All state is in buffers of
     ``model``, so in its ``state_dict``: to resume, make the same object over the same model, load the state, and go on.
     A step to the fraction that is reached already changes nothing.
 
@@ -194,7 +194,7 @@ class Inq:
             part.frozen |= new
 
     def _priority(self, weight: Tensor, index: int) -> Tensor:
-        """The larger, the sooner frozen: (numel,)."""
+        """Elements with larger values are frozen first: (numel,)."""
         if self.partition == "magnitude":
             return weight.abs().flatten()
         # The same numbers at every step, so that a resumed run needs no generator.

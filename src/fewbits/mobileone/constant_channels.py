@@ -1,7 +1,7 @@
-"""Constant channels, found with data and folded away: what no image changes needs no weights.
+"""Constant channels, found with data and folded into the biases: a constant needs no weights.
 
 Training leaves *dead* channels, which are 0 for every image, and channels that are another constant. A weight that
-reads one may have any size without anybody noticing, until a codebook is made that reaches the largest weight.
+reads one may have any size without effect, until a codebook is made that must reach the largest weight.
 """
 
 import copy
@@ -25,7 +25,7 @@ def fold_constant_channels(model: nn.Module, images: Tensor, batch_size: int = 2
 
     Args:
         model: with BN folded, in evaluation mode; weights not yet quantized.
-        images: to find the constants with, (N, …): training images, for the others are not known yet.
+        images: to find the constants with, (N, …): the training images, since others are not known yet.
         batch_size: images at a time.
 
     Raises:

@@ -31,7 +31,7 @@ class ConvBranches(nn.Module):
     follow from the mean and the covariance of the numbers that it sees, for a 1×1 convolution the channels of a pixel,
     for a depthwise 3×3 one the window in its channel (:mod:`fewbits.mobileone.moments`). So the statistics of every
     branch are known without running it; each is then a kernel and a bias, and those are added. Output, gradients and
-    running statistics are the same, up to rounding, and come sooner. Other grouped convolutions run branch by branch
+    running statistics are the same, up to rounding, and take less time. Other grouped convolutions run branch by branch
     all the same, and so does everything if a normalization is frozen or has settings of its own. In evaluation mode
     without gradients the one convolution of :meth:`reparameterize` is run.
 

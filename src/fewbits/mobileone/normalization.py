@@ -1,8 +1,8 @@
 """Normalization for a network whose batch normalization has been folded: by the mean alone, or as before.
 
-INQ trains a folded network, and nothing keeps its channels in place there. Batch normalization could be put back, but
-it multiplies a channel by a number that is not a power of two, so it must stay in the network for good. The *mean* of
-the batch can be subtracted without that: the mean is added to the bias when training is over, and no weight changes.
+INQ trains a folded network, in which nothing keeps the statistics of the channels in place. Batch normalization could
+be inserted again, but it multiplies a channel by a number that is not a power of two, so it must stay in the network.
+The *mean* of the batch can be subtracted at no such price: it goes into the bias after training, and no weight changes.
 
 Both begin with the statistics of some images, so that the network computes the same before and after.
 """

@@ -2,7 +2,7 @@
 
 As in :mod:`fewbits.bn_folding.equalization`, output channel j of one layer may be multiplied by any ``s_j > 0`` if the
 next layer divides it away. A factor of 2 changes nothing on a grid of powers of two, so ``s_j`` is sought from
-``2^-1/2`` to ``2^1/2``. Taken is the one for which rounding moves the channel's output least. Let x be what an output
+``2^-1/2`` to ``2^1/2``. The one for which rounding changes the channel's output least is taken. Let x be what an output
 of the layer sees, with mean m and second moment M = E[x xᵀ], and let rounding change weights and bias by Δw and Δb.
 Then ::
 
@@ -26,14 +26,14 @@ from fewbits.mobileone.moments import patch_moments
 
 @torch.no_grad()
 def align_scales(model: nn.Module, images: Tensor, candidates: int = 64) -> nn.Module:
-    """A copy of ``model`` that computes the same, up to rounding, and loses less when it is rounded to powers of two.
+    """A copy of ``model`` that computes the same, up to rounding, and changes less when it is rounded to powers of two.
 
     Layer after layer, from the first to the last that has a partner (:func:`fewbits.bn_folding.equalizable_pairs`).
 
     Args:
         model: with BN folded, in evaluation mode; weights not yet quantized.
-        images: training images, (N, …), a few hundred; all are in memory at once, with what each layer sees.
-        candidates: even; so many factors are tried, 1 among them.
+        images: training images, (N, …), a few hundred; all are in memory at once, with the inputs of each layer.
+        candidates: even; this many factors are tried, 1 among them.
 
     Raises:
         ValueError: the model is in training mode, or a convolution is dilated, grouped (but not depthwise), or does

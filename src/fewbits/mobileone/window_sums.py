@@ -2,7 +2,7 @@
 
 PyTorch would write each product to memory, one pass over all images for each pair of pixels. Here one image at a time
 is in the cache, and everything is added up while it is there. Images are stored channels last, so a row is one run of
-numbers; with a stride, its columns are sorted so that those which one pixel of the window meets lie side by side.
+numbers; with a stride, its columns are sorted so that those which one pixel of the window meets are adjacent.
 """
 
 from collections.abc import Callable

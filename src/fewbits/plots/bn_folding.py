@@ -122,7 +122,7 @@ def points_lost_by_folding(
     handles = [
         Line2D([], [], color=COLORS[method], marker=MARKERS[method], markersize=3.5, linewidth=width, label=name)
         for name, (method, width, _) in zip(
-            ("one scale per tensor, a line a seed", "one scale per channel, all seeds"),
+            ("one scale per tensor, one line per seed", "one scale per channel, all seeds"),
             styles.values(),
             strict=True,
         )

@@ -23,6 +23,7 @@ def staircase(
     high: float,
     *,
     points: int = 2001,
+    method: str = "uniform",
     title: str = "From input to output",
 ) -> Figure:
     """Input against output of one quantizer or of several side by side, and the error below.
@@ -34,6 +35,7 @@ def staircase(
             gives the colour. A quantizer that derives its scale from its input sees the line from ``low`` to ``high``.
         low, high: first and last input, ``low < high``.
         points: inputs drawn, evenly spaced.
+        method: name in `COLORS`, for the colour of quantizers whose own name is none.
     Returns:
         Figure with two rows (output, error) and a column per quantizer.
     """
@@ -49,7 +51,7 @@ def staircase(
         height_ratios=[2, 1],
     )
     for (name, function), (output, error) in zip(quantizers.items(), axes.T, strict=True):
-        colour = COLORS.get(name, COLORS["uniform"])
+        colour = COLORS.get(name, COLORS[method])
         with torch.no_grad():
             y = function(x)
         difference = _array(y - x)
