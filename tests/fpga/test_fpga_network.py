@@ -209,7 +209,9 @@ def test_a_weight_off_its_codebook_is_refused():
     "module", [nn.Sigmoid(), nn.AdaptiveAvgPool2d(2), nn.Conv2d(2, 2, (1, 3)), nn.Conv2d(2, 2, 3, dilation=2)]
 )
 def test_unknown_modules_are_refused(module):
-    with pytest.raises(ValueError, match=f"model has '1', an? {type(module).__name__} that the circuit does not know"):
+    with pytest.raises(
+        ValueError, match=f"model has '1', an? {type(module).__name__} that the circuit does not support"
+    ):
         ShiftAdderNet(quantized(nn.Sequential(nn.Conv2d(2, 2, 1), module)))
 
 
@@ -231,7 +233,10 @@ class Called(nn.Module):
         (lambda m, x: m.last(m.pool(m.second(x) + m.first(x)).flatten(1)), "is no chain"),
         (lambda m, x: m.last(m.pool(m.first(x) + x).flatten(1)), "is no chain"),
         (lambda m, x: m.last(m.pool(m.first(m.first(x))).flatten(1)), r"first \(Conv2d\) is called more than once"),
-        (lambda m, x: m.last(m.pool(F.silu(m.second(m.first(x)))).flatten(1)), r"model has 'silu', .* does not know"),
+        (
+            lambda m, x: m.last(m.pool(F.silu(m.second(m.first(x)))).flatten(1)),
+            r"model has 'silu', .* does not support",
+        ),
         (
             lambda m, x: m.last(m.pool(m.second(m.first(F.relu(x)))).flatten(1)),
             "has 'relu', .* no place for here",

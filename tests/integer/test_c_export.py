@@ -407,7 +407,7 @@ def test_a_step_that_is_unknown_is_refused_by_name():
     network = ties("even")
     network.steps["last"], network.inputs["last"] = Softmax(), ("layer",)
     network.grids["last"] = network.grids["layer"]
-    with pytest.raises(TypeError, match="last: the program in C knows no step of the kind Softmax"):
+    with pytest.raises(TypeError, match="last: the program in C has no step of the kind Softmax"):
         to_c_header(network)
 
 

@@ -108,7 +108,7 @@ def test_padding_survives_a_file_and_is_refused_in_c(tmp_path):
     again, codes = IntegerNetwork.load(tmp_path / "net"), network.grids["input"].encode(images)
     assert torch.equal(again(codes), network(codes))
     assert again.steps["2"] == Pad((0, 1, 0, 1), network.grids["0"].zero_point)
-    with pytest.raises(TypeError, match="2: the program in C knows no step of the kind Pad"):
+    with pytest.raises(TypeError, match="2: the program in C has no step of the kind Pad"):
         write_c(network, tmp_path)
 
 

@@ -1,7 +1,7 @@
 """Which instructions the kernels may use: found at run time, or forced by the environment variable ``FEWBITS_ISA``.
 
 ============  ==========================================================================================
-``plain``     whatever LLVM makes of portable code
+``plain``     portable code as LLVM compiles it
 ``avx2``      x86-64 with AVX2: look-ups in registers of 32 bytes, ``vpshufb``
 ``avx512``    and AVX-512 F, BW, DQ, VL: registers of 64 bytes
 ``vnni``      and VNNI: ``vpdpbusd`` adds four products of bytes to an int32

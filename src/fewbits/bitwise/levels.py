@@ -19,7 +19,7 @@ def naive(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Level 1: three loops. Words of a row follow each other, and the compiler takes some of them at once.
 
     Args:
-        inputs: (M, W) uint64. weights: (N, W) uint64, or, from level 2 on, what the level's ``layout`` makes of them.
+        inputs: (M, W) uint64. weights: (N, W) uint64, or, from level 2 on, as the level's ``layout`` arranges them.
     Returns:
         (M, N) int32: bits in which the rows differ.
     """
@@ -71,7 +71,7 @@ def unrolled(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def carry_save(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Level 4: adders of single bits, so that one word in eight is counted (Harley and Seal's method).
 
-    A full adder makes of three words two: their sum modulo 2, bit by bit, and their carry, which counts twice.
+    A full adder turns three words into two: their sum modulo 2, bit by bit, and their carry, which counts twice.
     """
     out = np.empty((len(inputs), LANES * len(weights)), np.int32)
     _carry_save(out, inputs, weights)

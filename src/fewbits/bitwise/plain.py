@@ -21,7 +21,7 @@ def panels(words: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, inline="always")
 def popcount(x):
-    """Ones in a word. LLVM knows this sequence and replaces it by the best that the processor has."""
+    """Ones in a word. LLVM recognizes this sequence and replaces it by the fastest that the processor has."""
     x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
     pairs = np.uint64(0x3333333333333333)
     x = (x & pairs) + ((x >> np.uint64(2)) & pairs)

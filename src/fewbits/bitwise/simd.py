@@ -84,7 +84,7 @@ def wide_vectors(typing_context):
     """
 
     def generate(context, builder, sig, args):
-        # llvmlite knows only attributes without a value, and its own add() refuses others.
+        # llvmlite supports only attributes without a value, and its own add() refuses others.
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
         return context.get_dummy_value()
 
@@ -277,7 +277,7 @@ def at_least_mask(typing_context, array, index, limits, place):
     def generate(context, builder, sig, args):
         kind = ir.VectorType(ir.IntType(32), 64)
         values = _unaligned(builder.load(address(context, builder, sig.args[0], args[0], args[1], kind)))
-        least = _unaligned(builder.load(address(context, builder, sig.args[2], args[2], args[3], kind)))
-        return builder.bitcast(builder.icmp_signed(">=", values, least), _WORD)
+        minimum = _unaligned(builder.load(address(context, builder, sig.args[2], args[2], args[3], kind)))
+        return builder.bitcast(builder.icmp_signed(">=", values, minimum), _WORD)
 
     return types.uint64(array, types.intp, limits, types.intp), generate

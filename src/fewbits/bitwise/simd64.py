@@ -160,7 +160,7 @@ def _scaled(builder, low, high, scale):
 def _store_sums(context, builder, to: Place, source: Place, most, values) -> None:
     """Write the first ``most`` of 16 numbers of ``source``, each increased by its one of ``values``, to ``to``.
 
-    What lies beyond is left alone.
+    What lies beyond is not changed.
     """
     with builder.if_else(builder.icmp_signed(">=", most, ir.Constant(_WORD, 16))) as (all_of_them, some):
         with all_of_them:

@@ -1,7 +1,7 @@
-"""Fixed point: integers that stand for real numbers, with a point at a place that everybody knows.
+"""Fixed point: integers that represent real numbers, with the point at a fixed place.
 
 A number of format Qm.n is an integer of m + n bits in two's complement, n of them after the point; the sign is one of
-the m. It stands for ``integer / 2^n``. yokota2024 uses Q16.16: 32 bits, from -32,768 to just below 32,768 in steps of
+the m. It represents ``integer / 2^n``. yokota2024 uses Q16.16: 32 bits, from -32,768 to just below 32,768 in steps of
 2^-16. A circuit has no exception to raise: what does not fit wraps around or saturates.
 """
 
@@ -41,12 +41,12 @@ class QFormat:
     fraction_bits: int = 16
 
     def __post_init__(self) -> None:
-        for name, least in (("integer_bits", 1), ("fraction_bits", 0)):
+        for name, minimum in (("integer_bits", 1), ("fraction_bits", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+            if value < minimum:
+                raise ValueError(f"{name} must be at least {minimum}, got {value}")
         if self.width > 32:
             raise ValueError(f"integer_bits + fraction_bits must be at most 32, got {self.width}")
 
@@ -109,7 +109,7 @@ class QFormat:
         return self.fit(whole.astype(np.int64) + (scaled - whole >= 0.5), overflow)
 
     def decode(self, values: np.ndarray) -> np.ndarray:
-        """The real numbers that integers stand for, float64, exact."""
+        """The real numbers that integers represent, float64, exact."""
         return np.ldexp(_integers(values).astype(np.float64), -self.fraction_bits)
 
     def __str__(self) -> str:

@@ -20,7 +20,7 @@ class Terms:
     """The weights of a layer that are not 0, output by output, in the order of the layer.
 
     Attributes:
-        offset: (T,) int64, where the input of each weight lies, in rows.
+        offset: (T,) int64, the place of each weight's input, in rows.
         n: (T,) int32, places to shift right, 63 at most; negative: left.
         sign: (T,) int32, 1 for a negative weight, else 0.
         begin: (M + 1,) int64, first weight of each output, and T.
@@ -95,7 +95,7 @@ def wrapping_sums(x, base, offset, n, begin, bias, spare, relu, out, place):
 
 
 @njit(nogil=True)
-def counted_sums(x, base, offset, n, sign, begin, bias, low, high, saturate, relu, out, place, used, census):
+def counted_sums(x, base, offset, n, sign, begin, bias, low, high, saturate, relu, out, place, used, counts):
     """The same with exact sums in int64, which are then wrapped or, if ``saturate``, limited after every addition.
 
     Args:
@@ -104,7 +104,7 @@ def counted_sums(x, base, offset, n, sign, begin, bias, low, high, saturate, rel
         low, high: int64, the range of the format.
         saturate: bool.
         used: the first so many lanes hold images; the others are neither computed nor counted.
-        census: (4,) int64. Added to: products out of range; sums that went out of range at some addition; sums out of
+        counts: (4,) int64. Added to: products out of range; sums that went out of range at some addition; sums out of
             range at the end. Raised to: the largest magnitude of a sum at any addition, less 1 if it is negative.
     Source: yokota2024 Sec. 2.2 (shifts in place of products); own (counts of overflows)
     """
@@ -129,10 +129,10 @@ def counted_sums(x, base, offset, n, sign, begin, bias, low, high, saturate, rel
                     total[lane] = min(max(value, low), high) if saturate else value
             for lane in range(used):
                 value = total[lane]
-                census[1] += left[lane]
-                census[2] += (value < low) | (value > high)
+                counts[1] += left[lane]
+                counts[2] += (value < low) | (value > high)
                 value = ((value - low) & (high - low)) + low
                 out[place[pixel] + output, lane] = max(value, 0) if relu else value
     for lane in range(used):
-        census[0] += products[lane]
-        census[3] |= largest[lane]
+        counts[0] += products[lane]
+        counts[3] |= largest[lane]

@@ -85,7 +85,7 @@ def read_layers(model: nn.Module, codes: Mapping[str, StoredForm], form: QFormat
         elif call.op in ("relu", "global_average", "flatten"):
             raise _unknown(call, "has no place for here")
         else:
-            raise _unknown(call, "does not know")
+            raise _unknown(call, "does not support")
     unused = sorted(codes.keys() - used)
     if unused:
         raise ValueError(f"codes name {unused}, which are no parameters of the layers")
@@ -116,7 +116,7 @@ def _make_layer(
     """One layer without its ReLU; the names of its codes go to ``used``."""
     module = call.module
     if not isinstance(module, nn.Linear | nn.Conv2d):
-        raise _unknown(call, "does not know")
+        raise _unknown(call, "does not support")
     prefix = f"{call.name}." if call.name else ""
     weight = _codes_of(codes, f"{prefix}weight", module.weight.shape, used)
     fields, n1, bits = inq_fields(weight, f"{prefix}weight")

@@ -3,7 +3,7 @@
 A layer has a file of weights and, if it has biases, another one. One word of hexadecimal digits stands on a line, the
 first line is a comment that holds name, shape and format as JSON. That is the layout:
 
-* *Order*: row by row as the tensor lies in memory, (output, channel of the group, row, column). The weights of output
+* *Order*: row by row as in the tensor's memory, (output, channel of the group, row, column). The weights of output
   m are words m * K … m * K + K - 1, in the order in which :func:`fewbits.fpga.shift_adder.dot` adds their products.
 * *Weight*: the field of INQ (:mod:`fewbits.inq.codebook`), unsigned, ``bits`` wide: the top bit is 1 for a negative
   weight, the others are e. 0 is the weight 0; e = 1 … 2^(bits - 2) is ``±2^(n2 + e - 1)``.

@@ -1,7 +1,7 @@
 """Gate-level simulation of a synthesized netlist: the very circuit whose look-up tables are counted.
 
 The gates are those that Yosys uses for the family: LUT1–6, INV, MUXF7–9, CARRY4, FDRE, FDSE, SRL16E, SRLC32E, and
-DSP48E2 as the plain multiplier that Yosys makes of it. :mod:`fewbits.fpga.gates` says what each does.
+DSP48E2 as the plain multiplier that Yosys uses it for. :mod:`fewbits.fpga.gates` says what each does.
 """
 
 import copy
@@ -21,7 +21,7 @@ class Netlist:
     Args:
         synthesis: made with ``flatten=True``.
     Raises:
-        ValueError: the netlist has a hierarchy, a gate that this simulator does not know, or a combinational loop.
+        ValueError: the netlist has a hierarchy, a gate that this simulator does not support, or a combinational loop.
     Source: own (simulation of a netlist)
     """
 

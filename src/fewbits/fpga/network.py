@@ -123,18 +123,18 @@ class ShiftAdderNet:
 
         Returns:
             logits: (N, classes) int64, as of :meth:`run`.
-            census: name of a layer -> ``additions``; ``products``, how many of them were out of range; ``outputs``;
+            counts: name of a layer -> ``additions``; ``products``, how many of them were out of range; ``outputs``;
                 ``partial_sums``, outputs whose sum left the range at some addition; ``sums``, outputs whose sum was out
                 of range in the end (none if it saturates); ``integer_bits``, the m of Qm.n that would hold every sum.
         """
-        counts = [np.zeros(4, np.int64) for _ in self.layers]
-        logits = self._run(images, threads, counts)
-        census = {}
+        found = [np.zeros(4, np.int64) for _ in self.layers]
+        logits = self._run(images, threads, found)
+        counts = {}
         height, width = images.shape[2:]
-        for layer, (products, partial, sums, largest) in zip(self.layers, counts, strict=True):
+        for layer, (products, partial, sums, largest) in zip(self.layers, found, strict=True):
             height, width = layer.output_size(*((1, 1) if layer.pool else (height, width)))
             outputs = len(images) * height * width
-            census[layer.name] = {
+            counts[layer.name] = {
                 "additions": outputs * int((layer.codes.reshape(-1) % (1 << (layer.bits - 1)) != 0).sum()),
                 "products": int(products),
                 "outputs": outputs * len(layer.codes),
@@ -142,7 +142,7 @@ class ShiftAdderNet:
                 "sums": int(sums),
                 "integer_bits": max(int(largest).bit_length() + 1 - self.form.fraction_bits, 1),
             }
-        return logits, census
+        return logits, counts
 
     def maps(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """What each layer computes, by its name: (N, channels, height, width) int64; averaged already before a pool.

@@ -24,7 +24,7 @@ from fewbits.fpga.sites import MEMORY_LUTS, TABLES, carry_blocks, instances, lev
 # Zynq UltraScale+ XCZU9EG of the ZCU102. The LUTs that can also be memory (LUTRAM) are a part of the LUTs.
 ZCU102 = {"LUT": 274_080, "LUTRAM": 144_000, "FF": 548_160, "DSP": 2_520, "BRAM": 912}
 
-WIDE = {"EXPONENTS": 15}  # parameters of an element that knows all fields of 5 bits, where INQ writes 17 of them
+WIDE = {"EXPONENTS": 15}  # parameters of an element for all fields of 5 bits, of which INQ uses 17
 
 _LUTS = (*TABLES, "INV")
 _FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE")
@@ -196,7 +196,7 @@ def synthesize(
 def element(n1: int, exponents: int = 8) -> dict[str, int]:
     """Parameters of a shift circuit (``shift_pe``, ``dot``) that takes the fields of a tensor as they are stored.
 
-    An element field is the field of an INQ code at 5 bits: the sign above e, where e stands for 2^(n2 + e - 1) and
+    An element field is the field of an INQ code at 5 bits: the sign above e, where e means 2^(n2 + e - 1) and
     n2 = n1 - 7 belongs to the tensor. The element has n2 wired in, as ``1 - EXPONENTS - RIGHT``.
 
     Args:

@@ -57,7 +57,7 @@ def to_c_header(network: IntegerNetwork, name: str = "network") -> str:
     Returns:
         ASCII text; ``c/few_bits.c`` includes it.
     Raises:
-        TypeError: a step is of a kind that the program does not know; the message names it.
+        TypeError: a step is of a kind that the program does not support; the message names it.
         ValueError: ``name`` is no identifier; or a step adds tensors of different shapes, works on a tensor of another
             rank than (K,) or (C, H, W), has a tie rule that is unknown, or may leave int32; the message names it.
     Source: jacob2018 Sec. 2.4; own (layout of numbers)
@@ -142,7 +142,7 @@ class _Header:
     def step(self, name: str, step: Step) -> dict[str, object]:
         """The fields of a step in C that are not 0."""
         if not isinstance(step, Layer | Add | GlobalAverage | MaxPool):
-            raise TypeError(f"{name}: the program in C knows no step of the kind {type(step).__name__}")
+            raise TypeError(f"{name}: the program in C has no step of the kind {type(step).__name__}")
         source = self.network.inputs[name][0]
         shape = self.shapes[source]
         linear = isinstance(step, Layer) and step.geometry is None
@@ -221,7 +221,8 @@ def _layout(network: IntegerNetwork, sizes: dict[str, int]) -> tuple[dict[str, i
     """Where the codes of the input and of each step lie, and how much memory that takes.
 
     Codes are needed from the step that makes them to the last that reads them. The largest are placed first, each in
-    the first gap between those that are needed at the same time. What :class:`Flatten` makes lies where its input lies.
+    the first gap between those that are needed at the same time. What :class:`Flatten` returns
+    is in the place of its input.
     """
     order = ["input", *network.steps]
     owner = {"input": "input"}  # the step whose memory a step's codes are in

@@ -71,7 +71,7 @@ def to_integers(model: nn.Module, image: Tensor, rounding: str = "upward", bias_
         model: in evaluation mode, every range fixed, BN folded.
         image: (1, …) an example of the input; only its shape counts.
         rounding: tie rule of all requantizations, see :mod:`fewbits.integer.requantization`.
-        bias_fraction: 0 to 16; other runtimes know 0 only.
+        bias_fraction: 0 to 16; other runtimes support 0 only.
     Raises:
         TypeError: the network contains an operation that has no integer form here; the message names it.
         ValueError: a quantizer is missing or has no fixed range, its codes do not fit 8 bits, int32 may overflow, or
@@ -212,13 +212,13 @@ class _Walk:
         reach = float((total.bound * factor).max())
         if reach >= 2**30:
             raise ValueError(f"the output may reach {reach:.3g} steps, beyond 2**30: is its range right?")
-        least = max(grid.q_min, grid.zero_point) if total.relu else grid.q_min
-        most = grid.q_max if total.ceiling is None else int(grid.encode(torch.tensor(total.ceiling).double()))
+        minimum = max(grid.q_min, grid.zero_point) if total.relu else grid.q_min
+        maximum = grid.q_max if total.ceiling is None else int(grid.encode(torch.tensor(total.ceiling).double()))
         output = Requantizer(
             *fixed_point(factor),
             zero_point=grid.zero_point,
-            q_min=least,
-            q_max=most,
+            q_min=minimum,
+            q_max=maximum,
             rounding=self.rounding,
             relu=total.relu,
             ceiling=total.ceiling,
@@ -237,9 +237,9 @@ class _Walk:
         bias = torch.zeros(len(codes)) if layer.bias is None else layer.bias.detach()
         steps = 2.0**self.bias_fraction
         unit = grid.scale * weight_scale / steps  # jacob2018 Eq. 11
-        faint = (bias.double().abs() > _BIAS_LIMIT * unit) | ((codes == 0).flatten(1).all(1) & (bias != 0))
-        if faint.any():
-            wider = torch.where(faint, bias.double().abs() * steps / (_BIAS_LIMIT * grid.scale), weight_scale)
+        erased = (bias.double().abs() > _BIAS_LIMIT * unit) | ((codes == 0).flatten(1).all(1) & (bias != 0))
+        if erased.any():
+            wider = torch.where(erased, bias.double().abs() * steps / (_BIAS_LIMIT * grid.scale), weight_scale)
             codes = torch.round(codes * per_channel(weight_scale / wider, codes.dim())).to(codes.dtype)
             weight_scale, unit = wider, wider * grid.scale / steps
         self.weight_scales[name] = weight_scale

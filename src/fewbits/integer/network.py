@@ -30,7 +30,7 @@ class IntegerNetwork:
         steps: by name, in the order in which they run; the last one gives the output.
         inputs: names of what each step reads, earlier steps or "input".
         grids: what the codes of "input" and of each step mean.
-        weight_scales: float64 (M,) of each layer: not needed to run, but to export, and to know what a weight was.
+        weight_scales: float64 (M,) of each layer: not needed to run, but for export, and to decode weights.
         input_shape: of one image.
     Source: jacob2018 Sec. 2.4; own (file format)
     """

@@ -6,12 +6,12 @@
   simulated network; a runtime may recognize the pattern and compute in integers.
 
 * **QONNX**, which tools for FPGAs read: floating point operators between ``Quant`` nodes of any number of bits, each of
-  which quantizes and goes back to real numbers at once. ONNX Runtime does not know them. Their own package ``qonnx`` is
-  no extra here, as its executor (1.0.0) makes models of an IR version that our ONNX Runtime refuses.
+  which quantizes and goes back to real numbers at once. ONNX Runtime does not support them. Their own package
+  ``qonnx`` is no extra here, as its executor (1.0.0) makes models of an IR version that our ONNX Runtime refuses.
 
 A fourth form, **float**, is the network without quantizers, for comparison.
 
-None knows M0 and shift: scales are float32 numbers, and how their quotient is applied is left to the runtime.
+None has M0 and a shift: scales are float32 numbers, and the runtime decides how to apply their quotient.
 """
 
 import functools
@@ -56,10 +56,10 @@ def to_onnx(network: IntegerNetwork, form: str) -> onnx.ModelProto:
     if form == "qoperator" and any(grid.dtype == torch.int8 for grid in network.grids.values()):
         raise ValueError("form 'qoperator' needs uint8 codes throughout: use 'qdq'")
     if form != "qonnx" and any(layer.bias_fraction for layer in network.layers().values()):
-        raise ValueError("ONNX knows biases in steps of input scale × weight scale only: use bias_fraction=0")
+        raise ValueError("ONNX has biases in steps of input scale × weight scale only: use bias_fraction=0")
     wide = [name for name, layer in network.layers().items() if layer.weight_bits > 8]
     if wide and form not in ("qonnx", "float"):
-        raise ValueError(f"ONNX knows weights of at most 8 bits: {wide} have more, use form 'qonnx' or 'float'")
+        raise ValueError(f"ONNX has weights of at most 8 bits: {wide} have more, use form 'qonnx' or 'float'")
     writer = {"qoperator": _QOperator, "qdq": _Qdq, "qonnx": _Qonnx, "float": _Float}[form](network)
     for name, step in network.steps.items():
         writer.write(name, step)
@@ -161,7 +161,7 @@ class _Writer:
         return [self.constant(np.float32(grid.scale)), self.constant(torch.tensor(grid.zero_point, dtype=grid.dtype))]
 
     def zero(self, name: str) -> Any:
-        """What stands for the real number 0 in a value."""
+        """The code of the real number 0 in a value."""
         grid = self.network.grids[name]
         return torch.tensor(grid.zero_point, dtype=grid.dtype)
 
