@@ -117,7 +117,7 @@ def test_powers_of_two_need_no_double_precision():
 
 
 def test_erased_channels_keep_their_bias():
-    """A channel that weight decay has erased: its weights are 1e-20 beside a bias of 0.5. Another is exactly 0."""
+    """A channel that weight decay has negligible: its weights are 1e-20 beside a bias of 0.5. Another is exactly 0."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
     with torch.no_grad():

@@ -237,9 +237,9 @@ class _Walk:
         bias = torch.zeros(len(codes)) if layer.bias is None else layer.bias.detach()
         steps = 2.0**self.bias_fraction
         unit = grid.scale * weight_scale / steps  # jacob2018 Eq. 11
-        erased = (bias.double().abs() > _BIAS_LIMIT * unit) | ((codes == 0).flatten(1).all(1) & (bias != 0))
-        if erased.any():
-            wider = torch.where(erased, bias.double().abs() * steps / (_BIAS_LIMIT * grid.scale), weight_scale)
+        negligible = (bias.double().abs() > _BIAS_LIMIT * unit) | ((codes == 0).flatten(1).all(1) & (bias != 0))
+        if negligible.any():
+            wider = torch.where(negligible, bias.double().abs() * steps / (_BIAS_LIMIT * grid.scale), weight_scale)
             codes = torch.round(codes * per_channel(weight_scale / wider, codes.dim())).to(codes.dtype)
             weight_scale, unit = wider, wider * grid.scale / steps
         self.weight_scales[name] = weight_scale
