@@ -5,7 +5,8 @@ row per method, setting and seed; only what is missing is trained), ``data/resul
 every filter, one row per layer), ``data/results/mixed_precision.json`` (claims) and the networks of seed 0 that the
 chapter evaluates in ``data/checkpoints``. ``--data cifar100`` does the same for the MobileNet of the experiment
 ``mobileone`` (``mixed_precision_cifar100.csv``). ``--part post-training`` rounds float networks with and without a
-correction of their statistics (see `statistics`). ``--part latency`` asks which number predicts time (see `latency`).
+correction of their statistics (see `statistics`). ``--part latency`` asks which number predicts time (see `latency`),
+``--part layers`` what rounding a single layer costs (see `single_layers`).
 """
 
 import time
@@ -18,6 +19,7 @@ from fewbits.experiments.common import checkpoint_path, recorded, seeds
 from fewbits.experiments.mixed_precision.cifar100 import run_cifar100
 from fewbits.experiments.mixed_precision.claims import make_cifar100_claims, make_claims, make_statistics_claims
 from fewbits.experiments.mixed_precision.latency import run_latency
+from fewbits.experiments.mixed_precision.single_layers import run_layers
 from fewbits.experiments.mixed_precision.statistics import run_post_training
 from fewbits.experiments.mixed_precision.training import METHODS, measure, prepared, train_float, train_quantized
 from fewbits.mixed_precision import filter_bits
@@ -29,7 +31,7 @@ KEPT = (("uhlich filter-wise", 2.2), ("nakata", 2.2))  # of seed 0, in data/chec
 
 def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments mixed_precision``."""
-    parser.add_argument("--part", choices=("training", "post-training", "latency"), default="training")
+    parser.add_argument("--part", choices=("training", "post-training", "latency", "layers"), default="training")
     parser.add_argument("--data", choices=("mnist5k", "cifar100"), default="mnist5k")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
     latency = parser.add_argument_group("latency")
@@ -44,6 +46,9 @@ def run(options, command: str) -> None:
     if options.part == "latency":
         claims = run_latency(options.rounds, options.allocations)
         evidence.record("mixed_precision", claims, command=command, wall_s=time.perf_counter() - started)
+        return
+    if options.part == "layers":
+        run_layers(command)
         return
     if options.part == "post-training":
         frame = run_post_training(options.data, options.seeds, command)
