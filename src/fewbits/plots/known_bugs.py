@@ -1,4 +1,4 @@
-"""The figure of the known bugs: what training does to one number, without and with a bug (see `fewbits.plots`)."""
+"""The figures of the known bugs: numbers without and with a bug (see `fewbits.plots`)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,31 +9,37 @@ from fewbits.plots.theme import COLORS, NEUTRALS, WIDTH, text_color
 
 
 def right_and_wrong(
-    paths: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    goals: Mapping[str, float],
+    values: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]],
     *,
-    title: str = "Two bugs of training",
+    xlabels: Sequence[str],
+    goals: Sequence[float | None],
+    title: str,
 ) -> Figure:
-    """One number after each step of training: without the bug (filled) and with it (hollow), a panel for each bug.
+    """Numbers without a bug (filled) and with it (hollow), a panel for each bug.
 
     Args:
-        paths: by the title of the panel, the values without and with the bug.
-        goals: by the same titles, where the number should be at the end: a dashed line.
+        values: by the title of the panel, where the numbers are on the axis, then those without and with the bug.
+        xlabels: of the panels.
+        goals: where the numbers of a panel should be in the end: a dashed line, or None.
     """
-    figure, axes = plt.subplots(1, len(paths), figsize=(WIDTH, 2.8), squeeze=False)
-    for axis, (name, (right, wrong)) in zip(axes.flat, paths.items(), strict=True):
-        axis.axhline(goals[name], color=COLORS["paper"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        for word, values, colour, face in (
-            ("right", right, NEUTRALS[0], NEUTRALS[0]),
+    figure, axes = plt.subplots(1, len(values), figsize=(WIDTH, 2.8), squeeze=False)
+    for axis, (name, (x, right, wrong)), xlabel, goal in zip(axes.flat, values.items(), xlabels, goals, strict=True):
+        if goal is not None:
+            axis.axhline(goal, color=COLORS["paper"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        for word, shown, colour, face in (
             ("wrong", wrong, NEUTRALS[1], "white"),
+            ("right", right, NEUTRALS[0], NEUTRALS[0]),
         ):
-            steps = range(1, len(values) + 1)
-            axis.plot(steps, values, color=colour, marker="o", markerfacecolor=face)
-            up = values[-1] >= (right if word == "wrong" else wrong)[-1]
-            at = (steps[-1], values[-1])
-            place = (0, 6 if up else -15)
-            axis.annotate(word, at, place, textcoords="offset points", ha="right", color=text_color(colour))
+            axis.plot(x, shown, color=colour, marker="o", markerfacecolor=face)
+            # Named where the two differ most, on the side away from the other.
+            at = max(range(len(x)), key=lambda k: (abs(right[k] - wrong[k]), k))
+            up = shown[at] > (right if word == "wrong" else wrong)[at]
+            side = "right" if at > 0 else "left"
+            axis.annotate(
+                word, (x[at], shown[at]), (0, 6 if up else -15), textcoords="offset points", ha=side,
+                color=text_color(colour),
+            )  # fmt: skip
         axis.margins(y=0.25)
-        axis.set(title=name, xlabel="training step", xticks=range(1, len(right) + 1))
+        axis.set(title=name, xlabel=xlabel)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
