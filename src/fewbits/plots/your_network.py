@@ -13,7 +13,7 @@ from fewbits.core.codes import Codes
 from fewbits.core.quantizer import stored_state
 from fewbits.core.size import size_report
 from fewbits.plots.forest import forest_height
-from fewbits.plots.theme import COLORS, GRID, MARKERS, NEGATIVE, NEUTRALS, PALE, POSITIVE, WIDTH, text_color
+from fewbits.plots.theme import COLORS, GRID, MARKERS, NEUTRALS, PALE, WIDTH, text_color
 
 # What a file holds -> colour.
 PARTS = {
@@ -138,7 +138,9 @@ def shared_ranges(
 
 
 def mistakes(
-    accuracies: Mapping[str, tuple[float, float]], *, title: str = "What does a mistake cost, and what does the mend?"
+    accuracies: Mapping[str, tuple[float, float]],
+    *,
+    title: str = "What does a mistake cost, and what does the remedy restore?",
 ) -> Figure:
     """A line from the accuracy with a mistake to the accuracy once it is mended, one row each.
 
@@ -149,7 +151,7 @@ def mistakes(
     _rows(axes, list(accuracies))
     for place, (wrong, right) in enumerate(accuracies.values()):
         axes.plot([wrong, right], [place, place], color=PALE, linewidth=4, solid_capstyle="butt", zorder=1)
-        ends: Sequence[tuple[float, str, str, int]] = [(wrong, "X", POSITIVE, -9), (right, "o", NEGATIVE, 9)]
+        ends: Sequence[tuple[float, str, str, int]] = [(wrong, "X", NEUTRALS[1], -9), (right, "o", NEUTRALS[0], 9)]
         for value, marker, colour, offset in ends:
             style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "color": text_color(colour)}
             axes.plot(value, place, marker, color=colour, markersize=7, zorder=2)
