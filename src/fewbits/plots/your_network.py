@@ -140,7 +140,7 @@ def shared_ranges(
 def mistakes(
     accuracies: Mapping[str, tuple[float, float]],
     *,
-    title: str = "What does a mistake cost, and what does the remedy restore?",
+    title: str = "What a mistake costs, and what the remedy restores",
 ) -> Figure:
     """A line from the accuracy with a mistake to the accuracy once it is mended, one row each.
 
