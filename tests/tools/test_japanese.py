@@ -1,8 +1,7 @@
 import shutil
 
 import pytest
-
-from tests.tool_files import ROOT, tool
+from tool_files import ROOT, tool
 
 japanese = tool("japanese")
 
