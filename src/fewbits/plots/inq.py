@@ -163,6 +163,7 @@ def scores(
         draw_rows(axis, shown, names)
         draw_reference(axis, shown, reference)
         axis.set(xlabel="test accuracy (%)", title=heading, xlim=(lowest[heading], 100))
+        axis.set_xticks([lowest[heading], (lowest[heading] + 100) / 2])  # one at 100 would touch that of the next panel
         for row in rows:
             if row not in shown:
                 text, place = f"◂ {row.low_mean_high[1]:.0f}", (lowest[heading], names.index(row.name))
