@@ -1,7 +1,7 @@
-"""What learned bits cost, and the penalty that holds them down.
+"""What learned bits cost, and the penalty that limits them.
 
 The cost is the size of all weights (uhlich2020), or multiply-accumulates (MACs) times bits (nakata2021); both are
-differentiable sums over the filters of a network. The formula of nakata2021 is not at hand: the sum is that of the
+differentiable sums over the filters of a network. We do not have the formula of nakata2021: the sum is that of the
 press text, in a penalty of the form of uhlich2020.
 """
 
@@ -91,7 +91,7 @@ def activation_size(elements: dict[LearnedBits, int]) -> Tensor:
 
 
 def over_budget(amount: Tensor, target: float) -> Tensor:
-    """``relu(amount / target - 1)²``: nothing within the budget, then growing; times a strength it joins the loss.
+    """``relu(amount / target - 1)²``: 0 within the budget, growing beyond it. Times a strength, it is added to the loss.
 
     The papers' ``relu(amount - target)²`` differs by the factor target², which belongs to the strength.
 

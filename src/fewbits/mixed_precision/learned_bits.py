@@ -1,7 +1,7 @@
 """Learned bit widths: the step and the range of a grid are trained, and the bits follow (uhlich2020).
 
 A signed grid of step d that ends at q_max has the codes -K … K with K = q_max / d. It needs ``ceil(log2(K + 1)) + 1``
-bits. Training moves d and q_max by gradient descent, for each layer or for each filter. A penalty holds the bits down:
+bits. Training moves d and q_max by gradient descent, for each layer or for each filter. A penalty limits the bits:
 :mod:`fewbits.mixed_precision.bit_costs`.
 """
 
@@ -52,9 +52,9 @@ class _LearnedGrid(Function):
 class LearnedBits(Quantizer):
     """Uniform grid with learned step d and range q_max; the number of bits is derived from them.
 
-    ``Q(x) = d * sign(x) * floor(|x| / d + 1/2)`` up to ``|x| = q_max``, and the last point of the grid beyond. The last
-    point is ``K * d`` with K = q_max / d rounded to an integer: the paper writes q_max itself, which lies on the grid
-    only if it is a multiple of d. Bits: ``ceil(log2(K + 1)) + 1``; one less where ``signed`` is False.
+    ``Q(x) = d * sign(x) * floor(|x| / d + 1/2)`` up to ``|x| = q_max``, and the last point of the grid outside. The
+    last point is ``K * d`` with K = q_max / d rounded to an integer: the paper writes q_max itself, which is on the
+    grid only if it is a multiple of d. Bits: ``ceil(log2(K + 1)) + 1``; one less where ``signed`` is False.
 
     Gradients, with g that of the output and "outside" for ``|x| > q_max``:
 
@@ -104,9 +104,9 @@ class LearnedBits(Quantizer):
 
     @torch.no_grad()
     def fit(self, x: Tensor, bits: int | None = None) -> None:
-        """Start with ``bits`` bits (None: ``max_bits``): of four steps the one of least squared error on ``x``.
+        """Start with ``bits`` bits (None: ``max_bits``): of four steps the one with the smallest squared error.
 
-        Each is half of the one before. The first is the least step (or power of two) whose grid reaches ``max|x|``.
+        Each is half of the one before. The first is the smallest step (or power of two) whose grid reaches ``max|x|``.
         An all-zero channel gets q_max = 1.
 
         Source: own (start of least error)
@@ -132,7 +132,7 @@ class LearnedBits(Quantizer):
         self.q_max = nn.Parameter(torch.minimum(codes * best, largest))
 
     def _has_a_grid_for_each_channel(self) -> bool:
-        """False before the first input, as nobody has said how many channels there are."""
+        """False before the first input, because the number of channels is not known yet."""
         return self.channel_axis is None or self.step_size.dim() > 0
 
     def _grid(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -22,16 +22,16 @@ class DistributionQuantizer(Quantizer):
 
     ``step = ratio * σ``, codes reach to ``K = max|w| / step`` (rounded, at least 1), and a filter takes
     ``ceil(log2(K + 1)) + 1`` bits. So all filters lose about the same share of their power, ratio² / 12, and a filter
-    with far outliers pays with more bits. The article (sasaki2019) is not at hand: step and bits are our reading of
-    its title and of the authors' later ones.
+    with far outliers takes more bits. We do not have the article (sasaki2019): step and bits are our reading of its
+    title and of the authors' later ones.
 
-    A filter that would need more than ``max_bits`` gets the least step that does not. σ is taken around the mean. An
-    all-zero filter has step 1 and 2 bits. The gradient passes unchanged. Quantizing twice may change a result, as σ
-    changes. Half precision is computed in float32; NaN and ±Inf, empty tensors and other dtypes are refused.
+    A filter that would need more than ``max_bits`` gets the smallest step with which it does not. σ is taken around the
+    mean. An all-zero filter has step 1 and 2 bits. The gradient passes unchanged. Quantizing twice may change a result,
+    as σ changes. Half precision is computed in float32; NaN and ±Inf, empty tensors and other dtypes are refused.
 
     Args:
         ratio: step in standard deviations, > 0; one number for the whole network.
-        channel_axis: which axis counts the filters.
+        channel_axis: the axis of the filters.
         max_bits: 2 to 16.
     Raises:
         ValueError: ``ratio`` is not positive and finite, or ``max_bits`` is out of range.
@@ -53,7 +53,7 @@ class DistributionQuantizer(Quantizer):
         rows = channel_rows(x, self.channel_axis).double()
         largest = rows.abs().amax(1)
         step = torch.maximum(self.ratio * rows.std(1, correction=0), largest / (2 ** (self.max_bits - 1) - 1))
-        # Not below the least normal number: a subnormal step loses digits, or becomes 0 in the dtype of x.
+        # Not below the smallest normal number: a subnormal step loses digits, or becomes 0 in the dtype of x.
         step = torch.where(step > 0, step, 1.0).to(x.dtype).clamp(min=torch.finfo(x.dtype).tiny)
         last = nearest_code(largest.to(x.dtype), step).clamp(min=1)
         return step.reshape(shape), torch.frexp(last).exponent.long() + 1  # digits of K, and a sign
@@ -102,7 +102,7 @@ def filter_sensitivity(
 ) -> list[float]:
     """``score(model)`` with one filter of one layer alone quantized, in the order of its filters.
 
-    The quantizer sees the whole weight, so one of a single step per tensor is judged with that step.
+    The quantizer sees the whole weight, so a quantizer with one step per tensor uses that step.
 
     Raises:
         ValueError: ``model`` has no such layer, or its weight is quantized already.

@@ -52,8 +52,9 @@ class Processor:
 
     * *Idle elements*: the last group or tile of a layer may not fill the array. ``lanes=1, columns=1`` never idles.
     * *Whole digits*: bits are rounded up to digits. ``digit_bits=1`` wastes nothing.
-    * *Waiting filters*: the columns start a pass together, so the filter of most digits decides. With ``sort_filters``
-      they are sorted, widest first, so that filters of like width share a group; else they keep the layer's order.
+    * *Waiting filters*: the columns start a pass together, so the filter with the most digits decides. With
+      ``sort_filters`` they are sorted, widest first, so that filters of similar width share a group; otherwise they
+      keep the layer's order.
     * *Pipeline fill*: ``fill`` cycles at the start of each pass. 0 switches it off.
     * *Loading*: each weight is loaded once, ``load_bits`` bits a cycle, before the first pass of its group; the weights
       of a group start in a fresh cycle. ``None`` loads in no time.
@@ -64,7 +65,7 @@ class Processor:
     With ``overlap`` there are two weight buffers and two output buffers: while a group computes, the weights of the
     next one are loaded, and while a pass computes, the outputs of the one before are stored. A unit that finds no free
     or no full buffer waits. Without ``overlap`` the three take turns. Layers follow each other without overlap. Inputs
-    lie in memory on the chip and cost no time, for depthwise convolutions too, where each column reads its own channel.
+    are in memory on the chip and cost no time, for depthwise convolutions too, where each column reads its own channel.
 
     Raises:
         TypeError: an argument is not an int (or None, or a bool, where that is allowed).
@@ -144,7 +145,7 @@ def network_cycles(processor: Processor, works: Iterable[LayerWork], bits_by_lay
 
 
 def check_counts(model: object, names: Sequence[str]) -> None:
-    """Refuse attributes ``names`` of a model of time that are no counts.
+    """Refuse attributes ``names`` of a time model that are not counts.
 
     Raises:
         TypeError: one is not an int (``load_bits`` and ``store_bits`` may be None).
@@ -173,7 +174,7 @@ def _overlapped(times: Sequence[tuple[int, int, int, int]], tiles: int) -> int:
     """Time of the last stored output if loading, computing and storing overlap.
 
     A pass starts when the pass before it is computed and the one before that is stored; that is also the moment when
-    the outputs of the pass before begin to leave. So within a group the starts lie max(compute, store) apart. Only the
+    the outputs of the pass before begin to leave. So within a group the starts are max(compute, store) apart. Only the
     first pass of a group may have to wait for weights, which does not hold up the outputs of the pass before.
 
     Args:

@@ -175,7 +175,7 @@ def file_sizes(
 
     Args:
         sizes: by name, bytes.
-        bound: of a coder that takes the weights for independent, in bytes.
+        bound: of a coder that treats the weights as independent, in bytes.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, forest_height(len(sizes))))
     for row, size in enumerate(sizes.values()):

@@ -142,10 +142,10 @@ def mistakes(
     *,
     title: str = "What a mistake costs, and what the remedy restores",
 ) -> Figure:
-    """A line from the accuracy with a mistake to the accuracy once it is mended, one row each.
+    """A line from the accuracy with a mistake to the accuracy after its remedy, one row each.
 
     Args:
-        accuracies: name -> accuracy with the mistake, and mended, both in percent.
+        accuracies: name -> accuracy with the mistake, and after the remedy, both in percent.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 0.2 + forest_height(len(accuracies))))
     _rows(axes, list(accuracies))

@@ -2,7 +2,7 @@
 
 In one dimension the clusters of k-means are intervals of the sorted numbers. That has two consequences. A step of
 Lloyd's algorithm needs one binary search per border and sums that are looked up. And the best clustering of all, which
-is out of reach in two dimensions, can be computed by dynamic programming: it is the yardstick for everything else here.
+is out of reach in two dimensions, can be computed by dynamic programming: everything else here is compared with it.
 
 All functions compute in float64, on the CPU, and take weights of any shape.
 """
@@ -74,7 +74,7 @@ def squared_error(x: Tensor, centroids: Tensor) -> float:
 
 
 def lloyd(x: Tensor, centroids: Tensor, max_steps: int = 10_000) -> tuple[Tensor, int]:
-    """K-means from given centroids: assign every element, move every centroid to the mean of its own, until all stay.
+    """K-means from given centroids: assign every element, move every centroid to the mean of its own, until none moves.
 
     A centroid that has no elements stays where it is, so that their number does not change.
 
@@ -136,10 +136,10 @@ def kmeans(x: Tensor, k: int, init: str = "linear", seed: int = 0) -> Tensor:
 
 
 def optimal_centroids(x: Tensor, k: int) -> Tensor:
-    """The k centroids of least :func:`squared_error`, exactly, in O(k n log n) time and O(k n) memory.
+    """The k centroids with the smallest :func:`squared_error`, exactly, in O(k n log n) time and O(k n) memory.
 
-    Let E(m, j) be the least error of the first j sorted elements in m clusters. The last cluster starts at some i:
-    ``E(m, j) = min over i of E(m - 1, i) + error of elements i … j - 1``. The best i never falls when j grows. So the
+    Let E(m, j) be the smallest error of the first j sorted elements in m clusters. The last cluster starts at some i:
+    ``E(m, j) = min over i of E(m - 1, i) + error of elements i … j - 1``. The best i never decreases as j grows. So the
     answer for the middle j halves the candidates for all others: divide and conquer. Errors of intervals come from
     cumulative sums. Equal elements are counted, not repeated: they always share a cluster.
 

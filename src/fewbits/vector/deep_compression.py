@@ -66,7 +66,7 @@ class DeepCompression:
     def keep_pruned(self, model: nn.Module) -> None:
         """Set pruned weights back to zero: for ``after_step`` of :func:`fewbits.training.fit`."""
         for name, layer in weight_layers(model).items():
-            layer.weight.masked_fill_(~self.masks[name], 0.0)  # a product would leave -0.0, which no file skips
+            layer.weight.masked_fill_(~self.masks[name], 0.0)  # a product would leave -0.0, which a file does not skip
 
     def share(self, k: int | Mapping[str, int], init: str = "linear", seed: int = 0) -> None:
         """Let the weights of each layer share a codebook of ``k`` values, the 0 of pruned weights included.

@@ -2,12 +2,12 @@
 
 Every other quantizer of the book has a grid that a formula gives. Here the levels are *found*, by clustering the
 weights (:mod:`fewbits.vector.clustering`), and then *learned*: the assignment is frozen, the codebook is a parameter,
-and the gradient of a centroid is the sum over the gradients of its members (han2015 Eq. 3), because that is what
-autograd makes of an indexed read. What is stored is the codebook, and for each weight its index in ``ceil(log2 k)``
+and the gradient of a centroid is the sum over the gradients of its members (han2015 Eq. 3), because that is the
+gradient of an indexed read. What is stored is the codebook, and for each weight its index in ``ceil(log2 k)``
 bits.
 
-Both quantizers belong to the tensor that they were made for: they keep its indices, and what comes in later counts only
-by its shape. So the latent weight gets no gradient, and quantizing twice changes nothing.
+Both quantizers belong to the tensor that they were made for: they keep its indices, and of a later input
+only the shape is used. So the latent weight gets no gradient, and quantizing twice changes nothing.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from fewbits.vector.clustering import assign, kmeans
 class SharedWeights(Quantizer):
     """The weights of one tensor share a codebook of at most ``k`` values.
 
-    Exact zeros are pruned weights: they stay zero and take part in nothing. If there are any, the codebook has 0 as its
+    Exact zeros are pruned weights: they stay zero and are not clustered. If there are any, the codebook has 0 as its
     first entry, which is not trained, and ``k - 1`` centroids.
 
     Args:
@@ -46,7 +46,7 @@ class SharedWeights(Quantizer):
         check_finite(x)
         if k < 2:
             raise ValueError(f"k must be at least 2, got {k}")
-        device, x = x.device, x.detach().cpu()  # clustering is NumPy's and numba's work
+        device, x = x.device, x.detach().cpu()  # clustering runs in NumPy and numba
         alive = x != 0
         zeros = int(not alive.all())
         codes = torch.zeros(x.shape, dtype=torch.int32)
@@ -58,7 +58,7 @@ class SharedWeights(Quantizer):
         self.centroids = nn.Parameter(centroids)
         self.codes: Tensor
         self.register_buffer("codes", codes)
-        # Entries of the codebook that stand for pruned weights, 0 or 1. The codes mean nothing without it, so it
+        # Entries of the codebook that stand for pruned weights, 0 or 1. The codes cannot be read without it, so it
         # belongs to the state_dict with them.
         self.zeros: Tensor
         self.register_buffer("zeros", torch.tensor(zeros))
@@ -88,7 +88,7 @@ class ProductQuantizer(Quantizer):
 
     The tensor is read as a matrix with one row per output (a convolution's filter is a row), and each row is cut into
     sub-vectors of ``d`` neighbours; the last one is filled up with zeros. An index of ``ceil(log2 k)`` bits then stands
-    for d weights. Clustering is k-means in d dimensions, from k-means++ starts; the true optimum is out of reach here.
+    for d weights. Clustering is k-means in d dimensions, from k-means++ starts; the true optimum is not known here.
 
     Args:
         x: (outputs, ...) with at least two axes, floating point, finite.

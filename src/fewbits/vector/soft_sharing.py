@@ -5,8 +5,8 @@ The loss is ``cross-entropy - tau / N * log p(weights)``, where N is the number 
     log p(weights) = sum_i log sum_j pi_j N(w_i | mu_j, 1 / lambda_j) + sum_j log Gamma(lambda_j | a_j, b_j).
 
 Component 0 stays at mean 0 with pi_0 fixed close to 1: it collects the weights that are not needed. The others find the
-values that the rest can share. In the end components that say the same are merged, and every weight becomes the mean of
-the component that is most responsible for it: pruning and sharing in one go.
+values that the rest can share. In the end components that have become alike are merged, and every weight becomes the
+mean of the component that is most responsible for it: pruning and sharing in one go.
 """
 
 import math
@@ -25,7 +25,7 @@ from fewbits.core.quantizer import weight_layers
 # (a, b) of the Gamma priors of the precisions, for component 0 and for all others: both have their mean at 2500, a
 # standard deviation of 0.02. As in the public code of the paper's authors.
 ZERO_PRIOR, OTHER_PRIOR = (5e3, 2.0), (2.5e2, 0.1)
-_CHUNK = 16_384  # weights at a time: what the components make of them fits into the cache
+_CHUNK = 16_384  # weights at a time: their responsibilities fit into the cache
 
 
 class _LogDensity(Function):
@@ -113,7 +113,7 @@ class MixturePrior(nn.Module):
         return torch.cat([others.new_tensor([math.log(self.pi_zero)]), others])
 
     def log_density(self, weights: Tensor) -> Tensor:
-        """Sum over the (n,) ``weights`` of their log densities, a scalar; stable however far a weight lies away.
+        """Sum over the (n,) ``weights`` of their log densities, a scalar; stable however far away a weight is.
 
         Source: ullrich2017 Eq. 5; own (log-sum-exp); book eq-vector-logsumexp
         """

@@ -218,7 +218,7 @@ def other_sizes(state: Mapping[str, Tensor]) -> dict[str, float]:
 
     * ``xz of floats``: LZMA at its strongest over the float32 numbers;
     * ``xz of indices``: over one byte per weight, its index; codebooks and biases as they are;
-    * ``entropy``: what an ideal coder needs that knows each layer's share of every value, and takes the weights for
+    * ``entropy``: what an ideal coder needs that knows each layer's share of every value, and treats the weights as
       independent; codebooks and biases as they are.
     """
     floats, indices, rest, bits = b"", b"", 0, 0.0
