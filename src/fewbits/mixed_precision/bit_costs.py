@@ -91,7 +91,7 @@ def activation_size(elements: dict[LearnedBits, int]) -> Tensor:
 
 
 def over_budget(amount: Tensor, target: float) -> Tensor:
-    """``relu(amount / target - 1)²``: 0 within the budget, growing beyond it. Times a strength, it is added to the loss.
+    """``relu(amount / target - 1)²``: 0 within the budget, growing beyond it; times a strength it joins the loss.
 
     The papers' ``relu(amount - target)²`` differs by the factor target², which belongs to the strength.
 
