@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 from browsing import launched
+from figure_rules import faults
 from playwright.sync_api import Browser
 from torch import nn
 
@@ -27,11 +28,16 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def book_theme() -> Iterator[None]:
-    """Figures as a chapter draws them. Afterwards they are closed, and matplotlib's settings are what they were."""
+    """Figures as a chapter draws them. Afterwards all that were drawn must keep the rules; then they are closed, and
+    matplotlib's settings are what they were.
+    """
     with plt.rc_context():
+        plt.close("all")
         use_theme()
         yield
+        found = {number: faults(plt.figure(number)) for number in plt.get_fignums()}
         plt.close("all")
+    assert not any(found.values()), found
 
 
 FOLDED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {

@@ -3,19 +3,26 @@
 import inspect
 import pkgutil
 import re
+import shutil
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pytest
 from figure_rules import faults
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from nbformat import v4
+from tool_files import tool
 
 from fewbits import plots
 
 ROOT = Path(__file__).resolve().parents[1]
+notebooks = tool("notebooks")
 
 
 def good() -> tuple[Figure, Axes]:
@@ -93,3 +100,35 @@ def test_every_function_that_draws_is_checked():
     }
     assert len(drawing) > 40
     assert sorted(name for name in drawing if not re.search(rf"\b{name}\(", text)) == []
+
+
+SHOW = """
+import matplotlib.pyplot as plt
+from fewbits import plots
+plots.use_theme()
+_, axes = plt.subplots(figsize=(plots.WIDTH, 2))
+axes.plot([2, 4], [1, 2], color={})
+plt.show()
+"""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> str:
+    """What nbval, with the book's conftest.py, says of a notebook with a good figure and of one with a bad one."""
+    folder = tmp_path_factory.mktemp("copy") / "book"
+    for file in ("book/conftest.py", "tests/figure_rules.py", "tests/matplotlibrc"):
+        (folder.parent / file).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / file, folder.parent / file)
+    for name, colour in {"good": "plots.NEUTRALS[0]", "bad": "'#ff00ff'"}.items():
+        notebook = v4.new_notebook(cells=[v4.new_code_cell(SHOW.format(colour))])
+        notebooks.execute(notebook, folder)
+        notebooks.strip(notebook)
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    command = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env"]
+    return subprocess.run([*command, "--color=no", "."], cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
+def test_a_run_of_the_notebooks_checks_their_figures(report):
+    assert "PASSED good.ipynb::Cell 0" in report.replace("./", "")
+    assert "FAILED bad.ipynb::Cell 0" in report.replace("./", "")
+    assert "figure: line has the colour #ff00ff" in report

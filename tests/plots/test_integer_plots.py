@@ -110,3 +110,6 @@ def test_speed_has_a_panel_a_batch_and_a_dot_a_repeat():
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["simulated", "integer"]  # those that were measured
     assert [text.get_text() for text in figure.axes[1].texts] == ["17.60", "48.00"]  # means
+    low, high = figure.axes[0].get_ylim()  # one for both panels, around all points
+    assert low < 0.5
+    assert high > 48

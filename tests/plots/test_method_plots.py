@@ -1,9 +1,12 @@
 """Figures that compare methods, and those of the ternary chapter: what they draw and what they refuse."""
 
+from itertools import combinations
+
 import matplotlib
 
 matplotlib.use("Agg")
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -161,3 +164,32 @@ def test_accuracy_by_sparsity_draws_every_run_and_the_means():
     means = [line for line in axes.lines if line.get_marker() == plots.MARKERS["ttq"] and len(line.get_xdata()) == 1]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in means][:2] == [(0, 94.5), (50, 95.5)]
     assert {"float", "TTQ"} <= {text.get_text() for text in axes.texts}
+
+
+def ends(*points: tuple[float, float]) -> list[plots.End]:
+    return [plots.End(x, y, f"line {index}", {"color": plots.NEUTRALS[0]}) for index, (x, y) in enumerate(points)]
+
+
+def test_names_at_ends_stand_in_the_margin_apart_and_beside_the_axes():
+    _, axes = plt.subplots(figsize=(plots.WIDTH, 2))
+    for end in (lines := ends((8, 0.01), (8, 0.0), (8, 0.02), (8, 0.98), (8, 1.0))):
+        axes.plot([2, end.x], [end.y, end.y], color=end.style["color"])
+    axes.set_ylim(0, 1)
+    plots.label_ends(axes, lines)
+    boxes = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    middles = {name: (box.y0 + box.y1) / 2 for name, box in boxes.items()}
+    assert sorted(middles, key=middles.__getitem__) == ["line 1", "line 0", "line 2", "line 3", "line 4"]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes.values(), 2))
+    assert all(box.x0 > axes.bbox.x1 for box in boxes.values())
+    assert axes.bbox.y0 - 1 <= min(middles.values()) <= max(middles.values()) <= axes.bbox.y1 + 1
+    assert axes.get_ylim() == (0, 1)
+
+
+def test_a_line_that_ends_early_is_named_beside_its_end():
+    _, axes = plt.subplots(figsize=(plots.WIDTH, 2))
+    axes.plot([2, 8], [0, 1], color=plots.NEUTRALS[0])
+    axes.plot([2, 4], [1, 1], color=plots.NEUTRALS[0])
+    plots.label_ends(axes, ends((4, 1), (8, 1)))
+    box = axes.texts[0].get_window_extent()
+    assert box.x1 < axes.bbox.x1
+    assert abs((box.x0 + box.x1) / 2 - axes.transData.transform((4, 1))[0]) < 60

@@ -300,7 +300,8 @@ def speed(frame: pd.DataFrame, *, title: str = "Speed against floating point") -
         axis.set_yscale("log", base=2)
         axis.set_xticks(range(len(networks)), [NETWORKS.get(network, network) for network in networks])
         axis.tick_params(axis="x", length=0)
-        axis.set(title=f"batch of {batch}", xlim=(-0.5, len(networks) - 0.5), ylim=(0.35, 2.9))
+        low, high = min(0.35, frame["speedup"].min() / 1.4), max(2.9, 1.4 * frame["speedup"].max())  # with the numbers
+        axis.set(title=f"batch of {batch}", xlim=(-0.5, len(networks) - 0.5), ylim=(low, high))
     ticks = [1 / 2, 1, 2]
     axes[0].set_yticks(ticks, ["1/2", "1", "2"])
     axes[0].set_ylabel("times as fast as float")

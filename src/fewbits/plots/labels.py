@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from scipy.optimize import isotonic_regression
 
 from fewbits.plots.theme import TEXT, text_color
 
@@ -54,17 +55,26 @@ def label_ends(axes: Axes, ends: Sequence[End]) -> None:
                 **place,
             )
 
-    # Lowest first, each at least one line above the last; then all move down together, to stay around their points.
-    margin = [(point[1], end) for end, point in zip(ends, points, strict=True) if point[0] >= last]
-    margin.sort(key=lambda entry: entry[0])
-    heights: list[float] = []
-    for y, _ in margin:
-        heights.append(max(y, heights[-1] + 1.3 * TEXT * pt) if heights else y)
-    shift = np.mean([height - y for height, (y, _) in zip(heights, margin, strict=True)]) if margin else 0.0
-    for height, (_, end) in zip(heights, margin, strict=True):
-        at = (1.015, (height - shift - axes.bbox.y0) / axes.bbox.height)
+    margin = sorted(
+        ((point[1], rank, end) for rank, (end, point) in enumerate(zip(ends, points, strict=True)) if point[0] >= last),
+        key=lambda entry: entry[:2],
+    )
+    heights = _spread(np.array([y for y, *_ in margin]), 1.3 * TEXT * pt, axes.bbox.y0, axes.bbox.y1)
+    for height, (*_, end) in zip(heights, margin, strict=True):
+        at = (1.015, (height - axes.bbox.y0) / axes.bbox.height)
         axes.plot(*at, transform=axes.transAxes, clip_on=False, **{"marker": "_", **end.style, "linestyle": "none"})
         axes.annotate(end.text, at, (6, 0), xycoords="axes fraction", color=text_color(end.style["color"]), **place)
+
+
+def _spread(heights: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
+    """The (n,) sorted heights, moved as little as possible (in squares): ``gap`` apart, from ``low`` to ``high``."""
+    if len(heights) == 0:
+        return heights
+    # Less its share of the gaps, no height may be below the last: that is isotonic regression. Clipping its solution
+    # gives the one between two bounds.
+    own = gap * np.arange(len(heights))
+    free = isotonic_regression(heights - own).x
+    return free.clip(low, max(low, high - own[-1])) + own
 
 
 def _drawn(axes: Axes) -> np.ndarray:
