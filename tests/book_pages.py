@@ -49,6 +49,23 @@ FAULTS = r"""() => {
   };
   const wide = [...article.querySelectorAll("*")].filter(hides);
   if (wide.length) faults.push(`wider than the window, and does not scroll: ${name(wide[0])}`);
+
+  // A desktop has room for every block, and text keeps a measure that can be read.
+  if (width >= 1200) {
+    for (const block of article.querySelectorAll("pre, table, mjx-container[display]")) {
+      let frame = block;
+      while (frame !== article && !scrolls(frame)) frame = frame.parentElement;
+      const hidden = frame.scrollWidth - frame.clientWidth;
+      if (frame !== article && frame.clientWidth && hidden > 1) {
+        faults.push(`scrolls sideways by ${hidden} pixels: ${name(block)}: ${block.textContent.trim().slice(0, 40)}`);
+      }
+    }
+    const measure = 42 * parseFloat(getComputedStyle(document.documentElement).fontSize);
+    for (const text of article.querySelectorAll("section > p")) {
+      const wide = text.clientWidth;
+      if (wide > measure + 1) faults.push(`text is ${wide} pixels wide: ${text.textContent.slice(0, 40)}`);
+    }
+  }
   return faults;
 }"""
 
@@ -56,8 +73,9 @@ FAULTS = r"""() => {
 def pages() -> list[str]:
     """Names of all pages that a reader can open, as in ``_toc.yml``; of the pages of source the one of longest name."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
-    chapters = [page["file"] for part in toc["parts"] for page in part["chapters"]]
-    return [toc["root"], *chapters, "search", "genindex", "_modules/fewbits/mobileone/constant_channels"]
+    listed = [page for part in toc["parts"] for page in part["chapters"]]
+    names = [each["file"] for page in listed for each in (page, *page.get("sections", ()))]
+    return [toc["root"], *names, "search", "genindex", "_modules/fewbits/mobileone/constant_channels"]
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

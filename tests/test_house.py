@@ -59,7 +59,8 @@ def pins_out_of_range(requirements: list[Requirement], pins: dict[str, str]) -> 
 def toc_pages() -> set[str]:
     """All pages of the book, without suffix, relative to the root."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
-    return {toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])}
+    listed = [page for part in toc["parts"] for page in part["chapters"]]
+    return {toc["root"], *(each["file"] for page in listed for each in (page, *page.get("sections", ())))}
 
 
 def test_each_requirement_is_a_range_that_holds_its_pin():

@@ -26,6 +26,8 @@ from pybtex.database import BibliographyData, parse_file
 from sphinx.application import Sphinx
 from sphinxcontrib.bibtex.nodes import bibliography as bibliography_node
 
+from fewbits.evidence.citations import paper_name
+
 FAMILIES = {
     *("uniform", "binary", "ternary", "low_bitwidth", "learned_step", "logarithmic", "inq", "mobileone"),
     *("mixed_precision", "vector", "bn_folding", "compensation", "integer", "fpga"),
@@ -235,7 +237,8 @@ def address(function: Function, line: int) -> str:
 
 
 def _link(function: Function) -> str:
-    return f'<a href="{address(function, function.first)}"><code>{html.escape(function.short)}</code></a>'
+    name = re.sub(r"([._])", r"\1<wbr>", html.escape(function.short))  # a long name may be broken on a phone
+    return f'<a href="{address(function, function.first)}"><code>{name}</code></a>'
 
 
 def _line_links(function: Function, citation: Citation) -> str:
@@ -257,7 +260,13 @@ def by_paper(root: Path) -> str:
     text = []
     for key in sorted(rows):
         title = re.sub(r"[{}]", "", entries[key].fields["title"])
-        text += [f"### {key}", "", f"{{cite:t}}`{key}`: *{title}*", "", "| Place | Function | Computed at | What |"]
+        text += [
+            f"### {paper_name(key)}",
+            "",
+            f"{{cite:t}}`{key}`: *{title}*",
+            "",
+            "| Place | Function | Computed at | What |",
+        ]
         text.append("|---|---|---|---|")
         for citation, function in sorted(rows[key], key=lambda row: _order(row[0].place)):
             place = (citation.place or "–") + (f" ({_plain(citation.words)})" if citation.words else "")

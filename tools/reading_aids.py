@@ -6,6 +6,7 @@ each page with targets of links leaves a script with their HTML: a page that is 
 no other pages.
 """
 
+import html
 import json
 import re
 from pathlib import Path
@@ -20,6 +21,7 @@ SCRIPTS = "_static/previews"
 REFERENCES = "book/references"
 # What a link may lead to that fits into a small box: a term with its meaning, an equation, a figure, a paper.
 TARGETS = 'dt[id^="term-"], div.math[id], figure[id], div.citation[id]'
+WIDEST = 92  # characters of output that a page has room for, between both side bars on a window of 1280 pixels
 PAPER = re.compile(r'<cite data-paper="([^"]+)">(.*?)</cite>')
 
 OUTPUT = re.compile(
@@ -64,11 +66,15 @@ def link_papers(app: Sphinx, pagename: str, body: str) -> str:
 
 
 def mark_sentences(body: str) -> str:
-    """Printed output without columns gets the class ``fb-lines``: its lines may be broken where the page is narrow."""
+    """Printed output without columns gets the class ``fb-lines``: its lines may be broken where the page is narrow.
+
+    So does output that is too wide for a desktop's page.
+    """
 
     def marked(match: re.Match[str]) -> str:
         kind, before, text, after = match.groups()
-        columns = re.search(r"\S {2,}\S", re.sub(r"<[^>]+>", "", text))
+        shown = html.unescape(re.sub(r"<[^>]+>", "", text))
+        columns = re.search(r"\S {2,}\S", shown) and max(map(len, shown.splitlines())) <= WIDEST
         return f'<div class="output {kind}{"" if columns else " fb-lines"}">{before}{text}{after}'
 
     return OUTPUT.sub(marked, body)

@@ -68,6 +68,25 @@ def test_faults_are_noticed(browser, tmp_path, fault):
         server.shutdown()
 
 
+# Bad on a wide window, and good on a phone.
+WIDE_PAGES = {
+    "scrolls sideways": f'<pre style="overflow-x: auto">{300 * "wide "}</pre>',
+    "text is": f"<section><p>{200 * 'word '}</p></section>",
+}
+
+
+@pytest.mark.parametrize("fault", WIDE_PAGES)
+def test_faults_of_a_wide_window_are_noticed(browser, tmp_path, fault):
+    head = '<!doctype html><title>bad</title><link rel="icon" href="data:,">'
+    (tmp_path / "bad.html").write_text(f"{head}<article>{WIDE_PAGES[fault]}</article>", "utf-8")
+    with serve(tmp_path) as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        found = faults_of(browser, address, "bad.html", WIDTHS["desktop"])
+        assert [each[: len(fault)] for each in found] == [fault]
+        assert faults_of(browser, address, "bad.html", WIDTHS["phone"]) == []
+        server.shutdown()
+
+
 @pytest.mark.parametrize("page", pages())
 def test_internal_links_lead_somewhere(book, page):
     assert broken_links(book / f"{page}.html") == []
