@@ -148,8 +148,10 @@ def watch(figure: Figure) -> None:
     print_figure = figure.canvas.print_figure
 
     def checked(*args: Any, **options: Any) -> Any:
+        printed = print_figure(*args, **options)
+        # Only now: drawing settles the layout, and a second drawing may settle it a few pixels beside the first.
         for fault in faults(figure):
             print(f"figure: {fault}", file=sys.stderr)
-        return print_figure(*args, **options)
+        return printed
 
     figure.canvas.print_figure = checked  # type: ignore[method-assign]

@@ -1,6 +1,7 @@
 """The rules of figures, shown on good figures and on figures that break one rule each."""
 
 import inspect
+import io
 import pkgutil
 import re
 import shutil
@@ -13,7 +14,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
-from figure_rules import faults
+from figure_rules import faults, watch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from nbformat import v4
@@ -110,6 +111,20 @@ _, axes = plt.subplots(figsize=(plots.WIDTH, 2))
 axes.plot([2, 4], [1, 2], color={})
 plt.show()
 """
+
+
+def test_watching_a_figure_does_not_change_its_picture(theme):
+    def picture(watched: bool) -> bytes:
+        figure, (left, right) = plt.subplots(1, 2, figsize=(plots.WIDTH, 3))  # whose layout moves when drawn again
+        left.imshow(np.ones((3, 3)), cmap="Greys")
+        right.imshow(np.ones((3, 5)), cmap="Greys")
+        figure.suptitle("Two")
+        if watched:
+            watch(figure)
+        figure.canvas.print_figure(buffer := io.BytesIO())
+        return buffer.getvalue()
+
+    assert picture(watched=True) == picture(watched=False)
 
 
 @pytest.fixture(scope="module")
