@@ -26,7 +26,8 @@ module shift_multiply #(
     wire [3:0] exponent = code[3:0];
     wire [BITS-1:0] distance = EXPONENTS - exponent;
 
-    // A shift by a constant is wires, one by `distance` a tree of multiplexers. `>>>` copies the sign bit down.
+    // A shift by a constant is wires, one by `distance` a tree of multiplexers.
+    // `>>>` copies the sign bit down.
     wire signed [WIDTH-1:0] largest = x >>> RIGHT;
     wire signed [WIDTH-1:0] moved = largest >>> distance;
 
