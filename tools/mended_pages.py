@@ -22,6 +22,24 @@ def repair(app: Sphinx, pagename: str, templatename: str, context: dict, doctree
         context["body"] = re.sub(wrong, right, context.get("body", ""), flags=re.DOTALL)
 
 
+def name_folds(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
+    """What opens the pages below a page in the side bar is an icon; a screen reader gets words."""
+    made = context.get("generate_toctree_html")
+    if made is None:
+        return
+
+    def named(*arguments: object, **options: object) -> str:
+        links = str(made(*arguments, **options))
+        return re.sub(r">([^<]+)</a><details( open=\"[^\"]*\")?><summary>", _named_fold, links)
+
+    context["generate_toctree_html"] = named
+
+
+def _named_fold(match: re.Match[str]) -> str:
+    return match[0].replace("<summary>", f'<summary aria-label="Pages below {match[1]}">')
+
+
 def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", repair)
+    app.connect("html-page-context", name_folds, priority=900)  # after the theme, which defines the function
     return {"parallel_read_safe": True, "parallel_write_safe": True}
