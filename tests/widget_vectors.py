@@ -221,6 +221,18 @@ def few_bits_cases() -> list[dict]:
     return found
 
 
+def mixer_cases() -> list[dict]:
+    """Random bits for each layer, which were not measured, and every allocation that was."""
+    widget_data, draw = tool("widget_data"), random.Random(3)
+    data = widget_data.recorded("mixer_data")
+    drawn = [[draw.choice(data["bits"]) for _ in data["single"]] for _ in range(50)]
+    found = [{"bits": bits, "measured": False, "share": widget_data.mixer_estimate(data, bits)} for bits in drawn]
+    for row in evidence.rows("mixed_precision_layers").itertuples():
+        if row.kind not in ("float", "single"):
+            found.append({"bits": [*map(int, row.bits.split())], "measured": True, "share": row.correct / row.images})
+    return found
+
+
 def folding_cases() -> list[dict]:
     """The rounded layer of the folded network itself, a list of weights for each channel."""
     widget_data, found = tool("widget_data"), []
@@ -254,6 +266,7 @@ def all_vectors() -> dict:
     """Everything that node's tests read, as plain numbers, lists and dictionaries."""
     return {
         "few_bits": few_bits_cases(),
+        "mixer": mixer_cases(),
         "folding": folding_cases(),
         "seeds": seeds_cases(),
         "quantizers": quantizer_cases(),

@@ -7,8 +7,11 @@ A script assigns one JSON value to one name. `inq_run` trains a small network fo
 
 import copy
 import json
+import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -31,6 +34,7 @@ from fewbits.experiments.fpga_network import run as fpga_network
 from fewbits.experiments.inq.networks import small_data, small_net
 from fewbits.experiments.inq.run import SMALL_INQ_EPOCHS, SMALL_INQ_LR
 from fewbits.experiments.inq.training import FRACTIONS, WEIGHT_DECAY, Trainer
+from fewbits.experiments.mixed_precision import single_layers
 from fewbits.experiments.ternary.run import METHODS
 from fewbits.fpga.latency import accelerator_cycles
 from fewbits.fpga.network import ShiftAdderNet
@@ -215,6 +219,30 @@ def network_159k() -> list[dict]:
     return [{"name": name_of(i, work)} | {key: getattr(work, key) for key in keys} for i, work in enumerate(works)]
 
 
+def mixer_data() -> dict[str, Any]:
+    """Images of CIFAR-100 that the same network gets right, recorded: in float, with one layer rounded, with all.
+
+    ``off`` says how far the estimate from single layers is from what was measured on random bits, in points: the mean
+    of the absolute differences.
+    """
+    table = evidence.rows("mixed_precision_layers")
+    rows = {tuple(map(int, row.bits.split())): int(row.correct) for row in table.itertuples() if row.kind != "single"}
+    exact = int(table[table.kind == "float"].correct.iloc[0])
+    layers = len(table[table.kind == "float"].bits.iloc[0].split())
+    alone = table[table.kind == "single"].correct.to_numpy().reshape(layers, -1).tolist()
+    data = {"images": int(table.images.iloc[0]), "float": exact, "bits": list(single_layers.BITS), "single": alone}
+    drawn = [tuple(map(int, bits.split())) for bits in table[table.kind == "random"].bits]
+    off = [100 * abs(mixer_estimate(data, bits) - rows[bits] / data["images"]) for bits in drawn]
+    measured = {" ".join(map(str, bits)): right for bits, right in rows.items() if 32 not in bits}
+    return data | {"measured": measured, "off": round(fmean(off), 3)}
+
+
+def mixer_estimate(data: dict[str, Any], bits: Sequence[int]) -> float:
+    """Share of images right: what each layer keeps of the float network's when it alone is rounded, multiplied."""
+    kept = [counts[data["bits"].index(count)] / data["float"] for counts, count in zip(data["single"], bits, strict=True)]
+    return data["float"] / data["images"] * math.prod(kept)
+
+
 def accelerator_data() -> dict:
     """The whole network on each array: cycles, recorded counts, and the chip."""
     table = evidence.rows("fpga_network_resources").set_index("shift_adders")
@@ -249,6 +277,7 @@ DATA = {
     "seeds_data": seeds_data,
     "inq_run": inq_run,
     "network_159k": network_159k,
+    "mixer_data": mixer_data,
     "accelerator_data": accelerator_data,
 }
 

@@ -33,8 +33,7 @@ def demo_page(name: str, theme: str = "light") -> str:
 
 
 def _explorer(page: Page) -> None:
-    page.get_by_role("combobox", name="method").select_option("inq")
-    page.get_by_role("slider", name="bits").press("ArrowRight")
+    page.get_by_role("combobox", name="beside it").select_option("inq")
 
 
 def _inq_stepper(page: Page) -> None:

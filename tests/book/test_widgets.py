@@ -45,6 +45,7 @@ def test_the_browser_computes_what_fewbits_computes(vectors):
 # For each test of node one expected number, and where it stands among the vectors.
 EXPECTED = {
     "the first page": ("few_bits", -1, "weights", 0),
+    "accuracy of given bits": ("mixer", 0, "share"),
     "folded channels": ("folding", 0, "weights", 0, 0),
     "intervals of seeds": ("seeds", 0, "half"),
     "uniform": ("quantizers", "uniform", 0, "values", 0),
@@ -94,6 +95,10 @@ BUGS = {
     "folding.js": [
         ("2 ** power", "2 ** (power + 1)", "folded channels"),
         ("perChannel ? largest(weights) : widest", "widest", "folded channels"),
+    ],
+    "mixer_accuracy.js": [
+        ("all * each, data.float", "all * each, data.images", "accuracy of given bits"),
+        ("measured !== undefined", "measured === 0", "accuracy of given bits"),
     ],
     "seeds.js": [
         ("(values.length - 1)", "values.length", "intervals of seeds"),
@@ -147,7 +152,7 @@ def test_a_bug_in_the_arithmetic_is_noticed(vectors, tmp_path, file, right, wron
 
 
 @pytest.mark.parametrize(
-    "name", ["few_bits_data", "folding_data", "seeds_data", "explorer_data", "network_159k", "accelerator_data"]
+    "name", ["few_bits_data", "folding_data", "seeds_data", "mixer_data", "explorer_data", "network_159k", "accelerator_data"]
 )
 def test_data_are_up_to_date(name):
     assert (WIDGETS / f"{name}.js").read_text("utf-8") == widget_data.script(name, widget_data.DATA[name]())

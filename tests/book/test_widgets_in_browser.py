@@ -41,7 +41,8 @@ def opened(browser, tmp_path) -> Iterator[Callable]:
 
 
 def said(page) -> str:
-    return page.locator("output.fb-output").inner_text()
+    """What the outputs of the widget say; the explorer has two."""
+    return "\n".join(each.inner_text() for each in page.locator("output.fb-output").all())
 
 
 # For each widget: what to focus, the keys to press there, and a word that the output must then have, but not before.
@@ -62,7 +63,12 @@ KEYS = {
         ("slider", "seeds", "End", "7.24 ± 7.16 points. Asked for at least 0: ● holds"),
         ("slider", "at least", "ArrowRight", "Asked for at least 0.5: ? undecided"),
     ],
-    "explorer": [("slider", "bits", "ArrowRight", "5 bits"), ("combobox", "method", "ArrowDown", "Binary, 1 bit")],
+    "explorer": [
+        ("slider", "bits", "ArrowRight", "5 bits"),
+        ("combobox", "method", "ArrowDown", "Binary, 1 bit"),
+        ("combobox", "beside it", "End", "Logarithmic, 4 bits"),
+        ("slider", "bits beside", "ArrowRight", "Logarithmic, 5 bits"),
+    ],
     "inq-stepper": [("button", "Next step", "Enter", "partition"), ("slider", "step", "ArrowRight", "freeze")],
     "adder": [
         ("checkbox", "sign bit", "Space", "Weight +1/4"),
@@ -76,6 +82,8 @@ KEYS = {
     "bit-mixer": [
         ("slider", "linear", "ArrowLeft", "(98"),
         ("button", "4 bits for half the MACs", "Space", "(80.4 %)"),
+        ("slider", "linear", "ArrowLeft", "(from single layers"),
+        ("button", "4 bits for half the weights", "Space", "(measured)"),
     ],
 }
 

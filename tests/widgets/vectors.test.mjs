@@ -8,6 +8,8 @@ import "../../book/_static/widgets/few_bits.js";
 import "../../book/_static/widgets/few_bits_data.js";
 import "../../book/_static/widgets/folding.js";
 import "../../book/_static/widgets/folding_data.js";
+import "../../book/_static/widgets/mixer_accuracy.js";
+import "../../book/_static/widgets/mixer_data.js";
 import "../../book/_static/widgets/seeds.js";
 import "../../book/_static/widgets/seeds_data.js";
 import "../../book/_static/widgets/inq_run.js";
@@ -19,7 +21,7 @@ import "../../book/_static/widgets/array.js";
 import "../../book/_static/widgets/shift_adder.js";
 
 const vectors = JSON.parse(readFileSync(process.env.FEWBITS_VECTORS, "utf-8"));
-const { array, fewBits, folding, seeds, quantizers: q, shiftAdder, latency, inqSchedule, data } = globalThis.fewbits;
+const { array, fewBits, folding, mixer, seeds, quantizers: q, shiftAdder, latency, inqSchedule, data } = globalThis.fewbits;
 
 /** Equal to 1e-12 of the larger one. */
 function close(found, expected, words) {
@@ -61,6 +63,14 @@ test("the first page: weights of the neuron, probabilities, answers", () => {
       assert.equal(fewBits.answer(logits), answers[k]);
     });
   });
+});
+
+test("accuracy of given bits, measured or estimated", () => {
+  for (const { bits, measured, share } of vectors.mixer) {
+    const found = mixer.accuracy(data.mixer_data, bits);
+    assert.equal(found.measured, measured);
+    close(found.share, share, bits.join(" "));
+  }
 });
 
 test("folded channels on one grid and on their own", () => {

@@ -1,9 +1,10 @@
-// Widget: bits for each layer of the network of 159,236 parameters, and what they cost in three currencies.
+// Widget: bits for each layer of the network of 159,236 parameters, what they cost in three currencies, and accuracy.
 (function () {
   "use strict";
 
   const { el, button, select, slider, output, number } = fewbits.ui;
   const { prices, total, heaviest } = fewbits.latency;
+  const { accuracy } = fewbits.mixer;
 
   const PROCESSORS = {
     default: ["32 lanes, 32 columns", {}],
@@ -21,9 +22,10 @@
   fewbits.widgets["bit-mixer"] = function (root) {
     root.setAttribute("aria-label", "Bits for each layer");
     const layers = fewbits.data.network_159k;
+    const data = fewbits.data.mixer_data;
     const options = Object.entries(PROCESSORS).map(([key, [text]]) => [key, text]);
     const processor = select("processor", options, update);
-    const all = slider("all layers", { min: 1, max: 8, value: 8 }, () => {
+    const all = slider("all layers", { min: 2, max: 8, value: 8 }, () => {
       set(layers.map(() => Number(all.input.value)));
     });
     const half = (key) => () => set(heaviest(layers, key).map((chosen) => (chosen ? 4 : 8)));
@@ -35,18 +37,19 @@
       button("4 bits for half the MACs", half("work")),
     );
     const heads = CURRENCIES.map(([key, name]) => el("span", {}, el("span", { class: `fb-swatch fb-${key}` }), name));
-    const sliders = layers.map((layer) => slider(layer.name, { min: 1, max: 8, value: 8 }, update));
+    const sliders = layers.map((layer) => slider(layer.name, { min: 2, max: 8, value: 8 }, update));
     const bars = layers.map(() => CURRENCIES.map(([key]) => el("div", { class: `fb-share fb-${key}` })));
     const lines = sliders.map(({ node }, i) => {
       node.append(el("div", { class: "fb-shares", "aria-hidden": "true" }, ...bars[i]));
       return node;
     });
     const said = output();
+    const scale = el("span", {});
+    const key = el("div", { class: "fb-key", "aria-hidden": "true" }, "cost of each layer: ", ...heads, scale);
     root.append(
       el("div", { class: "fb-controls" }, processor.node, all.node),
       presets,
-      said,
-      el("div", { class: "fb-key", "aria-hidden": "true" }, "cost of each layer: ", ...heads),
+      el("div", { class: "fb-head" }, said, key),
       el("div", { class: "fb-layers" }, ...lines),
     );
 
@@ -61,20 +64,26 @@
       const now = prices(layers, bits, chosen);
       const eight = prices(layers, layers.map(() => 8), chosen);
       const [sum, whole] = [total(now), total(eight)];
+      // One scale for all bars: the share of the whole network's cost at 8 bits.
+      const share = (price, currency) => price[currency] / whole[currency];
+      const most = Math.max(...eight.flatMap((price) => CURRENCIES.map(([each]) => share(price, each))));
       sliders.forEach(({ show }, i) => {
         show(String(bits[i]));
-        CURRENCIES.forEach(([key], k) => {
-          const most = Math.max(...eight.map((price) => price[key]));
-          bars[i][k].style.width = `${(100 * now[i][key]) / most}%`;
-        });
+        CURRENCIES.forEach(([each], k) => (bars[i][k].style.width = `${(100 * share(now[i], each)) / most}%`));
       });
+      scale.textContent = `full width: ${number(100 * most, 2)} % of the network’s cost at 8 bits`;
       all.show(new Set(bits).size === 1 ? String(bits[0]) : "mixed");
       if (new Set(bits).size === 1) all.input.value = bits[0];
       const parts = CURRENCIES.map(([key, name, say]) => {
         const share = `${number((100 * sum[key]) / whole[key])} %`;
         return el("span", { class: "fb-total" }, `${name} `, el("strong", {}, say(sum[key])), ` (${share})`);
       });
-      said.replaceChildren("Cost, in brackets as a share of that of 8 bits: ", ...parts.flatMap((part) => [part, " "]));
+      const found = accuracy(data, bits);
+      const percent = `${found.measured ? "" : "about "}${(100 * found.share).toFixed(found.measured ? 1 : 0)} %`;
+      const how = found.measured ? "measured" : `from single layers, off by ${number(data.off, 2)} points on average`;
+      const right = el("strong", {}, percent);
+      const score = el("span", { class: "fb-total" }, "accuracy ", right, ` (${how})`);
+      said.replaceChildren(score, " ", ...parts.flatMap((part) => [part, " "]));
     }
 
     update();

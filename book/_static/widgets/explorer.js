@@ -1,4 +1,4 @@
-// Widget: one quantizer, its staircase, and what it makes of a tensor of weights.
+// Widget: a quantizer or two beside each other, their staircases, and what they make of a tensor of weights.
 (function () {
   "use strict";
 
@@ -100,33 +100,34 @@
     return chart;
   }
 
-  fewbits.widgets.explorer = function (root) {
-    root.setAttribute("aria-label", "Quantizer explorer");
-    const options = (table) => Object.entries(table).map(([key, each]) => [key, each.name ?? each]);
-    const method = select("method", options(METHODS), reset);
-    const data = select("weights", options(DATA), reset);
-    const bits = slider("bits", { min: 2, max: 8, value: 4 }, update);
+  /** Controls, picture and words of one quantizer: {node, controls, update()}. `which` tells two of them apart. */
+  function side(which, weights, first) {
+    const none = first ? [] : [["", "nothing"]];
+    const methods = Object.entries(METHODS).map(([key, each]) => [key, each.name]);
+    const method = select(first ? "method" : "beside it", [...none, ...methods], reset);
+    const bits = slider(`bits${which}`, { min: 2, max: 8, value: 4 }, update);
     const setting = slider("clip", { min: 0, max: 1, value: 1 }, update);
     const picture = el("div", { class: "fb-picture" });
     const words = output();
-    root.append(el("div", { class: "fb-controls" }, method.node, data.node, bits.node, setting.node), picture, words);
+    const node = el("div", {}, el("div", { class: "fb-controls" }, bits.node, setting.node), picture, words);
     let width = 0;
 
-    const weights = () => fewbits.data.explorer_data[data.input.value];
-
     function reset() {
+      node.hidden = !method.input.value;
+      if (node.hidden) return;
       const chosen = METHODS[method.input.value];
       const { label, ...range } = chosen.setting(weights());
-      setting.label.textContent = label;
+      setting.label.textContent = `${label}${which}`;
       Object.assign(setting.input, range);
-      const [least, most] = chosen.bits;
-      const wanted = Math.min(Math.max(Number(bits.input.value), least), most);
-      Object.assign(bits.input, { min: least, max: most, disabled: least === most });
+      const [fewest, most] = chosen.bits;
+      const wanted = Math.min(Math.max(Number(bits.input.value), fewest), most);
+      Object.assign(bits.input, { min: fewest, max: most, disabled: fewest === most });
       bits.input.value = wanted;
       update();
     }
 
     function update() {
+      if (node.hidden) return;
       const chosen = METHODS[method.input.value];
       const count = Number(bits.input.value);
       const value = Number(setting.input.value);
@@ -148,5 +149,17 @@
       update();
     });
     reset();
+    return { node, method, reset };
+  }
+
+  fewbits.widgets.explorer = function (root) {
+    root.setAttribute("aria-label", "Quantizer explorer");
+    const data = select("weights", Object.entries(DATA), () => sides.forEach(({ reset }) => reset()));
+    const weights = () => fewbits.data.explorer_data[data.input.value];
+    const sides = [side("", weights, true), side(" beside", weights, false)];
+    root.append(
+      el("div", { class: "fb-controls" }, data.node, ...sides.map(({ method }) => method.node)),
+      el("div", { class: "fb-sides" }, ...sides.map(({ node }) => node)),
+    );
   };
 })();

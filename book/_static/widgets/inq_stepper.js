@@ -7,8 +7,8 @@
 
   const LEFT = 44;
   const WEIGHTS = { top: 10, bottom: 250 };
-  const SCORE = { top: 292, bottom: 352 };
-  const HEIGHT = 372;
+  const SCORE = { top: 302, bottom: 392, low: 90 }; // the axis of accuracy begins at 90 %
+  const HEIGHT = 434;
 
   function words({ phase, stage, weights, frozen, chosen, accuracy }, previous) {
     const count = frozen.filter(Boolean).length;
@@ -57,15 +57,18 @@
 
     const scored = list.flatMap((step, i) => (step.accuracy === null ? [] : [[i, step.accuracy]]));
     const along = linear(0, list.length - 1, LEFT + 8, width - 12);
-    const score = linear(0, 100, SCORE.bottom, SCORE.top);
-    for (const value of [0, 50, 100]) {
+    const highest = 2 * Math.ceil(Math.max(...scored.map(([, value]) => value)) / 2);
+    const score = linear(SCORE.low, highest, SCORE.bottom, SCORE.top);
+    const shown = (value) => score(Math.max(value, SCORE.low));
+    for (let value = SCORE.low; value <= highest; value += 2) {
       chart.append(svg("line", { x1: LEFT, x2: width - 4, y1: score(value), y2: score(value), class: "fb-grid" }));
       text(LEFT - 5, score(value) + 4, String(value), "end");
     }
-    text(width / 2, HEIGHT - 4, "test accuracy (%) after each step", "middle");
+    text(width / 2, HEIGHT - 4, `test accuracy after each step (%), from ${SCORE.low} up`, "middle");
     const path = svg("path", { class: "fb-stairs fb-score" });
     const now = svg("circle", { r: 4.5, class: "fb-now" });
-    chart.append(path, now);
+    const labels = svg("g");
+    chart.append(path, now, labels);
 
     function show(index) {
       const step = list[index];
@@ -76,10 +79,17 @@
         dot.style.transform = `translate(${x(rank[i])}px, ${y(step.weights[i])}px)`;
       });
       const past = scored.filter(([i]) => i <= index);
-      path.setAttribute("d", past.map(([i, value], k) => `${k ? "L" : "M"}${along(i)} ${score(value)}`).join(""));
+      path.setAttribute("d", past.map(([i, value], k) => `${k ? "L" : "M"}${along(i)} ${shown(value)}`).join(""));
+      const label = ([i, value], k) => {
+        const under = scored.slice(Math.max(k - 1, 0), k + 2).every(([, near]) => near >= value) && k > 0;
+        const words = value < SCORE.low ? `↓ ${value}` : String(value);
+        const anchor = i === 0 ? "start" : i > list.length - 2 ? "end" : "middle";
+        return svg("text", { x: along(i), y: shown(value) + (under ? 16 : -7), "text-anchor": anchor }, words);
+      };
+      labels.replaceChildren(...past.map(label));
       const [last, value] = past.at(-1);
       now.setAttribute("cx", along(last));
-      now.setAttribute("cy", score(value));
+      now.setAttribute("cy", shown(value));
       chart.setAttribute("aria-label", `The weights of the layer. ${words(step, list[index - 1])}`);
     }
     return { chart, show };

@@ -17,7 +17,7 @@
     seeds: ["seeds_data.js", "seeds.js", "ui.js", "seeds_figure.js"],
     "inq-stepper": ["quantizers.js", "inq_run.js", "inq_schedule.js", "ui.js", "inq_stepper.js"],
     adder: ["shift_adder.js", "ui.js", "adder.js"],
-    "bit-mixer": ["network_159k.js", "latency.js", "ui.js", "bit_mixer.js"],
+    "bit-mixer": ["network_159k.js", "mixer_data.js", "mixer_accuracy.js", "latency.js", "ui.js", "bit_mixer.js"],
     accelerator: ["accelerator_data.js", "array.js", "ui.js", "accelerator.js"],
   };
   const FILTER = ["claims_filter.js", "ui.js", "claims_table.js"];
