@@ -239,7 +239,9 @@ def mixer_data() -> dict[str, Any]:
 
 def mixer_estimate(data: dict[str, Any], bits: Sequence[int]) -> float:
     """Share of images right: what each layer keeps of the float network's when it alone is rounded, multiplied."""
-    kept = [counts[data["bits"].index(count)] / data["float"] for counts, count in zip(data["single"], bits, strict=True)]
+    kept = [
+        counts[data["bits"].index(count)] / data["float"] for counts, count in zip(data["single"], bits, strict=True)
+    ]
     return data["float"] / data["images"] * math.prod(kept)
 
 

@@ -151,9 +151,18 @@ def test_a_bug_in_the_arithmetic_is_noticed(vectors, tmp_path, file, right, wron
 # --- Data -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name", ["few_bits_data", "folding_data", "seeds_data", "mixer_data", "explorer_data", "network_159k", "accelerator_data"]
+DATA = (
+    "few_bits_data",
+    "folding_data",
+    "seeds_data",
+    "mixer_data",
+    "explorer_data",
+    "network_159k",
+    "accelerator_data",
 )
+
+
+@pytest.mark.parametrize("name", DATA)
 def test_data_are_up_to_date(name):
     assert (WIDGETS / f"{name}.js").read_text("utf-8") == widget_data.script(name, widget_data.DATA[name]())
 

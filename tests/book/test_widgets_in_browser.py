@@ -83,7 +83,7 @@ KEYS = {
         ("slider", "linear", "ArrowLeft", "(98"),
         ("button", "4 bits for half the MACs", "Space", "(80.4 %)"),
         ("slider", "linear", "ArrowLeft", "(from single layers"),
-        ("button", "4 bits for half the weights", "Space", "(measured)"),
+        ("button", "4 bits for half the weights", "Space", "(measured; in float 60.8 %)"),
     ],
 }
 
