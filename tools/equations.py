@@ -261,6 +261,7 @@ def by_paper(root: Path) -> str:
     for key in sorted(rows):
         title = re.sub(r"[{}]", "", entries[key].fields["title"])
         text += [
+            f"({key})=",
             f"### {paper_name(key)}",
             "",
             f"{{cite:t}}`{key}`: *{title}*",

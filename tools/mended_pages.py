@@ -17,9 +17,18 @@ REPAIRS = {
 }
 
 
+# A long signature: its parameters are a list of definitions without terms.
+PARAMETERS = re.compile(r"<dl>\s*((?:<dd>(?:(?!</?d[ltd]\b).)*</dd>\s*)+)</dl>", re.DOTALL)
+
+
+def _lines(match: re.Match[str]) -> str:
+    return match[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+
+
 def repair(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
     for wrong, right in REPAIRS.items():
         context["body"] = re.sub(wrong, right, context.get("body", ""), flags=re.DOTALL)
+    context["body"] = PARAMETERS.sub(_lines, context["body"])
 
 
 def name_folds(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
