@@ -452,9 +452,9 @@ def test_the_log_staircase_shows_outputs_and_relative_errors():
 
 
 def test_the_octaves_are_shares_below_the_largest():
-    figure = figures.octaves({"x": torch.tensor([1.0, 0.4, -0.3, 0.0])}, {"linear": 4.9}, lowest=-4)
+    figure = figures.octaves({"x": torch.tensor([1.0, 0.4, -0.3, 0.0])}, {"linear": 4.9}, lowest=-16)
     heights = [bar.get_height() for bar in figure.axes[0].patches]
-    assert heights == pytest.approx([0, 0, 200 / 3, 100 / 3])
+    assert heights == pytest.approx([0] * 14 + [200 / 3, 100 / 3])
     assert list(figure.axes[0].lines[0].get_xdata()) == [-4.9, 0]
 
 
