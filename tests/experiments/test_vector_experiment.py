@@ -353,7 +353,13 @@ def test_files_are_dots_on_either_side_of_the_bound():
 
 def test_the_small_network_shows_what_is_off_the_scale():
     rows = [
-        {"keep": keep, "bits": bits, "accuracy": accuracy, "bytes": 10_000 * bits, "xz of indices": 9_000.0 * bits}
+        {
+            "keep": keep,
+            "bits": bits,
+            "accuracy": accuracy * keep,
+            "bytes": 10_000 * bits,
+            "xz of indices": 9_000.0 * bits,
+        }
         | {"entropy": 9_500.0 * bits}
         for keep in (1.0, 0.7)
         for bits, accuracy in ((3, 5), (4, 50), (5, 60))
@@ -361,7 +367,7 @@ def test_the_small_network_shows_what_is_off_the_scale():
     whole = {"keep": 1.0, "bits": 32, "accuracy": 62.0, "bytes": 600_000}
     left, right = figures.small_network(pd.DataFrame([whole, *rows])).axes
     curves = [list(line.get_ydata()) for line in left.lines if len(line.get_xdata()) == 2 and line.get_marker() in "sD"]
-    assert curves == [[50, 60], [50, 60]]
+    assert curves == [[50, 60], [35, 42]]
     assert sum(line.get_marker() == "v" for line in left.lines) == 2
     assert [list(line.get_ydata()) for line in right.lines[:2]] == [[90] * 3, [95] * 3]
 
