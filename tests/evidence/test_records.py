@@ -405,8 +405,6 @@ UNREPEATABLE = {
     "fpga": 3,
     "inq": 5,
     "learned_step": 6,
-    "logarithmic": 18,
-    "low_bitwidth": 14,
     "mobileone": 8,
     "noise": 6,
     "ternary": 10,
