@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fewbits.plots.theme import COLORS, GRID, NEUTRALS, PALE, WIDTH, text_color
+from fewbits.plots.theme import COLORS, GRID, NEUTRALS, WIDTH, text_color
 
 # Form -> colour, marker, name in the legend.
 FORMS = {
@@ -80,7 +80,7 @@ def errors_in_blocks(x: Tensor, forms: Mapping[str, Tensor], *, title: str = "Wh
         forms: by label, what became of the numbers, (n,).
     """
     figure, rows = plt.subplots(1 + len(forms), 1, figsize=(WIDTH, 1.05 * (1 + len(forms)) + 0.3), sharex=True)
-    rows[0].bar(range(len(x)), x.abs().numpy(), color=PALE, width=1.0)
+    rows[0].bar(range(len(x)), x.abs().numpy(), color=NEUTRALS[2], width=1.0)
     rows[0].set(ylabel="|w|")
     limit = max(float((rounded - x).abs().max()) for rounded in forms.values())
     for axes, (label, rounded) in zip(rows[1:], forms.items(), strict=True):
