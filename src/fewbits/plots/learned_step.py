@@ -64,7 +64,7 @@ def slopes_by_step(
     legend = below.legend(loc="upper left", handlelength=3.2)
     for text, colour in zip(legend.get_texts(), colours, strict=False):
         text.set_color(text_color(colour))
-    below.set(xlabel="v / s", ylabel="slope of the output by s")
+    below.set(xlabel="v / s", ylabel="slope with respect to s")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
