@@ -72,7 +72,9 @@ def grids_and_forms(frame: pd.DataFrame, *, title: str = "Rounding without train
     return figure
 
 
-def errors_in_blocks(x: Tensor, forms: Mapping[str, Tensor], *, title: str = "Who pays for an outlier?") -> Figure:
+def errors_in_blocks(
+    x: Tensor, forms: Mapping[str, Tensor], *, title: str = "Which weights lose precision to an outlier?"
+) -> Figure:
     """The magnitude of each number of a row, and below it the error that each form makes of it, on one scale.
 
     Args:
