@@ -80,8 +80,9 @@ def accuracy_by_spread(
             for x, y, text in rows.loc[rows.label != "", [column, "accuracy", "label"]].itertuples(index=False):
                 below = y > 90  # among the others, where there is room below only
                 place = {"ha": "center", "va": "top"} if below else {"ha": "right", "va": "center"}
-                offset = (0, -10) if below else (-7, 0)
-                axis.annotate(text, (x, y), offset, textcoords="offset points", **place)
+                offset = (0, -16) if below else (-7, 0)
+                line = {"arrowstyle": "-", "color": colour, "shrinkA": 0, "shrinkB": 3} if below else None
+                axis.annotate(text, (x, y), offset, textcoords="offset points", arrowprops=line, **place)
         ticks = [2**k for k in range(9) if 2**k <= 1.5 * frame[column].max()]
         axis.set(xscale="log", xlabel=name)
         axis.set_xticks(ticks, ticks)
