@@ -406,7 +406,6 @@ UNREPEATABLE = {
     "inq": 5,
     "learned_step": 6,
     "mobileone": 8,
-    "noise": 6,
     "ternary": 10,
     "vector": 11,
 }
