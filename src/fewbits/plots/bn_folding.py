@@ -49,7 +49,8 @@ def channel_ranges_by_layer(
         axis.tick_params(axis="y", length=0)
         axis.spines["left"].set_visible(False)
     axes[0, 0].set(ylim=(0, steps + 0.2), yticks=range(steps + 1), ylabel=f"range in {bits}-bit steps of the layer")
-    axes[0, 0].annotate("all weights become 0", (0.6, 0.25), va="center")
+    within = axes[0, 0].get_yaxis_transform()
+    axes[0, 0].annotate("all weights become 0", (0.02, 0.25), xycoords=within, va="center")
     handles = [
         Line2D([], [], marker=".", markersize=8, color=colour, linestyle="none", label=form)
         for form, colour in _FORMS.items()
