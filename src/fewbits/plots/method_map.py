@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -152,7 +153,10 @@ def cost_and_loss(
     figure, axes = plt.subplots(figsize=(WIDTH, 5.2))
     axes.axhspan(-band, band, color=PALE, alpha=0.55, linewidth=0, zorder=0)
     axes.axhline(0, color=COLORS["paper"], linewidth=0.8, zorder=1)
-    place: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
+    # Intervals of other methods pass behind a label, not through it.
+    outline = [patheffects.withStroke(linewidth=3, foreground="white")]
+    place: dict[str, Any] = {"textcoords": "offset points", "va": "center", "zorder": 5}
+    labels = place | {"path_effects": outline}
     lowest = min([*means["luts"], *(tables for _, tables in inner.values())])
     for (name, tables), at in zip(means["luts"].items(), _apart(means["luts"]), strict=True):
         colour, marker = COLORS[styles[name]], MARKERS[styles[name]]
@@ -164,18 +168,18 @@ def cost_and_loss(
             within = inner[name][1]
             axes.plot([within, tables], [mean, mean], color=colour, linestyle=(0, (2, 2)), linewidth=1, zorder=1)
             axes.plot(within, mean, color=colour, marker=marker)
-            axes.annotate(f"{name} between its ends", (within, mean), (-4, 10), color=ink, **place)
-            axes.annotate("ends in float", (at, mean), (9, 0), color=ink, **place)
+            axes.annotate(f"{name} between its ends", (within, mean), (-4, 10), color=ink, **labels)
+            axes.annotate("ends in float", (at, mean), (9, 0), color=ink, **labels)
         elif name in _BELOW:
             line, side = _BELOW[name]
             foot = -band - 0.3 * line
             axes.plot([at, at], [mean - half, foot], color=colour, linewidth=0.6, alpha=0.7, zorder=2)
             shift = {"left": 3, "right": -3, "center": 0}[side]
-            axes.annotate(name, (at, foot), (shift, -6 if side == "center" else 0), color=ink, ha=side, **place)
+            axes.annotate(name, (at, foot), (shift, -6 if side == "center" else 0), color=ink, ha=side, **labels)
         else:
             side = "right" if name in _LEFT else "left"
             words = name.replace(", ", ",\n") if side == "right" else name
-            axes.annotate(words, (at, mean), (-9 if side == "right" else 9, 0), color=ink, ha=side, **place)
+            axes.annotate(words, (at, mean), (-9 if side == "right" else 9, 0), color=ink, ha=side, **labels)
     _of_tables(axes, 0.6 * lowest, 4 * means["luts"].max())
     text = "noise: so far apart are means of float\nnetworks that differ in their seeds only"
     axes.annotate(
