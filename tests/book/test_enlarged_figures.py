@@ -92,7 +92,7 @@ def test_a_figure_is_enlarged_and_closed_by_key_and_by_tap(open_page, width, lar
         picture.click(position={"x": 50, "y": 50})
     else:
         page.keyboard.press(close)
-    assert page.locator("dialog").count() == 0
+    page.locator("dialog").wait_for(state="detached", timeout=5000)  # the browser closes it when it comes to it
     assert page.evaluate("document.activeElement.className") == link.get_attribute("class")
     assert page.url.endswith("page.html")
 
