@@ -58,10 +58,10 @@ KEYS = {
         ("slider", "bits", "ArrowLeft", "3 bits, one scale for each channel. None of 16"),
     ],
     "seeds": [
-        ("slider", "seeds", "ArrowRight", "1.17 ± 20.2 points. Asked for at least 0: ? undecided"),
-        ("button", "Other seeds first", "Enter", "7.07 ± "),
-        ("slider", "seeds", "End", "7.24 ± 7.16 points. Asked for at least 0: ● holds"),
-        ("slider", "at least", "ArrowRight", "Asked for at least 0.5: ? undecided"),
+        ("slider", "seeds", "ArrowRight", "16.8 ± 11.5 points. Asked for at least 0: ● holds"),
+        ("button", "Other seeds first", "Enter", "18.1 ± 10.3 points"),
+        ("slider", "seeds", "End", "12.2 ± 4.22 points. Asked for at least 0: ● holds"),
+        ("slider", "at least", "End", "Asked for at least 15: ? undecided"),
     ],
     "explorer": [
         ("slider", "bits", "ArrowRight", "5 bits"),
