@@ -16,7 +16,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import Collection
+from matplotlib.collections import Collection, LineCollection
 from matplotlib.colors import to_hex, to_rgba, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -141,6 +141,24 @@ def overlapping(texts: list[Text]) -> list[str]:
         for (first, one), (second, other) in combinations(boxes, 2)
         if one.overlaps(other)
     ]
+
+
+def struck_through(figure: Figure) -> list[str]:
+    """Texts within axes that a line, a marker or the end of a bar runs through, unless they have an outline. Draws.
+
+    Not one of the `faults`: a line of `GRID` or a mark of a scale may run through a text.
+    """
+    figure.draw_without_rendering()
+    found = []
+    for axes in figure.axes:
+        paths = [artist.get_transform().transform_path(artist.get_path()) for artist in (*axes.lines, *axes.patches)]
+        for lines in (lines for lines in axes.collections if isinstance(lines, LineCollection)):
+            paths += [lines.get_transform().transform_path(path) for path in lines.get_paths()]
+        for text in axes.texts:
+            box = Text.get_window_extent(text).padded(-2)
+            if not text.get_path_effects() and any(path.intersects_bbox(box, filled=False) for path in paths):
+                found.append(text.get_text())
+    return found
 
 
 def watch(figure: Figure) -> None:

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
-from figure_rules import faults, watch
+from figure_rules import faults, struck_through, watch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from nbformat import v4
@@ -74,6 +74,18 @@ def test_each_fault_is_noticed_and_only_it(theme, fault):
     found = faults(figure)
     assert [one for one in found if fault in one], found
     assert len(found) == 1
+
+
+def test_lines_and_bars_through_words_are_noticed(theme):
+    figure, axes = plt.subplots()
+    axes.plot([0, 10], [0, 10])
+    axes.bar([2], [8], 3)
+    place = {"ha": "center", "va": "center"}
+    axes.annotate("on the line", (5, 5), **place)
+    axes.annotate("at the end of a bar", (2, 8), **place)
+    axes.annotate("with an outline", (9, 9), path_effects=plots.OUTLINE, **place)
+    axes.annotate("free", (8, 2), **place)
+    assert struck_through(figure) == ["on the line", "at the end of a bar"]
 
 
 def test_what_is_not_drawn_is_no_fault(theme):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from figure_rules import struck_through
 from scipy import stats
 
 from fewbits import evidence
@@ -297,6 +298,7 @@ def test_without_measured_times_there_is_no_claim_about_a_cpu():
 
 def test_figure_shows_every_layer_and_the_right_r(table):
     frame = table[(table.network == "MobileNet") & (table.backend == "processor") & (table.batch == 1)]
+    widths = sorted(set(frame.bits))
     figure = figures.time_of_layers(frame)
     left, right = figure.axes
     markers = [line for line in left.lines if line.get_marker() != "None"]
@@ -304,6 +306,9 @@ def test_figure_shows_every_layer_and_the_right_r(table):
     expected = stats.pearsonr(frame.macs_bits, frame.cycles.astype(float)).statistic
     assert right.get_title(loc="left") == f"r = {expected:.2f}"
     assert left.get_ylabel() == "time of a layer (10³ cycles)"
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["first convolution", "1×1", "depthwise", "linear layer", *(f"{bits} bits" for bits in widths)]
+    assert struck_through(figure) == []
 
 
 def test_figures_refuse_what_they_cannot_draw(table):

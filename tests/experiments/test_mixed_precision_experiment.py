@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 import torch
+from figure_rules import struck_through
 from torch import nn
 
 from fewbits import evidence
@@ -316,6 +317,7 @@ def test_the_other_figures_draw():
     figure = figures.sensitivity(losses, 0.1, {"a": "first", "b": "second"})
     assert labelled(figure)
     assert written(figure) == ["3 bits", "2 bits"]
+    assert struck_through(figures.sensitivity(losses, 0.2, {"a": "first", "b": "second"})) == []
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["first", "second"]
     quantizers = {rule: LearnedBits(power_of_two=False, rule=rule).double() for rule in ("paper", "released")}
     for quantizer in quantizers.values():

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from figure_rules import struck_through
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import BAD_BITS, BAD_FLOATS, BAD_VALUES, DTYPES, NAN, same_bits, tensors
@@ -425,6 +426,19 @@ def test_a_curve_of_sizes_is_the_share_of_smaller_ones():
     assert list(grid.get_xdata()) == [1 / 3] * 2
     assert curve.get_xydata().tolist() == [[0.25, 25], [0.5, 50], [1, 75], [1, 100]]
     assert {"2 bits", "first"} <= {text.get_text() for text in axes.texts}
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_names_of_layers_stand_beside_their_curves():
+    spread = torch.linspace(-1.3, 1.3, 400)
+    layers = {"first inner layer": -1.9, "second inner layer": -1.15, "third inner layer": -1.3}
+    sizes = {name: (10 ** (spread + middle)).clamp(max=1) for name, middle in layers.items()}
+    axes = figures.relative_sizes(sizes, {8: 1 / 255})
+    for text in axes.texts:
+        text.set_path_effects([])  # without their outlines, too
+    assert struck_through(axes.figure) == []
+    sides = [text.get_ha() for text in axes.texts[2:]]
+    assert sides == ["right", "right", "left"]
 
 
 def test_a_layer_whose_weight_a_module_reads_without_calling_it_is_refused():

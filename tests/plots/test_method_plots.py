@@ -21,18 +21,14 @@ from fewbits.ternary import TWN, ExactTernary, optimal_ratio
 pytestmark = pytest.mark.usefixtures("book_theme")
 
 
-def runs(**accuracies):
-    rows = [(name, seed, value) for name, values in accuracies.items() for seed, value in enumerate(values)]
-    return pd.DataFrame(rows, columns=["method", "seed", "accuracy"])
-
-
 def labelled(figure):
     return all(axes.get_xlabel() or axes.get_ylabel() for axes in figure.axes)
 
 
 def test_a_row_shows_its_mean_and_its_interval():
     values = [90.0, 91.0, 95.0]
-    figure = plots.accuracy_of_methods({"digits": runs(float=[96, 97], twn=values)}, {"float": "float", "twn": "twn"})
+    rows = [plots.Row("float", [96, 97], method="float"), plots.Row("TWN", values, method="twn")]
+    figure = plots.forest({"digits": rows}, xlabel="test accuracy (%)", title="Means")
     axes = figure.axes[0]
     mean, half = interval(values)
     bar = axes.containers[1]
@@ -41,11 +37,6 @@ def test_a_row_shows_its_mean_and_its_interval():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["float", "TWN"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first method on top
     assert labelled(figure)
-
-
-def test_a_method_without_rows_is_an_error():
-    with pytest.raises(ValueError, match="digits has no row of 'ttq'"):
-        plots.accuracy_of_methods({"digits": runs(float=[96.0])}, {"float": "float", "ttq": "ttq"})
 
 
 def test_the_area_of_a_marker_is_proportional_to_the_bytes():

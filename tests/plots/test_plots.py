@@ -155,6 +155,12 @@ def test_words_have_readable_colours_and_the_table_s_symbols():
         assert plots.contrast("white", colour) >= 4.5
 
 
+def test_ink_shows_on_every_ground():
+    assert (plots.ink_on("white"), plots.ink_on("black")) == ("black", "white")
+    for ground in map(tuple, plots.SIGN_MAP(np.linspace(0, 1, 99))):
+        assert plots.contrast(plots.ink_on(ground), ground) >= 4.5  # the better of the two always is
+
+
 # --- theme ------------------------------------------------------------------------------------------------------------
 
 

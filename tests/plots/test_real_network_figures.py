@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 import torch
+from figure_rules import struck_through
 
 from fewbits.experiments.real_network.methods import METHODS
 from fewbits.plots import COLORS
@@ -19,6 +20,7 @@ def test_bars_are_the_five_largest_probabilities():
     assert [bar.get_width() for bar in last.patches] == pytest.approx([0.13, 0.12, 0.11, 0.10, 0.09])
     assert [text.get_text() for text in last.texts] == list("gfedc")
     assert figure.axes[1].texts[0].get_text() == "a name with over n…"
+    assert struck_through(figure) == []
 
 
 def test_each_method_has_its_row_in_the_order_of_the_table():

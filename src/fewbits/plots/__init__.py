@@ -13,7 +13,7 @@ from fewbits.core.extras import extra
 with extra("book"):
     from fewbits.plots.forest import Row, draw_reference, draw_rows, forest, forest_height
     from fewbits.plots.labels import End, label_ends
-    from fewbits.plots.methods import accuracy_of_methods, error_accuracy_bytes
+    from fewbits.plots.methods import error_accuracy_bytes
     from fewbits.plots.results import accuracy_by_bits, claims_at_a_glance
     from fewbits.plots.source import Source, show_source
     from fewbits.plots.tensors import before_after, staircase, weight_histogram
@@ -25,6 +25,7 @@ with extra("book"):
         NEGATIVE,
         NEUTRAL_MARKERS,
         NEUTRALS,
+        OUTLINE,
         PALE,
         POSITIVE,
         SIGN_MAP,
@@ -33,6 +34,7 @@ with extra("book"):
         WIDTH,
         WORD_COLORS,
         contrast,
+        ink_on,
         shades,
         text_color,
         use_theme,
@@ -46,6 +48,7 @@ __all__ = [
     "NEGATIVE",
     "NEUTRALS",
     "NEUTRAL_MARKERS",
+    "OUTLINE",
     "PALE",
     "POSITIVE",
     "SIGN_MAP",
@@ -57,7 +60,6 @@ __all__ = [
     "Row",
     "Source",
     "accuracy_by_bits",
-    "accuracy_of_methods",
     "before_after",
     "claims_at_a_glance",
     "contrast",
@@ -66,6 +68,7 @@ __all__ = [
     "error_accuracy_bytes",
     "forest",
     "forest_height",
+    "ink_on",
     "label_ends",
     "shades",
     "show_source",

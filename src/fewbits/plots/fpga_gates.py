@@ -6,12 +6,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib import patheffects
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fewbits.plots.labels import End, label_ends
-from fewbits.plots.theme import COLORS, GRID, NEUTRAL_MARKERS, NEUTRALS, PALE, WIDTH
+from fewbits.plots.theme import COLORS, GRID, NEUTRAL_MARKERS, NEUTRALS, OUTLINE, PALE, WIDTH
 
 # Kinds of arithmetic are no methods: shifts have the first neutral in all figures of circuits.
 _SHIFT, _FLOAT, _PAPER = NEUTRALS[0], COLORS["float"], COLORS["paper"]
@@ -146,8 +145,7 @@ def luts_by_width(
         style: dict[str, Any] = {"color": NEUTRALS[rank], "marker": NEUTRAL_MARKERS[rank]}
         axis.plot(line.width, line.LUT, **style)
         for x, y in zip(line.width, line.LUT, strict=True):
-            beside: dict[str, Any] = {"ha": "right"} if rank else {"ha": "left"}
-            beside["path_effects"] = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+            beside: dict[str, Any] = {"ha": "right" if rank else "left", "path_effects": OUTLINE}
             axis.annotate(f"{y:,}", (x, y), (-4 if rank else 4, 3), textcoords="offset points", va="bottom", **beside)
         ends.append(End(line.width.iloc[-1], line.LUT.iloc[-1], label, style))
     axis.set_xticks(sorted(set(rows.width)))

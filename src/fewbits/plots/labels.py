@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from scipy.optimize import isotonic_regression
 
-from fewbits.plots.theme import TEXT, text_color
+from fewbits.plots.theme import OUTLINE, TEXT, text_color
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def label_ends(axes: Axes, ends: Sequence[End]) -> None:
                 offset,
                 ha="center",
                 color=text_color(end.style["color"]),
-                path_effects=[patheffects.withStroke(linewidth=2.5, foreground="white")],
+                path_effects=OUTLINE,
                 **place,
             )
 

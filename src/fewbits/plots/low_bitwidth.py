@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fewbits.plots.forest import Row, forest
 from fewbits.plots.labels import End, label_ends
-from fewbits.plots.theme import COLORS, NEUTRALS, PALE, WIDTH, text_color
+from fewbits.plots.theme import COLORS, NEUTRALS, OUTLINE, PALE, WIDTH, text_color
 
 # How gradients are rounded: colour, marker, line, and what it is called in a figure.
 _ROUNDINGS: dict[str, tuple[str, str, Any, str]] = {
@@ -77,24 +77,25 @@ def relative_sizes(
         place: dict[str, Any] = {"textcoords": "offset points", "va": "bottom", "ha": "center"}
         axes.annotate(f"{bits} bits", (value, 100), (0, 2), color=COLORS["paper"], **place)
     styles = zip(NEUTRALS, ("-", (0, (5, 2)), (0, (1.5, 1.5))), strict=False)
-    ends = []
+    curves = []
     for (name, values), (colour, dashes) in zip(sizes.items(), styles, strict=False):
         ordered = np.sort(values.flatten().numpy())
         shares = 100 * np.arange(1, len(ordered) + 1) / len(ordered)
         axes.plot(ordered, shares, color=colour, linestyle=dashes)
-        # The curves meet at the right: each is named where half of its gradients are smaller.
-        ends.append((ordered[len(ordered) // 2], name, colour))
-    for rank, (middle, name, colour) in enumerate(sorted(ends)):
-        height = (62, 50, 30)[rank]
-        side = "right" if rank == 0 else "left"
-        at = (middle, 50)
+        curves.append((ordered, name, colour))
+    # The curves meet at the right and come close to each other: the last is named on its right, others on their left.
+    curves.sort(key=lambda curve: np.median(curve[0]))
+    for rank, (ordered, name, colour) in enumerate(curves, 1):
+        height, side = (35, "left") if rank == len(curves) else (56, "right")
         axes.annotate(
             name,
-            at,
-            (-8 if side == "right" else 8, height - 50),
+            (np.percentile(ordered, height), height),
+            (10, -4) if side == "left" else (-8, 0),
             textcoords="offset points",
             ha=side,
+            va="center",
             color=text_color(colour),
+            path_effects=OUTLINE,
         )
     axes.set(xscale="log", xlim=(1e-3, 1), ylim=(0, 100))
     axes.set(xlabel="size of a gradient, of the largest of its sample", ylabel="gradients that are smaller (%)")

@@ -6,13 +6,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fewbits.evidence import interval
 from fewbits.plots.forest import Row, draw_reference, draw_rows, forest_height
-from fewbits.plots.theme import COLORS, MARKERS, NEUTRALS, PALE, WIDTH, text_color
+from fewbits.plots.theme import COLORS, MARKERS, NEUTRALS, OUTLINE, PALE, WIDTH, text_color
 
 # Where the label of a method is, if not to the right of its marker: to the left, or below the band of noise, on which
 # line and to which side of its leader.
@@ -154,9 +153,8 @@ def cost_and_loss(
     axes.axhspan(-band, band, color=PALE, alpha=0.55, linewidth=0, zorder=0)
     axes.axhline(0, color=COLORS["paper"], linewidth=0.8, zorder=1)
     # Intervals of other methods pass behind a label, not through it.
-    outline = [patheffects.withStroke(linewidth=3, foreground="white")]
     place: dict[str, Any] = {"textcoords": "offset points", "va": "center", "zorder": 5}
-    labels = place | {"path_effects": outline}
+    labels = place | {"path_effects": OUTLINE}
     lowest = min([*means["luts"], *(tables for _, tables in inner.values())])
     for (name, tables), at in zip(means["luts"].items(), _apart(means["luts"]), strict=True):
         colour, marker = COLORS[styles[name]], MARKERS[styles[name]]

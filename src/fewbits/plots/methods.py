@@ -1,41 +1,13 @@
-"""Figures that compare methods: accuracy over seeds, and error, accuracy and bytes in one (see `fewbits.plots`)."""
+"""A figure that compares methods: error, accuracy and bytes in one (see `fewbits.plots`)."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from fewbits.evidence import interval
-from fewbits.plots.forest import Row, forest
-from fewbits.plots.theme import COLORS, MARKERS, NAMES, WIDTH, text_color
-
-
-def accuracy_of_methods(
-    frames: Mapping[str, pd.DataFrame],
-    methods: Mapping[str, str],
-    *,
-    title: str = "Test accuracy, mean and 95 % interval over seeds",
-    xlabel: str = "test accuracy (%)",
-) -> Figure:
-    """One row a method, one panel a data set: every seed as a faint dot, the mean with its interval on top.
-
-    Args:
-        frames: by the name of the data set, one row a run with columns ``method``, ``seed`` and ``accuracy``.
-        methods: which to draw, from the top: name in the frames -> name in `COLORS`, for colour and marker. A name in
-            `NAMES` is written as a reader knows it. The line of the first goes down the whole panel.
-    Raises:
-        ValueError: a panel lacks a method.
-    """
-    panels: dict[str, list[Row]] = {}
-    for name, frame in frames.items():
-        runs = {method: frame.loc[frame["method"] == method, "accuracy"].tolist() for method in methods}
-        if missing := [method for method in methods if not runs[method]]:
-            raise ValueError(f"{name} has no row of {missing[0]!r}")
-        panels[name] = [Row(NAMES.get(m, m), runs=runs[m], method=style) for m, style in methods.items()]
-    first = next(iter(methods))
-    return forest(panels, xlabel=xlabel, title=title, reference=NAMES.get(first, first))
+from fewbits.plots.theme import COLORS, MARKERS, WIDTH, text_color
 
 
 def error_accuracy_bytes(

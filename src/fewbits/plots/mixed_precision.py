@@ -90,7 +90,8 @@ def sensitivity(
     """
     rows = list(next(iter(layers.values())))
     figure, axes = plt.subplots(figsize=(WIDTH, forest_height(len(rows))))
-    axes.axvline(float_loss, color=COLORS["float"], linewidth=0.9, linestyle=(0, (4, 3)))
+    # From just above the first row, where the labels stand, down to the axis.
+    axes.vlines(float_loss, -0.3, len(rows) - 0.5, color=COLORS["float"], linewidth=0.9, linestyle=(0, (4, 3)))
     for place in range(len(rows)):
         axes.axhline(place, color=GRID, linewidth=0.8, zorder=0)
     # Fewer bits are darker: they do more.

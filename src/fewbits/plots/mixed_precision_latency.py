@@ -48,7 +48,7 @@ def time_of_layers(frame: pd.DataFrame, *, title: str = "Which number predicts t
     """Time against weight size (left) and against MACs × bits (right), one marker a layer and width.
 
     The narrowest width has hollow markers; a thin line joins the widths of a layer. Pearson's r stands above each
-    panel, for the points drawn. The first convolution and the linear layer are named beside their widest point.
+    panel, for the points drawn.
 
     Args:
         frame: rows of the table ``mixed_precision_latency_layers`` of one network, backend and batch size: ``layer``,
@@ -61,7 +61,7 @@ def time_of_layers(frame: pd.DataFrame, *, title: str = "Which number predicts t
         raise ValueError(f"no colour for {unknown}; the kinds are {', '.join(KINDS)}")
     times, label = _times(frame)
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.5), sharey=True)
-    narrow, wide = frame["bits"].min(), frame["bits"].max()
+    narrow = frame["bits"].min()
     for axes, (metric, name) in zip(panels, _METRICS.items(), strict=True):
         sizes, xlabel = _scaled(frame[metric], name)
         for _, its_rows in frame.groupby("layer", sort=False):
@@ -71,25 +71,14 @@ def time_of_layers(frame: pd.DataFrame, *, title: str = "Which number predicts t
             colour, marker = KINDS[kind]
             face = "white" if bits == narrow else colour
             axes.plot(sizes[place], times[place], marker, color=colour, markerfacecolor=face, clip_on=False, zorder=3)
-            if bits == wide and kind in KIND_NAMES:
-                left = sizes[place] < 0.6 * sizes.max()
-                axes.annotate(
-                    KIND_NAMES[kind],
-                    (sizes[place], times[place]),
-                    (8 if left else -8, 8),
-                    textcoords="offset points",
-                    ha="left" if left else "right",
-                    va="center",
-                    color=text_color(colour),
-                )
         r = np.corrcoef(sizes, times)[0, 1]
         axes.set(xlabel=xlabel, title=f"r = {r:.2f}", xlim=(0, None), ylim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(5))
     panels[0].set_ylabel(label)
     handles = [
-        Line2D([], [], linestyle="none", color=KINDS[kind][0], marker=KINDS[kind][1], label=kind)
+        Line2D([], [], linestyle="none", color=KINDS[kind][0], marker=KINDS[kind][1], label=KIND_NAMES.get(kind, kind))
         for kind in KINDS
-        if kind in set(frame["kind"]) and kind not in KIND_NAMES
+        if kind in set(frame["kind"])
     ]
     for bits in sorted(set(frame["bits"])):
         face = "white" if bits == narrow else COLORS["paper"]

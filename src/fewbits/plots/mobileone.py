@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fewbits.plots.forest import Row, draw_reference, draw_rows, forest, forest_height
 from fewbits.plots.labels import End, label_ends
-from fewbits.plots.theme import COLORS, GRID, NEUTRAL_MARKERS, NEUTRALS, SIGN_MAP, SMALL, WIDTH, contrast
+from fewbits.plots.theme import COLORS, GRID, NEUTRAL_MARKERS, NEUTRALS, SIGN_MAP, SMALL, WIDTH, ink_on
 
 NETWORKS = {"mobilenet": "MobileNet-V1", "mobileone": "MobileOne"}
 
@@ -32,8 +32,7 @@ def kernels(branches: Mapping[str, Tensor], total: Tensor, *, title: str = "Bran
         drawn = axis.imshow(values, cmap=SIGN_MAP, vmin=-largest, vmax=largest)
         for (row, column), value in np.ndenumerate(values):
             red, green, blue, _ = drawn.cmap(drawn.norm(value))
-            ground = red, green, blue
-            ink = "black" if contrast("black", ground) >= contrast("white", ground) else "white"
+            ink = ink_on((red, green, blue))
             text = f"{value + 0.0:.2f}".replace("-", "−") if value else "0"
             axis.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=ink)
         axis.set_title(name, fontsize=SMALL)

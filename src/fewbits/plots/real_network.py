@@ -7,10 +7,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewbits.plots.forest import Row, forest
-from fewbits.plots.theme import COLORS, NEUTRALS, PALE, SMALL, WIDTH
+from fewbits.plots.theme import COLORS, NEUTRALS, SMALL, WIDTH
 
 _LONGEST = 19  # letters of a name beside a bar
 # What the name of a method has in it, and how its row looks; the first that fits counts.
@@ -39,7 +39,7 @@ def five_most_likely(
     *,
     title: str = "The five most likely classes",
 ) -> Figure:
-    """Each photograph, and beside it for each network bars for its five most likely classes.
+    """Each photograph, and beside it for each network its five most likely classes, underlined by their probability.
 
     Args:
         images: (3, H, W) uint8 by name.
@@ -58,10 +58,10 @@ def five_most_likely(
         axes[row, 0].axis("off")
         for column, (network, probabilities) in enumerate(answers.items(), start=1):
             axis, found = axes[row, column], probabilities[row].topk(5)
-            axis.barh(range(5), found.values.double().numpy(), color=PALE, height=0.9)
+            axis.barh(np.arange(5) + 0.36, found.values.double().numpy(), color=NEUTRALS[0], height=0.2)
             for place, index in enumerate(found.indices.tolist()):
                 name = names[index] if len(names[index]) <= _LONGEST else names[index][: _LONGEST - 1] + "…"
-                axis.text(0.02, place, name, va="center", fontsize=SMALL)
+                axis.text(0.02, place - 0.08, name, va="center", fontsize=SMALL)
             axis.set(xlim=(0, 1), ylim=(4.6, -0.6), xticks=[], yticks=[])
             if row == 0:
                 axis.set_title(network)
@@ -102,13 +102,6 @@ def changes_of_methods(table: pd.DataFrame, *, title: str = "Change of accuracy 
         for row in table.itertuples()
     ]
     return forest({"": rows}, xlabel="change of top-1 accuracy (points)", title=title, reference=0.0, note="file")
-
-
-def kind_of(layer: nn.Module) -> str:
-    """Kind of a layer: "linear", "depthwise", or "dense" for other convolutions."""
-    if isinstance(layer, nn.Conv2d):
-        return "depthwise" if layer.groups > 1 else "dense"
-    return "linear"
 
 
 def loss_of_layers(

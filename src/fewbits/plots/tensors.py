@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fewbits.plots.theme import COLORS, NAMES, PALE, SIGN_MAP, SMALL, WIDTH, contrast
+from fewbits.plots.theme import COLORS, NAMES, PALE, SIGN_MAP, SMALL, WIDTH, ink_on
 
 
 def _array(values: Tensor) -> np.ndarray:
@@ -176,8 +176,7 @@ def before_after(
             number = round(float(array[row, column]), decimals) + 0.0
             text = f"{number:.0f}" if is_codes else f"{number:.{decimals}f}"
             red, green, blue, _ = colours[row, column]
-            ground = (red, green, blue)
-            ink = "black" if contrast("black", ground) >= contrast("white", ground) else "white"
+            ink = ink_on((red, green, blue))
             axis.text(column, row, text.replace("-", "−"), ha="center", va="center", color=ink, fontsize=SMALL)
         axis.set(xticks=range(columns), xlabel="column", yticks=range(rows), ylabel="row", title=names[index])
         if stacked:

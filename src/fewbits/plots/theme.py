@@ -6,6 +6,7 @@ import sys
 import matplotlib
 import numpy as np
 import seaborn as sns
+from matplotlib import patheffects
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.typing import ColorType
 
@@ -69,6 +70,8 @@ PALE, GRID = "#c3cad3", "#e4e7ea"
 # Sign, wherever it is shown: 0 is white, as the page is, and turns black with it in the dark.
 NEGATIVE, POSITIVE = "#2369bd", "#a9373b"
 SIGN_MAP = LinearSegmentedColormap.from_list("sign", [NEGATIVE, "white", POSITIVE], N=513)
+# Of text that lines may cross: they pass behind it.
+OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]
 # Of the words of `fewbits.evidence`, in their order.
 WORD_COLORS = {
     "reproduced": "#1a7a3c",
@@ -167,6 +170,11 @@ def text_color(colour: ColorType) -> tuple[float, float, float]:
     while contrast((red, green, blue), "white") < 4.5:
         red, green, blue = 0.95 * red, 0.95 * green, 0.95 * blue
     return red, green, blue
+
+
+def ink_on(ground: ColorType) -> str:
+    """Black or white, whichever has the higher contrast on ``ground``."""
+    return "black" if contrast("black", ground) >= contrast("white", ground) else "white"
 
 
 def shades(count: int) -> list[str]:
