@@ -437,7 +437,7 @@ def test_names_of_layers_stand_beside_their_curves():
     for text in axes.texts:
         text.set_path_effects([])  # without their outlines, too
     assert struck_through(axes.figure) == []
-    sides = [text.get_ha() for text in axes.texts[2:]]
+    sides = [text.get_ha() for text in axes.texts[1:]]
     assert sides == ["right", "right", "left"]
 
 

@@ -58,10 +58,10 @@ def five_most_likely(
         axes[row, 0].axis("off")
         for column, (network, probabilities) in enumerate(answers.items(), start=1):
             axis, found = axes[row, column], probabilities[row].topk(5)
-            axis.barh(np.arange(5) + 0.36, found.values.double().numpy(), color=NEUTRALS[0], height=0.2)
+            axis.barh(np.arange(5) + 0.31, found.values.double().numpy(), color=NEUTRALS[0], height=0.2)
             for place, index in enumerate(found.indices.tolist()):
                 name = names[index] if len(names[index]) <= _LONGEST else names[index][: _LONGEST - 1] + "…"
-                axis.text(0.02, place - 0.08, name, va="center", fontsize=SMALL)
+                axis.text(0.02, place - 0.12, name, va="center", fontsize=SMALL)
             axis.set(xlim=(0, 1), ylim=(4.6, -0.6), xticks=[], yticks=[])
             if row == 0:
                 axis.set_title(network)
