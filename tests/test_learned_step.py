@@ -482,7 +482,7 @@ def test_pairs_lie_at_their_values_and_are_named():
     (axes,) = figure.axes
     drawn = [(line.get_xdata()[0], line.get_markerfacecolor()) for line in axes.lines if line.get_marker() == "^"]
     assert drawn == [(0.1, "white"), (0.2, COLORS["lsq"]), (0.6, "white"), (0.3, COLORS["lsq"])]
-    assert [text.get_text() for text in axes.texts] == ["least error", "learned", "× 2.00", "× 0.50"]
+    assert [text.get_text() for text in axes.texts] == ["minimum error", "learned", "× 2.00", "× 0.50"]
     (axes,) = figures.paces([30.0, 2.0], [0.1, 0.5]).axes
     assert axes.get_xscale() == "log"
     assert [text.get_text() for text in axes.texts] == ["without g", "with g"]

@@ -22,7 +22,7 @@ PACKAGES = "hypothesis matplotlib myst-nb pandas seaborn"
 def first_cell(address: str) -> str:
     """What the first cell runs: a clone of ``address``, its package, and its place among the modules."""
     return (
-        "# Colab starts without this book: fetch it and install what is missing (about a minute).\n"
+        "# Colab starts without this book: fetch it and install what is missing.\n"
         f"!test -d few-bits || git clone --quiet --depth 1 {address} few-bits\n"
         f"%pip install --quiet './few-bits[{EXTRAS}]' {PACKAGES}\n"
         "import sys\n"

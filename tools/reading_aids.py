@@ -1,4 +1,4 @@
-"""Sphinx extension: links that read as part of a sentence, links from claims to papers, previews, lines that may break.
+"""Sphinx extension: links that read as part of a sentence, links from claims to papers, columns of numbers, previews.
 
 A reference to a chapter has its short title, that of the table of contents. A paper in a table of claims leads to its
 entry in the references, those of its own page where it has them. For the previews that book/_static/previews.js shows,
@@ -27,6 +27,10 @@ PAPER = re.compile(r'<cite data-paper="([^"]+)">(.*?)</cite>')
 OUTPUT = re.compile(
     r'<div class="output (?=stream|text_plain)([^"]*)">(<div class="highlight"><pre>)(.*?)(</pre>)', re.DOTALL
 )
+
+# A table of pandas. Its head is set to the right, and a page cannot know which of its columns are numbers.
+FRAME = re.compile(r'<table border="1" class="dataframe">.*?</table>', re.DOTALL)
+NUMBER = re.compile(r"[-−+±]?\d[\d,.]*(e[-+]?\d+)? ?[%×]?|[-–]|NaN|")  # or none
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +84,22 @@ def mark_sentences(body: str) -> str:
     return OUTPUT.sub(marked, body)
 
 
+def align_numbers(body: str) -> str:
+    """Columns of numbers of a table get the class ``fb-number``, their heads too."""
+    return FRAME.sub(lambda match: _aligned(match[0]), body)
+
+
+def _aligned(text: str) -> str:
+    table = BeautifulSoup(text, "html.parser")
+    rows = [row("td") for row in table.select("tbody tr")]
+    # Counted from the right: a row may have fewer names on its left, where one name stands for several rows.
+    for place in range(1, 1 + min(map(len, rows), default=0)):
+        if all(NUMBER.fullmatch(row[-place].text.strip()) for row in rows):
+            for cells in (*rows, *(row("th") for row in table.select("thead tr:not(:has([colspan]))"))):
+                cells[-place]["class"] = "fb-number"
+    return str(table)
+
+
 def targets(body: str) -> dict[str, str]:
     """HTML of everything on a page that a preview can show, by its id."""
     found = {}
@@ -105,8 +125,11 @@ def write_script(folder: Path, pagename: str, found: dict[str, str]) -> None:
 
 
 def finish(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
-    """On the pages of the book; the single page that is printed needs neither."""
-    if doctree is None or app.builder.name != "html":
+    """On the pages of the book; the single page that is printed needs its columns of numbers only."""
+    if doctree is None:
+        return
+    context["body"] = align_numbers(context["body"])
+    if app.builder.name != "html":
         return
     context["body"] = mark_sentences(link_papers(app, pagename, context["body"]))
     if found := targets(context["body"]):

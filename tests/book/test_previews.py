@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from book_pages import HTML
 from bs4 import BeautifulSoup
@@ -100,6 +101,34 @@ def test_targets_are_terms_equations_figures_and_papers_without_their_links():
 def test_output_in_sentences_may_be_broken_and_columns_not(text, broken):
     body = f'<div class="output stream highlight"><div class="highlight"><pre><span></span>{text}\n</pre></div></div>'
     assert ("fb-lines" in reading_aids.mark_sentences(body)) == broken
+
+
+FRAME = pd.DataFrame(
+    {"name": ["one", "2 bits"], "count": ["1,000", "–"], "share": ["4.5 %", "-0.3"], "version": ["2.13.0+cpu", ""]},
+    index=pd.MultiIndex.from_tuples([("net", "a"), ("net", "b")], names=["network", None]),
+)
+
+
+def test_heads_of_columns_stand_where_their_numbers_stand(browser):
+    """Numbers to the right, words to the left; also where one name stands for two rows."""
+    made = reading_aids.align_numbers(f"<p>before</p>{FRAME.to_html()}<p>after</p>")
+    assert (made[:13], made[-12:]) == ("<p>before</p>", "<p>after</p>")
+    page = browser.new_page()
+    page.set_content(f'<div class="bd-article">{made}</div>')
+    page.add_style_tag(path=STATIC / "custom.css")
+    sides = "(cells) => cells.map((cell) => getComputedStyle(cell).textAlign)"
+    expected = ["left", "left", "left", "right", "right", "left"]
+    rows = page.locator("tr").all()
+    assert [row.locator("th, td").evaluate_all(sides) for row in rows] == [*3 * [expected], expected[1:]]
+    page.close()
+
+
+def test_tables_without_numbers_and_those_of_claims_stay():
+    for table in (FRAME[["name"]].to_html(), FRAME[:0].to_html(), '<table class="dataframe claims"><td>1</td></table>'):
+        assert "fb-number" not in reading_aids.align_numbers(table)
+    groups = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", "b"), ("a", "c")]))
+    made = BeautifulSoup(reading_aids.align_numbers(groups.to_html()), "html.parser")
+    assert [cell.text for cell in made.select(".fb-number")] == ["b", "c", "1", "2"]
 
 
 # --- In the built book ------------------------------------------------------------------------------------------------

@@ -41,6 +41,22 @@
     return chart;
   }
 
+  /** A name, and below it which colour is which sign. */
+  function key(name) {
+    const sign = (text, of) => el("span", {}, el("span", { class: `fb-swatch fb-of-${of}` }), text);
+    return el("span", {}, name, el("span", { class: "fb-signs" }, sign("positive", "plus"), sign("negative", "minus")));
+  }
+
+  /** What the rounding to 2 bits or 1 does to the neuron: two grids, the one with 0, the other without. */
+  function grid(state, weights) {
+    if (state.trained || state.bits > 2) return "";
+    if (state.bits === 1) {
+      return "Each weight becomes plus or minus the mean magnitude of its neuron: another grid than at 2 bits, not a part of it.";
+    }
+    const zeros = weights.filter((w) => w === 0).length / weights.length;
+    return `Each weight becomes 0 or, with its sign, the largest magnitude of its neuron; here ${percent(zeros)} become 0.`;
+  }
+
   fewbits.widgets["few-bits"] = function (root) {
     root.setAttribute("aria-label", "One network with fewer and fewer bits");
     const data = fewbits.data.few_bits_data;
@@ -62,7 +78,7 @@
     const sizes = all.map(() => el("td", {}));
     const rows = [
       ["bits", all.map((bits) => el("th", { scope: "col" }, String(bits)))],
-      ["784 weights of one neuron", pictures],
+      [key(`${data.weights.length} weights of one neuron`), pictures],
       ["size of the network", sizes],
       ["digits right, weights rounded after training", shares(false)],
       ["digits right, trained with so few bits", shares(true)],
@@ -130,6 +146,7 @@
         node.className = i === label ? "fb-right" : i === found ? "fb-wrong" : "";
       });
 
+      const absent = trained.input.checked && !state.trained;
       const smaller = states[0].bytes / state.bytes;
       const how = state.bits === 32 ? "as trained" : state.trained ? "trained with them" : "rounded after training";
       said.replaceChildren(
@@ -140,7 +157,9 @@
         el("strong", {}, shareOf(state)),
         ` of ${data.images.toLocaleString("en")} test digits are right. The network takes this ${label} for a `,
         el("strong", {}, String(found)),
-        ` (${Math.round(100 * sure[found])} % sure)${found === label ? "." : ", which is wrong."}`,
+        ` (${Math.round(100 * sure[found])} % sure)${found === label ? "." : ", which is wrong."} `,
+        grid(state, weights),
+        absent ? "Networks were trained with 2 bits and with 1 bit only; this one was trained with 32." : "",
       );
     }
 

@@ -20,7 +20,7 @@ PARTS = {
     "uniform, 2 bits": ("uniform grid", "uniform"),
     "lsq, 2 bits": ("LSQ", "lsq"),
     "fixed start, 2 bits": ("steps fixed at the start", "lsq"),
-    "fixed least error, 2 bits": ("steps fixed at the least error", "lsq"),
+    "fixed least error, 2 bits": ("steps fixed at the minimum error", "lsq"),
     "quarter start, 2 bits": ("LSQ from a quarter of the start", "lsq"),
     "fixed quarter start, 2 bits": ("steps fixed at a quarter", "lsq"),
     "lsq, 2 bits, no scale": ("LSQ without gradient scale", "lsq"),
@@ -70,14 +70,14 @@ def slopes_by_step(
 
 
 def steps_by_layer(
-    learned: Sequence[float], least: Sequence[float], *, title: str = "Learned steps and steps of least error"
+    learned: Sequence[float], least: Sequence[float], *, title: str = "Learned steps and steps of minimum error"
 ) -> Figure:
-    """A line for each layer, from the step of least error (hollow) to the learned one; their ratio at the side.
+    """A line for each layer, from the step of minimum error (hollow) to the learned one; their ratio at the side.
 
     Args:
         learned, least: of the same length, > 0.
     """
-    figure, axes = _pairs(least, learned, ("least error", "learned"))
+    figure, axes = _pairs(least, learned, ("minimum error", "learned"))
     for row, (step, other) in enumerate(zip(learned, least, strict=True)):
         place = (1, row)
         at: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
