@@ -50,6 +50,12 @@ FAULTS = r"""() => {
   const wide = [...article.querySelectorAll("*")].filter(hides);
   if (wide.length) faults.push(`wider than the window, and does not scroll: ${name(wide[0])}`);
 
+  // A formula is set as small as the page requires (book/_static/formulas.js), and seen as a whole.
+  for (const formula of article.querySelectorAll("mjx-container[display]")) {
+    const hidden = formula.scrollWidth - formula.clientWidth;
+    if (formula.clientWidth && hidden > 1) faults.push(`${hidden} pixels of a formula are cut: ${formula.textContent}`);
+  }
+
   // A desktop has room for every block, and text keeps a measure that can be read.
   // Pages of source code keep their lines of up to 120 characters as they are.
   if (width >= 1200 && !location.pathname.includes("/_modules/")) {

@@ -4,6 +4,8 @@ import re
 
 from sphinx.application import Sphinx
 
+FORMULA = r'(<span class="math notranslate nohighlight">[^<]*</span>)'
+
 REPAIRS = {
     # A label takes the place of the visible words for a screen reader, here "Show the solution".
     '<summary aria-label="Toggle hidden content">': "<summary>",
@@ -14,6 +16,9 @@ REPAIRS = {
     # A style sheet inside a table's frame, and an attribute of HTML 4: neither is valid, and the theme does it all.
     r"<style scoped>.*?</style>": "",
     r'(<th [^>]*)valign="top"': r"\1",
+    # MathJax makes a box of a formula, and a line may end between it and the comma after it or the bracket before it.
+    rf"(\(?){FORMULA}([.,;:?!)]+)": r'<span class="math-kept">\1\2\3</span>',
+    rf"\({FORMULA}(?![.,;:?!)])": r'<span class="math-kept">(\1</span>',
 }
 
 

@@ -45,7 +45,7 @@ class MeanNorm(nn.Module):
     mode it is the running mean. So what it does then is to add ``offset - running_mean``, as a bias would.
 
     Args:
-        channels: C. Input and output are (N, C, …).
+        channels: C of input and output, which are (N, C, …).
         momentum: as in ``nn.BatchNorm2d``.
     Source: own (the mean of ioffe2015 Alg. 1, line 1, without its variance)
     """
