@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image
 from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path += [str(ROOT / "tests"), str(ROOT / "tools")]
 from browsing import launched  # noqa: E402
+from lighter_figures import lighten  # noqa: E402
 
 STATIC = ROOT / "book" / "_static"
 WIDTH, SCALE = 700, 1.5
@@ -74,12 +74,6 @@ PREPARE: dict[str, Callable[[Page], None]] = {
 }
 
 
-def shrink(path: Path) -> None:
-    """Store a picture with 256 colours, which takes half the bytes; a drawing has few, and shades at its edges."""
-    with Image.open(path) as picture:
-        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
-
-
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, launched() as browser:
         page = browser.new_page(
@@ -94,7 +88,7 @@ def main() -> None:
             page.evaluate("document.activeElement.blur()")
             path = STATIC / "widgets" / f"{name}.png"
             page.locator(".fb-live").screenshot(path=path)
-            shrink(path)
+            lighten(path)
             print(path)
 
 
