@@ -1,6 +1,9 @@
 """The shift-adder: plain loop against fractions and NumPy's int32, fast kernels against the plain loop."""
 
 import math
+import os
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fewbits.bitwise import isa
 from fewbits.core.codes import Codes
 from fewbits.fpga.fixed_point import QFormat
 from fewbits.fpga.kernels import counted_sums, make_terms, wrapping_sums
@@ -186,6 +190,62 @@ def counted(codes, n1, x, bias, width, overflow, relu=False, used=LANES):
 @given(layers())
 def test_fast_kernel_is_the_plain_loop(layer):
     assert fast(*layer) == plain(*layer, "wrap")
+
+
+COMPILE = """
+import numpy as np
+from numba import types
+
+from fewbits.fpga.kernels import wrapping_sums
+
+whole, wide = types.Array(types.int32, 2, "C"), types.Array(types.int64, 1, "C")
+narrow = types.Array(types.int32, 1, "C")
+wrapping_sums.compile((whole, wide, wide, narrow, wide, narrow, types.int32, types.boolean, whole, wide))
+print(*wrapping_sums.inspect_asm().values())
+"""
+OLD = "+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+bmi,+bmi2"
+NEW = f"{OLD},+avx512f,+avx512bw,+avx512dq,+avx512vl"  # LLVM prefers 256 bits on this processor
+x86 = pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="compiles for x86-64")
+
+
+def compiled_for(tmp_path, cpu, features, program):
+    settings = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, env=os.environ | settings, check=True, capture_output=True, text=True).stdout
+
+
+@x86
+def test_the_fast_kernel_takes_the_largest_registers(tmp_path):
+    new = compiled_for(tmp_path, "icelake-server", NEW, COMPILE)
+    old = compiled_for(tmp_path, "haswell", OLD, COMPILE)
+    assert "vpsrad" in new
+    assert "vpsrad" in old
+    assert "%zmm" in new
+    assert "%zmm" not in old
+    assert "%ymm" in old
+
+
+EQUAL = """
+import numpy as np
+
+from fewbits.fpga.kernels import make_terms, wrapping_sums
+
+rng = np.random.default_rng(0)
+x = rng.integers(-(2**31), 2**31, (40, 32)).astype(np.int32)
+codes, bias = rng.integers(0, 32, (5, 9)).astype(np.uint8), rng.integers(-99, 99, 5).astype(np.int32)
+terms = make_terms(codes, np.broadcast_to(np.arange(9), codes.shape), -1)
+base, out = np.array([0, 7, 31]), np.zeros((15, 32), np.int32)
+wrapping_sums(x, base, *terms.by_sign(), bias, np.int32(8), True, out, np.array([0, 5, 10]))
+print(out.tolist())
+"""
+
+
+@x86
+@pytest.mark.skipif("avx2" not in isa.features(), reason="runs code for AVX2")
+def test_the_fast_kernel_computes_the_same_with_registers_of_32_bytes(tmp_path):
+    here = subprocess.run([sys.executable, "-c", EQUAL], check=True, capture_output=True, text=True).stdout
+    assert compiled_for(tmp_path, "haswell", OLD, EQUAL) == here
+    assert len(here) > 1000
 
 
 @given(layers(), st.sampled_from(["wrap", "saturate"]))

