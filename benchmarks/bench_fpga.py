@@ -102,7 +102,8 @@ def main() -> None:
         before = recorded("fpga_speed", ["run"])
         number = 1 + int(before["run"].max()) if len(before) else 1
         rows = pd.concat(tables).assign(run=number, register=register)
-        rows = pd.concat([before, evidence.stamped(rows, command, wall_s)], ignore_index=True)
+        rows = evidence.stamped(rows, command, wall_s)
+        rows = pd.concat([before, rows], ignore_index=True) if len(before) else rows
         evidence.write_rows("fpga_speed", rows)
 
 
