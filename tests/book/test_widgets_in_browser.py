@@ -133,12 +133,27 @@ def test_the_first_page_says_what_its_box_and_its_grids_do(opened):
     assert "another grid than at 2 bits" in said(page)
     box.press("Space")
     assert "Each weight" not in said(page)
-    assert "2 bits and with 1 bit only" not in said(page)
-    for _ in range(2):
-        bits.press("ArrowLeft")
-    assert "Networks were trained with 2 bits and with 1 bit only; this one was trained with 32." in said(page)
+
+
+def test_the_box_of_the_first_page_can_be_ticked_where_there_is_such_a_network_and_says_why_elsewhere(opened):
+    page, errors = opened("few-bits", WIDTHS["phone"])
+    bits, box, why = page.get_by_role("slider"), page.get_by_role("checkbox"), page.locator(".fb-why")
+    assert box.is_enabled()
+    assert why.inner_text() == ""
     box.press("Space")
-    assert "only" not in said(page)
+    for reason in (*(f"No network was trained with {n} bits." for n in (3, 4, 8)), "trained with 32 bits."):
+        bits.press("ArrowLeft")
+        assert box.is_disabled()
+        assert why.is_visible()
+        assert why.inner_text().endswith(reason)
+        assert box.get_attribute("aria-describedby") == why.get_attribute("id")
+        assert "trained with them" not in said(page)
+    bits.press("End")
+    assert box.is_enabled()
+    assert box.is_checked()  # as it was left
+    assert why.inner_text() == ""
+    assert "1 bit for each weight, trained with them" in said(page)
+    assert errors == []
 
 
 def test_the_colours_of_signs_are_those_of_their_names(opened):

@@ -96,6 +96,9 @@
     const digit = select("digit", names.map((name) => [name, name]), update);
     digit.input.value = "9";
     const trained = checkbox("trained with 2 or 1 bits", update);
+    const why = el("span", { id: `${trained.input.id}-why`, class: "fb-why" }); // why the box cannot be ticked
+    trained.input.setAttribute("aria-describedby", why.id);
+    trained.node.append(why);
     const seen = el("div", { class: "fb-seen" });
     const lying = el("div", { class: "fb-lying" });
     const bars = data.digits.map((_, k) => {
@@ -109,7 +112,7 @@
     root.append(
       table,
       el("div", { class: "fb-under" }, place.node),
-      el("div", { class: "fb-controls" }, trained.node, digit.node),
+      el("div", { class: "fb-controls" }, digit.node, trained.node),
       el(
         "div",
         { class: "fb-panels" },
@@ -146,7 +149,13 @@
         node.className = i === label ? "fb-right" : i === found ? "fb-wrong" : "";
       });
 
-      const absent = trained.input.checked && !state.trained;
+      trained.input.disabled = state.bits > 2;
+      why.textContent =
+        state.bits === 32
+          ? "This is the network trained with 32 bits."
+          : state.bits > 2
+            ? `No network was trained with ${state.bits} bits.`
+            : "";
       const smaller = states[0].bytes / state.bytes;
       const how = state.bits === 32 ? "as trained" : state.trained ? "trained with them" : "rounded after training";
       said.replaceChildren(
@@ -159,7 +168,6 @@
         el("strong", {}, String(found)),
         ` (${Math.round(100 * sure[found])} % sure)${found === label ? "." : ", which is wrong."} `,
         grid(state, weights),
-        absent ? "Networks were trained with 2 bits and with 1 bit only; this one was trained with 32." : "",
       );
     }
 
