@@ -50,6 +50,13 @@ FAULTS = r"""() => {
   const wide = [...article.querySelectorAll("*")].filter(hides);
   if (wide.length) faults.push(`wider than the window, and does not scroll: ${name(wide[0])}`);
 
+  // Figures are drawn for 728 pixels, their small type 11.6 pixels high. On a phone it may shrink to 8, and no further.
+  for (const figure of article.querySelectorAll("a.image-reference > img")) {
+    const type = (11.6 * figure.clientWidth) / 728;
+    if (!figure.clientWidth || type >= 8) continue;
+    faults.push(`text of a figure is ${type.toFixed(1)} pixels high: ${figure.src}`);
+  }
+
   // A formula is set as small as the page requires (book/_static/formulas.js), and seen as a whole.
   for (const formula of article.querySelectorAll("mjx-container[display]")) {
     const hidden = formula.scrollWidth - formula.clientWidth;

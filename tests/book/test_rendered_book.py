@@ -41,15 +41,17 @@ def test_start_page_leads_into_the_book(browser, address):
     page.close()
 
 
+DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 BAD_PAGES = {
     "image does not show": '<img src="missing.png" alt="a missing picture">',
     "404": '<img src="missing.png" alt="a missing picture">',
-    "image without alternative text": '<img src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=">',
+    "image without alternative text": f'<img src="{DOT}">',
     "formula is not set": '<span class="math">x^2</span>',
     "raw markup in the text": r"<p>The formula \(x^2\) was never set.</p>",
     "error in formula": "<mjx-merror>Undefined control sequence</mjx-merror>",
     "page is": '<div style="width: 700px">wide</div>',
     "wider than the window": '<main style="overflow-x: hidden"><div style="width: 700px">cut off</div></main>',
+    "text of a figure is": f'<a class="image-reference"><img src="{DOT}" alt="a figure" style="width: 358px"></a>',
     "loads from elsewhere": '<script src="https://example.org/script.js"></script>',
     "console": "<script>console.error('oh')</script>",
     "script error": "<script>undefinedFunction()</script>",

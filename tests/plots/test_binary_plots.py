@@ -1,5 +1,7 @@
 """Figures of the chapter on binary networks: what they draw and what they refuse."""
 
+from itertools import pairwise
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -9,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 
 from fewbits import evidence, plots
@@ -68,48 +71,47 @@ def test_input_scales_name_mean_and_deviation():
     plt.close(figure)
 
 
-@pytest.mark.parametrize("names", ["LADDER", "CHANGES", "SHIFTED_SCALES"])
-def test_rows_have_readable_names_and_the_means_of_their_runs(small, names):
-    table = getattr(figures, names)
-    figure = figures.accuracy_rows(small, table, method="binarynet", title="rows")
+def test_each_bar_of_the_ladder_leads_from_the_mean_before_to_the_mean_after(small):
+    figure = figures.ladder(small, figures.LADDER)
     (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == list(table.values())
-    assert not {"bwn", "binarynet", "xnor-net"} & set(table.values())
-    means = [small.loc[small.method == key, "accuracy"].mean() for key in table]
-    drawn = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in plots.MARKERS.values()]
-    assert drawn == pytest.approx(means)
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(figures.LADDER.values())[1:]
+    means = [small.loc[small.method == key, "accuracy"].mean() for key in figures.LADDER]
+    assert [bar.get_x() for bar in axes.patches] == pytest.approx(means[1:-1])
+    assert [bar.get_x() + bar.get_width() for bar in axes.patches] == pytest.approx(means[2:])
+    gains = [bar.get_facecolor() == to_rgba(plots.POSITIVE) for bar in axes.patches]
+    assert gains == [after > before for before, after in pairwise(means[1:])]
+    # What is written is the mean difference of the seeds that both have, as the claim on output normalization has it.
+    (claim,) = [claim for claim in evidence.load("binary") if claim["id"] == "binary/output-norm"]
+    assert f"+{np.mean(claim['parts'][0]['values']):.1f}" in {text.get_text() for text in axes.texts}
+    plt.close(figure)
+
+
+def test_effects_are_differences_seed_by_seed_around_zero(small):
+    figure = figures.effects(small)
+    drawn = [
+        line.get_xdata()[0]
+        for axes in figure.axes
+        for line in axes.lines
+        if line.get_marker() in plots.MARKERS.values()
+    ]
+    assert len(drawn) == sum(map(len, figures.CHANGES.values())) == 18
+    claims = {claim["id"]: np.mean(claim["parts"][0]["values"]) for claim in evidence.load("binary") if claim["parts"]}
+    names = [name for changes in figures.CHANGES.values() for name in changes]
+    by_name = dict(zip(names, drawn, strict=True))
+    assert by_name["a scale for each filter"] == pytest.approx(claims["binary/scale-of-weights"])
+    assert by_name["both by shifts"] == pytest.approx(-claims["binary/shifts-are-free"])
+    assert by_name["α and K powers of two"] == pytest.approx(claims["binary/shift-scales"])
+    # Signs of a stochastic network are a column of its rows, not a method.
+    runs = small[small.method == "binaryconnect stochastic"].set_index("seed").accuracy_quantized
+    base = small[small.method == "binaryconnect"].set_index("seed").accuracy
+    assert by_name["random draws, tested with signs"] == pytest.approx((runs - base).mean())
     plt.close(figure)
 
 
 def test_a_row_without_runs_is_refused(small):
     with pytest.raises(ValueError, match="no row of 'binarynet, bare'"):
-        figures.accuracy_rows(small[small.method == "float"], figures.LADDER, method="binarynet", title="rows")
+        figures.ladder(small[small.method == "float"], figures.LADDER)
     with pytest.raises(ValueError, match="no row of 'binarynet, 32 units'"):
         figures.accuracy_by_memory(small[small.method == "float"])
-    with pytest.raises(ValueError, match="no row such as"):
-        figures.shifts_by_rate(small[small.method == "float"])
-
-
-def test_stochastic_weights_and_their_signs_are_two_rows(small):
-    figure = figures.rules_and_draws(small)
-    (axes,) = figure.axes
-    drawn = small[small.method == "binaryconnect stochastic"]
-    triangles = [line.get_xdata()[0] for line in lines_with_marker(axes, plots.MARKERS["binaryconnect"])]
-    assert triangles == pytest.approx([drawn.accuracy.mean(), drawn.accuracy_quantized.mean()])
-    plt.close(figure)
-
-
-def test_each_rate_has_a_panel_on_one_axis_and_batch_statistics_are_hollow(small):
-    figure = figures.shifts_by_rate(small)
-    assert len(figure.axes) == 3
-    assert len({axes.get_xlim() for axes in figure.axes}) == 1
-    for rate, axes in zip((7, 8, 9), figure.axes, strict=True):
-        hollow = [line for line in axes.lines if line.get_marker() == "o" and line.get_markerfacecolor() == "white"]
-        batch = [
-            small.loc[small.method == f"shift BN, {kind}AdaMax, 2^-{rate}", "accuracy_batch"].mean()
-            for kind in ("", "shift ")
-        ]
-        assert [line.get_xdata()[0] for line in hollow] == pytest.approx(batch)
-        low, high = axes.get_xlim()
-        assert all(low <= x <= high for line in axes.lines for x in np.asarray(line.get_xdata()) if x > 1)
-    plt.close(figure)
+    with pytest.raises(ValueError, match="no row of 'binaryconnect, scale'"):
+        figures.effects(small[small.method == "binaryconnect"])

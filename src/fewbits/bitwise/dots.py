@@ -1,8 +1,9 @@
 """Products of 8-bit activations and weights of 8, 4 or 2 bits, by instructions that multiply bytes.
 
 VNNI's ``vpdpbusd`` multiplies 64 pairs of an unsigned byte and a signed one and adds four products to each of 16 sums
-of 32 bits. Without it, ``vpmaddwd`` does the same with pairs of 16 bits, and half as many at a time. Neither can
-overflow within an instruction, so the sums are exact.
+of 32 bits. Without it, ``vpmaddwd`` does the same with pairs of 16 bits, and half as many at a time. AVX2's
+``vpmaddubsw`` adds two products of bytes in 16 bits, where those of weights of 8 bits would not fit; weights of 2 or 4
+take it. Nothing can overflow, so the sums are exact.
 
 Weights lie in panels of 16 rows: four bytes of each row side by side fill a register, and a register of packed weights
 holds two or four such groups. Ternary weights take 2 bits. A product with one vector unpacks them in registers and
@@ -16,7 +17,18 @@ import numpy as np
 
 from fewbits.bitwise import isa
 from fewbits.bitwise.simd import wide_vectors
-from fewbits.bitwise.simd64 import add_fours, add_ints, add_twos, bit_field, load_ints, no_ints, same_int, store_ints
+from fewbits.bitwise.simd64 import (
+    add_fours,
+    add_ints,
+    add_shorts,
+    add_twos,
+    bit_field,
+    load_ints,
+    no_ints,
+    pairs_of_codes,
+    same_int,
+    store_ints,
+)
 from fewbits.core.compiled import njit
 
 LANES = 16
@@ -30,9 +42,9 @@ class DotWeights:
     """Weights laid out for products of bytes; made once by :func:`prepare_dots`.
 
     Attributes:
-        path: "vnni", or "plain" for pairs of 16 bits.
-        panels: uint8, flat: panels of 16 rows, an even number of them. With VNNI (panels, G, 16, 4), where a byte holds
-            8 / bits codes ``w + 2**(bits - 1)``, from different fours, or w itself at 8 bits; else int16
+        path: "vnni", "avx2" for weights of 2 or 4 bits, or "plain" for pairs of 16 bits.
+        panels: uint8, flat: panels of 16 rows, an even number of them. With VNNI or AVX2 (panels, G, 16, 4), where a
+            byte holds 8 / bits codes ``w + 2**(bits - 1)``, from different fours, or w itself at 8 bits; else int16
             (panels, G, 16, 2).
         totals: (N,) int32, the sum of each row.
         shape: (N, K).
@@ -64,12 +76,12 @@ def prepare_dots(weights: np.ndarray, bits: int = 8) -> DotWeights:
     half = 1 << (bits - 1)
     if weights.min() < -half or weights.max() >= half:
         raise ValueError(f"weights must lie in {-half} … {half - 1}, got {weights.min()} … {weights.max()}")
-    path, totals = isa.best(KERNELS), weights.sum(1, dtype=np.int32)
+    path, totals = isa.best(KERNELS if bits < 8 else ("plain", "vnni")), weights.sum(1, dtype=np.int32)
     rows, length = weights.shape
-    group = 4 * 8 // bits if path == "vnni" else 2  # weights of a row in a register
+    group = 2 if path == "plain" else 4 * 8 // bits  # weights of a row in a register
     padded = np.zeros((-(-rows // (2 * LANES)) * 2 * LANES, -(-length // group) * group), np.int8)
     padded[:rows, :length] = weights
-    if path != "vnni":
+    if path == "plain":
         panels = padded.reshape(-1, LANES, padded.shape[1] // 2, 2).transpose(0, 2, 1, 3)
         return DotWeights(path, panels.astype(np.int16).view(np.uint8).reshape(-1), totals, weights.shape, bits)
     fours = padded.reshape(-1, LANES, padded.shape[1] // group, 8 // bits, 4).transpose(3, 0, 2, 1, 4)
@@ -95,7 +107,7 @@ def dot_gemm(activations: np.ndarray, weights: DotWeights) -> np.ndarray:
         raise TypeError(f"activations must be uint8 or int8, got {activations.dtype}")
     if activations.ndim != 2 or not len(activations) or activations.shape[1] != weights.shape[1]:
         raise ValueError(f"activations must be (M, {weights.shape[1]}), got {activations.shape}")
-    step = 4 * 8 // weights.bits if weights.path == "vnni" else 2
+    step = 2 if weights.path == "plain" else 4 * 8 // weights.bits
     length = -(-weights.shape[1] // step) * step
     kernel, wanted = KERNELS[weights.path]
     moved = 0  # what was added to the activations
@@ -110,7 +122,7 @@ def dot_gemm(activations: np.ndarray, weights: DotWeights) -> np.ndarray:
     out = np.zeros((len(rows), weights.shape[0]), np.int32)
     kernel(out, rows.view(np.uint8).reshape(-1), weights.panels, length, weights.bits)
     if wanted == np.int8:  # weights are codes, moved by half their number
-        out -= (1 << (weights.bits - 1)) * rows.sum(dtype=np.int32)
+        out -= (1 << (weights.bits - 1)) * rows.sum(1, dtype=np.int32, keepdims=True)
     if moved:
         out -= moved * weights.totals
     return out
@@ -174,6 +186,40 @@ def _one_vector_of_codes(out, activations, panels, length, bits):
             at, other, p = at + 64, other + 64, p + 4 * parts
         add_ints(flat_out, start, width - start, a0 + a1 + (a2 + a3))
         add_ints(flat_out, start + LANES, width - start - LANES, b0 + b1 + (b2 + b3))
+
+
+@njit(cache=True, nogil=True)
+def _vectors_of_codes(out, activations, panels, length, bits):
+    """Products with rows of int8, one after the other, of 32 rows of codes at once: by pairs in 16 bits."""
+    rows, width, parts = out.shape[0], out.shape[1], 8 // bits
+    groups = length // (4 * parts)
+    flat_out, mask = out.reshape(-1), np.int32((1 << bits) - 1)
+    for start in range(0, width, 2 * LANES):
+        for row in range(rows):
+            at, p = start * groups * 4, row * length
+            other = at + groups * 64
+            a = b = no_ints()
+            for _ in range(groups):
+                x, y = load_ints(panels, at), load_ints(panels, other)
+                v, w = same_int(activations, p), same_int(activations, p + 4)
+                c = pairs_of_codes(bit_field(x, np.int32(0), mask), v)
+                d = pairs_of_codes(bit_field(y, np.int32(0), mask), v)
+                if parts == 2:  # at most 4 · 15 · 128 in 16 bits
+                    c += pairs_of_codes(bit_field(x, np.int32(4), mask), w)
+                    d += pairs_of_codes(bit_field(y, np.int32(4), mask), w)
+                else:
+                    c += pairs_of_codes(bit_field(x, np.int32(2), mask), w)
+                    d += pairs_of_codes(bit_field(y, np.int32(2), mask), w)
+                    v, w = same_int(activations, p + 8), same_int(activations, p + 12)
+                    c += pairs_of_codes(bit_field(x, np.int32(4), mask), v)
+                    d += pairs_of_codes(bit_field(y, np.int32(4), mask), v)
+                    c += pairs_of_codes(bit_field(x, np.int32(6), mask), w)
+                    d += pairs_of_codes(bit_field(y, np.int32(6), mask), w)
+                a, b = add_shorts(a, c), add_shorts(b, d)
+                at, other, p = at + 64, other + 64, p + 4 * parts
+            to = row * width + start
+            add_ints(flat_out, to, width - start, a)
+            add_ints(flat_out, to + LANES, width - start - LANES, b)
 
 
 @njit(cache=True, nogil=True)
@@ -305,6 +351,7 @@ def _products_of_shorts(out, activations, panels, length, bits):
 # Path -> function, and the dtype of activations that it takes.
 KERNELS: dict[str, tuple[Callable, np.dtype]] = {
     "plain": (_products_of_shorts, np.dtype(np.int16)),
+    "avx2": (_vectors_of_codes, np.dtype(np.int8)),
     "vnni": (_products_of_bytes, np.dtype(np.uint8)),
 }
 # Whether weights are packed codes -> the same for a product with one vector, with VNNI.

@@ -2,7 +2,8 @@
 
 Four types: ``words8`` are eight words of 64 bits, ``ints16`` sixteen numbers of 32 bits, ``shorts32`` thirty-two of 16
 and ``bytes64`` sixty-four of eight. Nearly all is portable LLVM code, and what is not has a portable form beside it,
-but for :func:`lookup64`; where registers are shorter, LLVM makes two or four instructions of one.
+but for :func:`lookup64`, :func:`pairs_of_codes` and :func:`add_shorts`; where registers are shorter, LLVM makes two or
+four instructions of one.
 
 Indices are not checked: an index beyond the array reads or writes foreign memory.
 """
@@ -263,6 +264,41 @@ def add_twos(typing_context, sums, first, second):
         return builder.add(args[0], builder.add(even, odd))
 
     return ints16(ints16, ints16, ints16), generate
+
+
+@intrinsic
+def pairs_of_codes(typing_context, codes, signed):
+    """Sums of two products of an unsigned byte, below 128, and a signed one, in 16 bits: ``vpmaddubsw`` of AVX2."""
+
+    def generate(context, builder, sig, args):
+        kind = ir.VectorType(_BYTE, 32)
+        return _in_halves(builder, "llvm.x86.avx2.pmadd.ub.sw", kind, [builder.bitcast(each, _BYTES) for each in args])
+
+    return shorts32(ints16, ints16), generate
+
+
+@intrinsic
+def add_shorts(typing_context, sums, shorts):
+    """Add to each of 16 sums two signed numbers of 16 bits: ``vpmaddwd`` of AVX2, with ones."""
+
+    def generate(context, builder, sig, args):
+        both = [args[1], ir.Constant(_SHORTS, [1] * 32)]
+        pairs = _in_halves(builder, "llvm.x86.avx2.pmadd.wd", ir.VectorType(ir.IntType(16), 16), both)
+        return builder.add(args[0], pairs)
+
+    return ints16(ints16, shorts32), generate
+
+
+def _in_halves(builder, name: str, kind: ir.VectorType, arguments):
+    """An instruction on registers of 32 bytes, which makes half as many numbers of twice the bits, on 64 bytes."""
+    number = ir.VectorType(ir.IntType(2 * kind.element.width), kind.count // 2)
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(number, [kind, kind]), name)
+    halves = []
+    for start in (0, kind.count):
+        places = ir.Constant(ir.VectorType(_INT, kind.count), list(range(start, start + kind.count)))
+        parts = [builder.shuffle_vector(each, each, places) for each in arguments]
+        halves.append(builder.call(function, parts))
+    return builder.shuffle_vector(*halves, ir.Constant(ir.VectorType(_INT, kind.count), list(range(kind.count))))
 
 
 @intrinsic

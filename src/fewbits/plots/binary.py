@@ -7,28 +7,31 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 from torch import Tensor
 
 from fewbits.evidence import interval
-from fewbits.plots.forest import Row, forest
+from fewbits.plots.forest import Row, draw_reference, draw_rows, forest_height
 from fewbits.plots.labels import End, label_ends
 from fewbits.plots.theme import (
     COLORS,
     GRID,
     MARKERS,
     NAMES,
-    NEUTRAL_MARKERS,
+    NEGATIVE,
     NEUTRALS,
     PALE,
+    POSITIVE,
     SIGN_MAP,
     WIDTH,
     text_color,
 )
 
+_ABOVE: dict[str, Any] = {"textcoords": "offset points", "va": "bottom"}
 # What a reader sees in place of the method names of the table `binary_runs`.
 LADDER = {
     "float": "float",
-    "binarynet, bare": "BinaryNet without output normalization",
+    "binarynet, bare": "BinaryNet, no output normalization",
     "binarynet, + output BN": "+ output normalization",
     "binarynet, + start": "+ start in [−1, 1]",
     "binarynet": "+ rate for each layer = BinaryNet",
@@ -39,77 +42,109 @@ LADDER = {
     "xnor-net, no K": "+ scale α",
     "xnor-net": "+ scale K = XNOR-Net",
 }
-CHANGES = {
-    "float, output BN": "float",
-    "binaryconnect": "BinaryConnect",
-    "binaryconnect, scale": "with a scale for each filter",
-    "binaryconnect, no clip": "without the clip",
-    "binaryconnect, small start": "with the usual start",
-    "binaryconnect, hinge": "with squared hinge loss",
-    "binaryconnect, no output BN": "without output normalization",
-    "binaryconnect, one rate": "with one learning rate",
+# By network: what a reader sees of each change -> what it is compared with, what is changed, and the column of that.
+CHANGES: dict[str, dict[str, tuple[str, str, str]]] = {
+    "binaryconnect": {
+        "a scale for each filter": ("binaryconnect", "binaryconnect, scale", "accuracy"),
+        "no clip": ("binaryconnect", "binaryconnect, no clip", "accuracy"),
+        "usual start": ("binaryconnect", "binaryconnect, small start", "accuracy"),
+        "squared hinge loss": ("binaryconnect", "binaryconnect, hinge", "accuracy"),
+        "no output normalization": ("binaryconnect", "binaryconnect, no output BN", "accuracy"),
+        "random draws, tested with latent weights": ("binaryconnect", "binaryconnect stochastic", "accuracy"),
+        "one learning rate": ("binaryconnect", "binaryconnect, one rate", "accuracy"),
+        "random draws, tested with signs": ("binaryconnect", "binaryconnect stochastic", "accuracy_quantized"),
+    },
+    "binarynet": {
+        "AdaMax by shifts": ("BN, AdaMax, 2^-8", "BN, shift AdaMax, 2^-8", "accuracy"),
+        "normalization by shifts": ("BN, AdaMax, 2^-8", "shift BN, AdaMax, 2^-8", "accuracy"),
+        "both by shifts": ("BN, AdaMax, 2^-8", "shift BN, shift AdaMax, 2^-8", "accuracy"),
+        "both, statistics of the batch": ("BN, AdaMax, 2^-8", "shift BN, shift AdaMax, 2^-8", "accuracy_batch"),
+        "both, at the rate $2^{-7}$": ("BN, AdaMax, 2^-7", "shift BN, shift AdaMax, 2^-7", "accuracy"),
+    },
+    "xnor-net": {
+        "α a power of two, weights only": ("bwn", "bwn, shift", "accuracy"),
+        "exact gradient of α, weights only": ("bwn", "bwn, exact gradient", "accuracy"),
+        "released code's gradient of α": ("xnor-net, no K", "xnor-net, released", "accuracy"),
+        "α a power of two": ("xnor-net", "xnor-net, shift alpha", "accuracy"),
+        "α and K powers of two": ("xnor-net", "xnor-net, shifts", "accuracy"),
+    },
 }
-SHIFTED_SCALES = {
-    "xnor-net": "XNOR-Net",
-    "xnor-net, shift alpha": "α a power of two",
-    "xnor-net, shifts": "α and K powers of two",
-    "bwn": "binary weights with α",
-    "bwn, shift": "α a power of two, weights only",
-}
-RULES = {
-    "bwn": "binary weights with α, paper's rule",
-    "bwn, exact gradient": "exact gradient",
-    "xnor-net, no K": "XNOR-Net without K, paper's rule",
-    "xnor-net, released": "rule of the released code",
-}
 
 
-def _rows(frame: pd.DataFrame, names: Mapping[str, str], method: str) -> list[Row]:
-    """A row for each method of ``names`` by its readable name, in the colour of ``method``; "float…" in its own."""
-    runs = {key: frame.loc[frame["method"] == key, "accuracy"].tolist() for key in names}
-    if missing := [key for key, values in runs.items() if not values]:
-        raise ValueError(f"frame has no row of {missing[0]!r}")
-    return [Row(name, runs[key], method=_style(key, method)) for key, name in names.items()]
+def _by_seed(frame: pd.DataFrame, method: str, column: str = "accuracy") -> pd.Series:
+    """A column of the runs of one method, indexed by seed."""
+    runs = frame[frame["method"] == method].set_index("seed")[column]
+    if runs.empty:
+        raise ValueError(f"frame has no row of {method!r}")
+    return runs
 
 
-def _style(key: str, method: str) -> str:
-    if key.startswith("float"):
-        return "float"
-    return "xnor-net" if key.startswith(("xnor-net", "bwn")) else method
-
-
-def accuracy_rows(
-    frame: pd.DataFrame, names: Mapping[str, str], *, method: str, title: str, reference: str | None = None
+def ladder(
+    frame: pd.DataFrame, names: Mapping[str, str], *, title: str = "From BinaryNet to XNOR-Net, one change at a time"
 ) -> Figure:
-    """A row for each method of ``names``, from the top: runs, mean and 95 % interval.
+    """A bar for each change, from the mean accuracy before it to the mean after it, with the difference in points.
 
     Args:
-        frame: one row a run, columns ``method`` and ``accuracy`` (percent).
-        names: method in the frame -> what a reader sees; see `LADDER`, `CHANGES`, `SHIFTED_SCALES` and `RULES`.
-        method: name in `COLORS` for what is neither float nor XNOR-Net.
-        reference: readable name of the row whose mean becomes a dashed line.
+        frame: one row a run, columns ``method``, ``seed`` and ``accuracy`` (percent).
+        names: method in the frame -> what a reader sees; see `LADDER`. The first one is a dashed line, the second one
+            is where the bars start.
     Raises:
         ValueError: the frame lacks a method.
     """
-    rows = _rows(frame, names, method)
-    return forest({"": rows}, xlabel="test accuracy (%)", title=title, reference=reference)
+    means = {key: _by_seed(frame, key).mean() for key in names}
+    (reference, goal), (first, start), *_ = means.items()
+    figure, axes = plt.subplots(figsize=(WIDTH, forest_height(len(names) - 1)))
+    axes.plot(start, 0, color=COLORS["binarynet"], marker=MARKERS["binarynet"], linestyle="none")
+    axes.annotate(f"{start:.1f} %", (start, 0), (8, 0), textcoords="offset points", va="center")
+    axes.annotate("points", (1.1, 1), (0, 3), **_ABOVE | {"xycoords": "axes fraction", "ha": "right"})
+    before, at = first, start
+    for place, key in enumerate(list(names)[2:], start=1):
+        mean, half = interval((_by_seed(frame, key) - _by_seed(frame, before)).dropna().tolist())
+        now = means[key]
+        colour = POSITIVE if now > at else NEGATIVE
+        axes.plot([at, at], [place - 1, place], color=COLORS["paper"], linewidth=0.8, zorder=0)
+        axes.barh(place, now - at, 0.55, left=at, color=colour)
+        # The interval is that of the difference, seed by seed, drawn at the end that the bar moves.
+        axes.errorbar(now, place, xerr=half, color="black", capsize=2.5, elinewidth=1)
+        written = f"{mean:+.1f}".replace("-", "−") if abs(mean) >= 0.05 else "0.0"
+        axes.annotate(written, (1.1, place), xycoords=axes.get_yaxis_transform(), ha="right", va="center")
+        before, at = key, now
+    axes.axvline(goal, color=COLORS[reference], linestyle=(0, (4, 3)), linewidth=1)
+    heading = f"{names[reference]} {goal:.1f} %"
+    axes.annotate(heading, (goal, 1), (0, 3), **_ABOVE | {"xycoords": axes.get_xaxis_transform(), "ha": "right"})
+    axes.set_yticks(range(len(names) - 1), list(names.values())[1:])
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlabel="test accuracy (%)", ylim=(len(names) - 1.5, -0.6))
+    axes.spines["left"].set_visible(False)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
 
 
-def rules_and_draws(frame: pd.DataFrame, *, title: str = "Rules for the gradient, and weights to test with") -> Figure:
-    """The rows of `RULES`, then BinaryConnect trained with random draws: its latent weights, and their signs.
+def effects(frame: pd.DataFrame, *, title: str = "What single changes do to the accuracy") -> Figure:
+    """A panel for each network of `CHANGES`, a row for each change: difference in accuracy, seed by seed.
 
     Args:
-        frame: one row a run, columns ``method``, ``accuracy`` and ``accuracy_quantized`` (percent).
+        frame: one row a run, columns ``method``, ``seed``, ``accuracy``, ``accuracy_quantized`` and ``accuracy_batch``
+            (percent).
     Raises:
         ValueError: the frame lacks a method.
     """
-    drawn = frame[frame["method"] == "binaryconnect stochastic"]
-    rows = _rows(frame, RULES, "xnor-net")
-    rows.append(Row("stochastic, latent weights", drawn["accuracy"].tolist(), method="binaryconnect"))
-    rows.append(
-        Row("stochastic, their signs", drawn["accuracy_quantized"].tolist(), method="binaryconnect", hollow=True)
+    counts = [len(changes) for changes in CHANGES.values()]
+    figure, panels = plt.subplots(
+        len(counts), 1, figsize=(WIDTH, 1.0 + 0.3 * len(counts) + 0.25 * sum(counts)), height_ratios=counts, sharex=True
     )
-    return forest({"": rows}, xlabel="test accuracy (%)", title=title)
+    for axes, (method, changes) in zip(panels, CHANGES.items(), strict=True):
+        rows = []
+        for name, (base, changed, column) in changes.items():
+            runs = (_by_seed(frame, changed, column) - _by_seed(frame, base)).dropna().tolist()
+            rows.append(Row(name, runs, method=method))
+        draw_rows(axes, rows)
+        draw_reference(axes, rows, 0.0)
+        axes.set_title(NAMES[method], color=text_color(COLORS[method]))
+    panels[-1].xaxis.set_major_locator(MultipleLocator(2))
+    panels[-1].set_xlabel("change of test accuracy (points)")
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
 
 
 def latent_weights(latents: Sequence[Tensor], *, title: str = "Where latent weights end") -> Figure:
@@ -183,7 +218,7 @@ def input_scales(scales: Mapping[str, Tensor], *, title: str = "The scale K vari
     return figure
 
 
-def accuracy_by_memory(frame: pd.DataFrame, *, title: str = "Accuracy for the memory of the weights") -> Figure:
+def accuracy_by_memory(frame: pd.DataFrame, *, title: str = "One bit a weight, or 32") -> Figure:
     """Test accuracy of float and BinaryNet perceptrons of 32 to 512 units against the memory of their weights.
 
     Args:
@@ -192,7 +227,7 @@ def accuracy_by_memory(frame: pd.DataFrame, *, title: str = "Accuracy for the me
         ValueError: the frame lacks a width.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 3.6))
-    ends = []
+    ends, alike = [], []  # alike: the widest of one and the narrowest of the other take about the same memory
     for method, bits in (("binarynet", 1), ("float", 32)):
         points = []
         for units in (32, 64, 128, 256, 512):
@@ -204,11 +239,15 @@ def accuracy_by_memory(frame: pd.DataFrame, *, title: str = "Accuracy for the me
         size, mean, half, widths = np.array(points).T
         style: dict[str, Any] = {"color": COLORS[method], "marker": MARKERS[method]}
         axes.errorbar(size, mean, half, capsize=2.5, elinewidth=1, **style)
-        place = (-6, 6) if method == "binarynet" else (6, -12)  # to the outside of the two curves
+        beside = (-6, 6) if method == "binarynet" else (6, -12)  # to the outside of the two curves
         for x, y, units in zip(size, mean, widths, strict=True):
-            side = "right" if place[0] < 0 else "left"
-            axes.annotate(f"{units:.0f}", (x, y), place, textcoords="offset points", color=style["color"], ha=side)
+            side = "right" if beside[0] < 0 else "left"
+            axes.annotate(f"{units:.0f}", (x, y), beside, textcoords="offset points", color=style["color"], ha=side)
         ends.append(End(size[-1], mean[-1], NAMES[method], style))
+        alike.append(size[-1] if method == "binarynet" else size[0])
+    axes.axvspan(*sorted(alike), color=PALE, linewidth=0, zorder=0)
+    place: dict[str, Any] = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points"}
+    axes.annotate("about equal memory", (max(alike), 0.06), (4, 0), **place)
     axes.set_xscale("log")
     ticks = (3, 10, 30, 100, 300, 1000, 3000)
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
@@ -217,42 +256,4 @@ def accuracy_by_memory(frame: pd.DataFrame, *, title: str = "Accuracy for the me
     axes.set(xlabel="memory of all weights (kB); numbers: units in a hidden layer", ylabel="test accuracy (%)")
     label_ends(axes, ends)
     figure.suptitle(title, x=0.01, ha="left")
-    return figure
-
-
-def shifts_by_rate(frame: pd.DataFrame, *, title: str = "Normalization and optimizer by shifts") -> Figure:
-    """A panel for each learning rate: BinaryNet with batch normalization and AdaMax, ordinary or by shifts.
-
-    Rows with shift-based normalization have a second, hollow symbol: tested with the statistics of the batch.
-
-    Args:
-        frame: one row a run, columns ``method`` ("shift BN, AdaMax, 2^-8"), ``accuracy`` and ``accuracy_batch``
-            (percent).
-    Raises:
-        ValueError: the frame has none of these methods.
-    """
-    parts = frame["method"].str.extract(r"^((?:shift )?BN, (?:shift )?AdaMax), 2\^-(\d)$")
-    shifts = frame.assign(name=parts[0], rate=parts[1]).dropna(subset="rate")
-    if shifts.empty:
-        raise ValueError("frame has no row such as 'shift BN, AdaMax, 2^-8'")
-    panels: dict[str, list[Row]] = {}
-    for rate, runs in shifts.groupby("rate"):
-        rows = panels.setdefault(f"learning rate $2^{{-{rate}}}$", [])
-        for name in ("BN, AdaMax", "BN, shift AdaMax", "shift BN, AdaMax", "shift BN, shift AdaMax"):
-            these = runs[runs["name"] == name]
-            rows.append(Row(name, these["accuracy"].tolist(), method="binarynet"))
-            if name.startswith("shift BN"):
-                rows.append(
-                    Row(
-                        name,
-                        these["accuracy_batch"].tolist(),
-                        color=NEUTRALS[0],
-                        marker=NEUTRAL_MARKERS[0],
-                        hollow=True,
-                    )
-                )
-    figure = forest(panels, xlabel="test accuracy (%)", title=title)
-    reach = np.array([axes.get_xlim() for axes in figure.axes])
-    for axes in figure.axes:
-        axes.set_xlim(reach[:, 0].min(), reach[:, 1].max())
     return figure
