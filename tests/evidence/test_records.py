@@ -404,9 +404,8 @@ def test_no_number_is_judged_by_two_bands():
 UNREPEATABLE = {
     "fpga": 3,
     "inq": 5,
-    "learned_step": 6,
     "mobileone": 8,
-    "ternary": 10,
+    "ternary": 5,
     "vector": 11,
 }
 
