@@ -10,13 +10,18 @@ from hypothesis import strategies as st
 from strategies import tensors
 from torch.nn import functional
 
-from fewbits import ternary
+import fewbits
+from fewbits import UniformQuantizer, ternary
 from fewbits.binary import binary_inner_product
 from fewbits.compensation import gptq
 from fewbits.core.codes import Codes
 from fewbits.core.packing import pack_signs
+from fewbits.evidence.intervals import paired_interval
 from fewbits.exercises import EXERCISES, check
 from fewbits.exercises.weights import mean_products, scale_of_all_codes, solved_for_the_free, ternary_error
+from fewbits.fpga.accelerator import WAIT, Array
+from fewbits.fpga.latency import accelerator_cycles
+from fewbits.fpga.layers import ShiftLayer
 from fewbits.fpga.shift_adder import signed_shift
 from fewbits.inq import largest_exponent
 
@@ -50,6 +55,33 @@ def compensated(w, rounded, H):
 
 def planes_by_bits(planes, signs, count):
     return sum((2 * (plane & signs).bit_count() - plane.bit_count()) << p for p, plane in enumerate(planes))
+
+
+def cycles(pixels, channels, outputs, lanes, columns, wait):
+    return pixels * math.ceil(channels / lanes) * math.ceil(outputs / columns) + wait
+
+
+def filter_steps(weight, gamma, variance, eps, bits):
+    return gamma.abs() / (variance + eps).sqrt() * weight.abs().amax(1) / (2 ** (bits - 1) - 1)
+
+
+def interval(variance):
+    def ends(gained, lost, count):
+        plus, minus = (gained + 1) / (count + 2), (lost + 1) / (count + 2)
+        half = 1.96 * math.sqrt(variance(plus, minus) / (count + 2))
+        return 100 * (plus - minus - half), 100 * (plus - minus + half)
+
+    return ends
+
+
+def worth(rule, every=all):
+    """rule: (by how much less it loses than a cheaper one, band) -> whether that suffices."""
+
+    def each(costs, losses, band):
+        methods = list(zip(costs, losses, strict=True))
+        return [every(rule(b - loss, band) for a, b in methods if a < cost) for cost, loss in methods]
+
+    return each
 
 
 # chapter: (right answer, wrong answers with what their counterexample must say)
@@ -242,6 +274,90 @@ ANSWERS = {
             "is the deviation of one run": (lambda values, t: t * values.std(), "values = [0, 1], t = 1"),
         },
     ),
+    "fpga_network": (
+        cycles,
+        {
+            "keeps every element at work": (
+                lambda pixels, channels, outputs, lanes, columns, wait: (
+                    math.ceil(pixels * channels * outputs / (lanes * columns)) + wait
+                ),
+                "outputs = 2, lanes = 2, columns = 1, wait = 0 it returns 1 instead of 2, the cycle of the last result",
+            ),
+            "waits after each step": (
+                lambda wait, **given: cycles(wait=0, **given) * (1 + wait),
+                "outputs = 2, lanes = 1, columns = 1, wait = 1 it returns 4 instead of 3",
+            ),
+            "rounds down": (
+                lambda pixels, channels, outputs, lanes, columns, wait: (
+                    pixels * (channels // lanes) * (outputs // columns) + wait
+                ),
+                "columns = 2, wait = 0 it returns 0 instead of 1",
+            ),
+            "forgets to wait": (lambda wait, **given: cycles(wait=0, **given), "wait = 1 it returns 1 instead of 2"),
+        },
+    ),
+    "your_network": (
+        filter_steps,
+        {
+            "has one step for the layer": (
+                lambda **given: filter_steps(**given).max().expand(2),
+                "the step of each folded filter, read from the answers of layer and normalization to a single 1",
+            ),
+            "is not folded": (
+                lambda gamma, variance, eps, **given: filter_steps(
+                    gamma=torch.ones(2), variance=torch.ones(2), eps=0, **given
+                ),
+                "it returns [1, 1] instead of [0.894427, 0.894427]",
+            ),
+            "forgets negative factors": (
+                lambda gamma, **given: filter_steps(gamma=gamma, **given) * gamma.sign(),
+                "gamma = [1, -1]",
+            ),
+            "forgets negative weights": (
+                lambda weight, **given: filter_steps(weight=weight.amax(1, keepdim=True), **given),
+                "weight = [[1, 1], [1, -2]]",
+            ),
+            "divides by all codes": (
+                lambda bits, **given: filter_steps(bits=bits + 1, **given),
+                "bits = 2 it returns",
+            ),
+        },
+    ),
+    "real_network": (
+        interval(lambda plus, minus: plus + minus - (plus - minus) ** 2),
+        {
+            "forgets the mean": (interval(lambda plus, minus: plus + minus), "gained = 0, lost = 1, count = 8"),
+            "adds two variances": (
+                interval(lambda plus, minus: plus * (1 - plus) + minus * (1 - minus)),
+                "gained = 0, lost = 0, count = 8 it returns (-26.2962, 26.2962) instead of (-27.7186, 27.7186), both",
+            ),
+            "has the sides reversed": (
+                lambda gained, lost, count: interval(lambda plus, minus: plus + minus - (plus - minus) ** 2)(
+                    lost, gained, count
+                ),
+                "found from a list with +1, -1 or 0 for each image.",
+            ),
+        },
+    ),
+    "method_map": (
+        worth(lambda less, band: less > band),
+        {
+            "forgets the band": (
+                worth(lambda less, band: less > 0),
+                "it returns [True, True, True] instead of [False, True, True], whether each method is worth its price",
+            ),
+            "lets a tie pass": (worth(lambda less, band: less > -band), "losses = [0, 0, 0], band = 0.75"),
+            "has the sign reversed": (worth(lambda less, band: -less > band), "losses = [1, 0, 0]"),
+            "asks one cheaper method only": (
+                worth(lambda less, band: less > band, every=any),
+                "costs = [1, 1, 1], losses = [0, 0, 0]",
+            ),
+            "forgets the costs": (
+                lambda costs, losses, band: [loss < min(losses) + band for loss in losses],
+                "losses = [0, 0, 1], band = 0.75 it returns [True, True, False] instead of [True, True, True]",
+            ),
+        },
+    ),
 }
 WRONG = [(chapter, name) for chapter, (_, wrong) in ANSWERS.items() for name in wrong]
 
@@ -337,6 +453,8 @@ STYLES = {
         lambda values, t: np.float32(t * values.std() / len(values) ** 0.5),
     ),
     "one tensor for two results": ("bn_folding", lambda **given: torch.tensor(folded(**given))),
+    "a list of tensors": ("your_network", lambda **given: list(filter_steps(**given))),
+    "ones and zeros": ("method_map", lambda **given: np.array(worth(lambda a, b: a > b)(**given), dtype=np.int64)),
     "a table": ("fpga_gates", lambda a, b, carry: [(0, 0), (1, 0), (0, 1), (1, 1)][a + b + carry]),
 }
 
@@ -428,3 +546,30 @@ def test_the_oracle_of_compensation_agrees_with_the_package(w, H):
     # By default the package keeps the nearest points where they are better; here GPTQ itself is meant.
     found = gptq(w[None], start, H[None], damping=0.0, keep_better=False)
     assert found.values[0, 1] == moved[1].round()
+
+
+@given(st.integers(1, 256), st.integers(1, 256), st.integers(1, 8), st.sampled_from([16, 32]))
+def test_the_answer_of_a_network_on_a_chip_agrees_with_the_model_of_its_cycles(channels, outputs, side, columns):
+    codes, bias = np.zeros((outputs, channels, 1, 1), np.uint8), np.zeros(outputs, np.int64)
+    layer = ShiftLayer("pointwise", codes, 0, 5, bias, groups=1, stride=1, padding=0, relu=True, pool=False)
+    (found,) = accelerator_cycles([layer], Array(columns), side, side)
+    assert cycles(side**2, channels, outputs, 32, columns, WAIT) == found.cycles
+
+
+@given(**{name: EXERCISES["your_network"].inputs[name] for name in ("weight", "gamma", "variance", "eps", "bits")})
+def test_the_oracle_of_your_network_agrees_with_the_package(weight, gamma, variance, eps, bits):
+    layer, norm = torch.nn.Linear(2, 2, bias=False).double(), torch.nn.BatchNorm1d(2, eps=eps).double()
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        norm.weight.copy_(gamma)
+        norm.running_var.copy_(variance)
+    folded_layer = fewbits.fold(torch.nn.Sequential(layer, norm).eval())[0]
+    scale = UniformQuantizer(bits, channel_axis=0).encode(folded_layer.weight.detach()).scale
+    assert torch.allclose(EXERCISES["your_network"].oracle(weight, gamma, variance, eps, bits), scale.flatten())
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(60, 90))
+def test_the_oracle_of_photographs_agrees_with_the_package(gained, lost, count):
+    assert EXERCISES["real_network"].oracle(gained, lost, count) == pytest.approx(
+        paired_interval(gained, lost, count), abs=1e-3
+    )

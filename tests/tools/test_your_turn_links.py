@@ -12,6 +12,10 @@ sys.path.insert(0, str(ROOT / "tools"))
 links = tool("your_turn_links")
 
 
+def test_every_chapter_has_an_exercise():
+    assert {*tool("japanese").pages(ROOT)} - {"intro", "glossary"} <= EXERCISES.keys()
+
+
 def test_every_exercise_has_its_section():
     assert links.sections(ROOT).keys() == EXERCISES.keys()
     text = (ROOT / "book" / "text" / "your_turn.md").read_text("utf-8")

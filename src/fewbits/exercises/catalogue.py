@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from fewbits.exercises.circuits import CIRCUITS
 from fewbits.exercises.judge import Exercise, Verdict, judge
+from fewbits.exercises.networks import NETWORKS
 from fewbits.exercises.weights import WEIGHTS
 
-EXERCISES: dict[str, Exercise] = {exercise.chapter: exercise for exercise in (*WEIGHTS, *CIRCUITS)}
+EXERCISES: dict[str, Exercise] = {exercise.chapter: exercise for exercise in (*WEIGHTS, *CIRCUITS, *NETWORKS)}
 
 
 def check(chapter: str, function: Callable) -> Verdict:

@@ -362,4 +362,96 @@ TEXTS: dict[str, tuple[Text, ...]] = {
             ("None.", "They are evidence about one network."),
         ),
     ),
+    "fpga_network": (
+        (
+            "A step takes 13 cycles. How often can the array begin one?",
+            ("In every cycle.", "Registers separate the stages, so that each stage works on another step."),
+            ("Every 13 cycles.", "This would be so if a step had to be finished before the next one begins."),
+            ("Once in a layer.", "A layer has many steps; only at its end does the machine wait for the last one."),
+        ),
+        (
+            "Why do depthwise layers use the array least?",
+            (
+                "An output has nine products, and channels share no input.",
+                "A column has 32 elements; with two outputs at a time 18 of them have work.",
+            ),
+            ("Their weights take longer to load.", "In every layer a word of weights is read in each cycle."),
+            ("They have fewer pixels.", "The pointwise layer after it has the same pixels."),
+        ),
+        (
+            "For -s an element returns the flipped bits of s. Where does the missing 1 come from?",
+            (
+                "From a free carry input in the tree.",
+                "The adders have a carry input for all terms but one, whose carry goes into the next sum.",
+            ),
+            ("From an adder in each element.", "This would be right, but it takes one more adder for each product."),
+            ("It is left out, as it is small.", "Then each negative weight would make the sum smaller by 1."),
+        ),
+    ),
+    "your_network": (
+        (
+            "A block calls one ReLU module twice. How many ranges does calibration have to find for it?",
+            ("Two, one for each call.", "The results differ in size, and a shared range fits only the larger one."),
+            ("One, as there is one module.", "The call with the smaller results would leave codes unused."),
+            ("None, as a ReLU has no weights.", "Its results are activations, which need a grid like any others."),
+        ),
+        (
+            "A network rounded to 4 bits is saved with torch.save. Why is the file as large as before?",
+            ("The latent weights are saved.", "They are in float32; fewbits.stored_state has the codes instead."),
+            ("A file cannot hold numbers of 4 bits.", "Two codes fit into a byte."),
+            ("The scales take the space.", "One float for each filter is little beside one for each weight."),
+        ),
+        (
+            "Accuracy is at chance, before anything is quantized. What do you compare first?",
+            ("The first batch of both programs.", "Different preprocessing is a common cause."),
+            ("The codes of the weights.", "There are no codes yet."),
+            ("The ranges of the activations.", "No range is used before the network is quantized."),
+        ),
+    ),
+    "real_network": (
+        (
+            "Of 800 photographs a rounded network gains 12 and loses 20. By how much does its accuracy change?",
+            ("By -1 point.", "(12 - 20) / 800: all other photographs count the same for both networks."),
+            ("By -2.5 points.", "20 / 800 forgets the photographs that were gained."),
+            ("By -4 points.", "(12 + 20) / 800 is the share of photographs whose result changes."),
+        ),
+        (
+            "Why are both networks tested on the same photographs?",
+            (
+                "Most photographs do not change the difference.",
+                "Both networks are right, or both are wrong; what is hard about a photograph cancels out.",
+            ),
+            ("It makes each accuracy exact.", "Each has the same error as before; their difference has a smaller one."),
+            ("There are too few for two sets.", "Two sets could be drawn, but the difference would vary much more."),
+        ),
+        (
+            "The interval is over 800 photographs and one trained network. What does it say?",
+            ("What other photographs would change.", "It comes from the differences between photographs."),
+            ("What another training would change.", "This takes several networks, each trained anew."),
+            (
+                "Which accuracy new photographs will show.",
+                "The network was trained on images like these, so the level is too high; only differences count.",
+            ),
+        ),
+    ),
+    "method_map": (
+        (
+            "A weight that shares one of 16 values is stored in 4 bits. Why is its product so expensive?",
+            ("A value must be selected first.", "After that comes a multiplication of 8 bits by 8 bits."),
+            ("It takes four products of one bit.", "The index names a value; its bits are not worth powers of two."),
+            ("The index must be decoded by Huffman's code.", "This code serves the file; the circuit gets the index."),
+        ),
+        (
+            "How is the mean price of a product in a network computed?",
+            ("Each layer counts with its products.", "A layer with most of the products decides most of the price."),
+            ("Each layer counts once.", "Then a layer with few products would count as much as a large one."),
+            ("Each layer counts with its weights.", "A convolution uses each weight for many products."),
+        ),
+        (
+            "The losses of two methods differ by less than the band of noise. Which method is more accurate?",
+            ("These seeds do not tell.", "Means of float networks differ by as much."),
+            ("The one with the smaller loss.", "With other seeds it may well be the other one."),
+            ("Neither, as both are equal.", "That no difference was seen does not show that there is none."),
+        ),
+    ),
 }
