@@ -1,8 +1,11 @@
 """Sphinx extension: mends what docutils, myst-nb and pandas write into every page. `make check-web` shows the need."""
 
 import re
+from collections.abc import Callable
 
+from docutils import nodes  # type: ignore[import-untyped]  # it has no stubs
 from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
 
 FORMULA = r'(<span class="math notranslate nohighlight">[^<]*</span>)'
 
@@ -36,6 +39,22 @@ def repair(app: Sphinx, pagename: str, templatename: str, context: dict, doctree
     context["body"] = PARAMETERS.sub(_lines, context["body"])
 
 
+class Fold(nodes.General, nodes.Element):
+    """A box that can be closed, as HTML has it: printed open, read by its title, and closed without a script."""
+
+
+class FoldTitle(nodes.Part, nodes.TextElement):
+    """The words that are seen of a closed box."""
+
+
+def close_boxes(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """An admonition of the class "dropdown" becomes a fold. The theme makes one of a box that it shows, by a script."""
+    for box in list(doctree.findall(nodes.admonition)):
+        if "dropdown" in box["classes"]:
+            title, *content = box.children
+            box.replace_self(Fold("", FoldTitle("", "", *title.children), *content, classes=["fold"]))
+
+
 def name_folds(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
     """What opens the pages below a page in the side bar is an icon; a screen reader gets words."""
     made = context.get("generate_toctree_html")
@@ -49,11 +68,26 @@ def name_folds(app: Sphinx, pagename: str, templatename: str, context: dict, doc
     context["generate_toctree_html"] = named
 
 
+def _element(tag: str) -> tuple[Callable, Callable]:
+    """What writes the beginning and the end of such an element."""
+
+    def begin(writer: HTML5Translator, node: nodes.Element) -> None:
+        writer.body.append(writer.starttag(node, tag, ""))
+
+    def end(writer: HTML5Translator, node: nodes.Element) -> None:
+        writer.body.append(f"</{tag}>\n")
+
+    return begin, end
+
+
 def _named_fold(match: re.Match[str]) -> str:
     return match[0].replace("<summary>", f'<summary aria-label="Pages below {match[1]}">')
 
 
 def setup(app: Sphinx) -> dict:
+    for node, tag in ((Fold, "details"), (FoldTitle, "summary")):
+        app.add_node(node, html=_element(tag))
+    app.connect("doctree-resolved", close_boxes)
     app.connect("html-page-context", repair)
     app.connect("html-page-context", name_folds, priority=900)  # after the theme, which defines the function
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -41,6 +41,42 @@ def test_start_page_leads_into_the_book(browser, address):
     page.close()
 
 
+# How the element with the keyboard's focus is marked, with what is drawn in it; "" without an element.
+FOCUSED = """() => {
+  const focused = document.activeElement;
+  if (focused === document.body) return "";
+  const marks = (style) => [style.outlineStyle === "none" ? "" : style.outline, style.boxShadow];
+  window.look = () => JSON.stringify([focused, ...focused.querySelectorAll("*")].map((each) =>
+    [marks(getComputedStyle(each)), marks(getComputedStyle(each, "::before"))]));
+  window.marked = window.look();
+  return `${focused.localName}.${focused.className}`;
+}"""
+NOT_MARKED = "() => { document.activeElement.blur(); return window.look() === window.marked; }"
+
+
+@pytest.mark.parametrize(("page", "colours"), [("book/intro", "light"), ("book/uniform", "dark")])
+def test_the_keyboard_reaches_what_can_be_used_and_shows_where_it_is(browser, address, page, colours):
+    context = browser.new_context(color_scheme=colours, reduced_motion="reduce")
+    sheet = context.new_page()
+    sheet.goto(f"{address}/{page}.html")
+    sheet.wait_for_function("() => document.querySelector('.fb-widget.fb-on')")
+    sheet.evaluate("() => window.MathJax.startup.promise")
+    sheet.wait_for_timeout(500)
+    stops, unmarked = [], []
+    for _ in range(400):
+        sheet.keyboard.press("Tab")
+        if not (stop := sheet.evaluate(FOCUSED)):
+            break
+        stops.append(stop)
+        if sheet.evaluate(NOT_MARKED):
+            unmarked.append(stop)
+    context.close()
+    assert unmarked == []
+    assert not any(stop.startswith("mjx-") for stop in stops)  # letters of formulas, which do nothing
+    for kind in ("input.", "select.", "summary.", "a.reference internal image-reference"):
+        assert any(stop.startswith(kind) for stop in stops), kind
+
+
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 BAD_PAGES = {
     "image does not show": '<img src="missing.png" alt="a missing picture">',
