@@ -28,6 +28,18 @@ def test_runs_that_part_have_a_line_for_each_kind_of_weights():
     assert axes.get_yscale() == "log"
 
 
+def test_settings_are_dark_where_they_differ_from_the_first():
+    newest = "AVX-512 with Intel DL Boost and bfloat16 support"
+    rows = [("2 threads", 2, "AVX2", newest, "OFF"), ("1 thread", 1, "AVX2", newest, "OFF")]
+    rows += [("oneDNN: SSE4.1", 2, "AVX2", "SSE4.1", "OFF")]
+    figure = figures.settings_tried(pd.DataFrame(rows, columns=["setting", "threads", "aten", "onednn", "mkl"]))
+    (axes,) = figure.axes
+    assert words(axes)[:4] == ["2", "AVX2", "AVX-512, bfloat16", "OFF"]
+    dark = [text.get_text() for text, cell in zip(axes.texts, axes.patches, strict=True) if text.get_color() == "white"]
+    assert dark == ["1", "SSE4.1"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["2 threads", "1 thread", "oneDNN: SSE4.1"]
+
+
 def test_of_several_pairs_the_largest_distance_is_drawn():
     rows = [
         (precision, method, pooling, seed, 1e-9 * (seed + 1), 1e-3 * (seed + 1))

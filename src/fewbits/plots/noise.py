@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fewbits.plots.forest import forest_height
 from fewbits.plots.labels import End, label_ends
-from fewbits.plots.theme import COLORS, GRID, MARKERS, NEUTRALS, WIDTH, text_color
+from fewbits.plots.theme import COLORS, GRID, MARKERS, NEUTRALS, PALE, WIDTH, ink_on, text_color
 
 _STYLE = {"float": "float", "binary": "xnor-net", "2-bit": "uniform"}
 
@@ -33,6 +34,32 @@ def runs_part(frame: pd.DataFrame, *, title: str = "Same seed, two ways to compu
     figure.suptitle(title, x=0.01, ha="left")
     label_ends(axes, ends)
     return axes
+
+
+def settings_tried(frame: pd.DataFrame, *, title: str = "What each setting makes the libraries use") -> Figure:
+    """A row for each setting: threads, and the instructions of each library; filled where they differ from the first row.
+
+    Args:
+        frame: columns ``setting``, ``threads``, ``aten``, ``onednn`` and ``mkl`` of ``noise_settings.csv``.
+    """
+    columns = {"threads": "threads", "aten": "ATen", "onednn": "oneDNN", "mkl": "MKL"}
+    cells = frame[list(columns)].astype(str)
+    # oneDNN writes a sentence: "AVX-512 with Intel DL Boost and bfloat16 support".
+    short = cells.onednn.str.split(" with ").str[0]
+    cells = cells.assign(onednn=short.where(~cells.onednn.str.contains("bfloat16"), short + ", bfloat16"))
+    differs = cells.ne(cells.iloc[0]).to_numpy()
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.25 * len(cells)))
+    for (row, column), text in np.ndenumerate(cells.to_numpy()):
+        colour = NEUTRALS[3] if differs[row, column] else "white"
+        axes.barh(row, 0.96, 0.86, left=column, color=colour, edgecolor=PALE, linewidth=0.8)
+        axes.text(column + 0.48, row, text, ha="center", va="center", color=ink_on(colour))
+    axes.set_yticks(range(len(cells)), frame.setting)
+    axes.set_xticks([place + 0.48 for place in range(len(columns))], list(columns.values()))
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.set(xlim=(-0.02, len(columns)), ylim=(len(cells) - 0.4, -0.6))
+    axes.spines[["left", "bottom"]].set_visible(False)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
 
 
 def pooled_runs(frame: pd.DataFrame, *, title: str = "Max-pooling and averaging") -> Figure:
