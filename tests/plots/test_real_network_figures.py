@@ -20,6 +20,9 @@ def test_bars_are_the_five_largest_probabilities():
     assert [bar.get_width() for bar in last.patches] == pytest.approx([0.13, 0.12, 0.11, 0.10, 0.09])
     assert [text.get_text() for text in last.texts] == list("gfedc")
     assert figure.axes[1].texts[0].get_text() == "a name with over n…"
+    # The first answer of the first network, wherever it stands: here at the top of the first row, and nowhere else.
+    bold = [(axes, text.get_text()) for axes in figure.axes for text in axes.texts if text.get_fontweight() == "bold"]
+    assert bold == [(figure.axes[1], "a name with over n…"), (figure.axes[4], "b")]
     assert struck_through(figure) == []
 
 

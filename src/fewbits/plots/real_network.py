@@ -37,9 +37,11 @@ def five_most_likely(
     answers: Mapping[str, Tensor],
     names: Sequence[str],
     *,
-    title: str = "The five most likely classes",
+    title: str = "Does it still see what it saw? The five most likely classes",
 ) -> Figure:
     """Each photograph, and beside it for each network its five most likely classes, underlined by their probability.
+
+    The most likely class of the first network is bold wherever it stands.
 
     Args:
         images: (3, H, W) uint8 by name.
@@ -53,6 +55,7 @@ def five_most_likely(
         width_ratios=[0.62] + [1] * len(answers),
     )
     axes = np.array(axes).reshape(len(images), -1)
+    first = next(iter(answers.values())).argmax(1).tolist()
     for row, image in enumerate(images.values()):
         axes[row, 0].imshow(image.permute(1, 2, 0).numpy())
         axes[row, 0].axis("off")
@@ -61,7 +64,8 @@ def five_most_likely(
             axis.barh(np.arange(5) + 0.31, found.values.double().numpy(), color=NEUTRALS[0], height=0.2)
             for place, index in enumerate(found.indices.tolist()):
                 name = names[index] if len(names[index]) <= _LONGEST else names[index][: _LONGEST - 1] + "…"
-                axis.text(0.02, place - 0.12, name, va="center", fontsize=SMALL)
+                weight = "bold" if index == first[row] else "normal"
+                axis.text(0.02, place - 0.12, name, va="center", fontsize=SMALL, fontweight=weight)
             axis.set(xlim=(0, 1), ylim=(4.6, -0.6), xticks=[], yticks=[])
             if row == 0:
                 axis.set_title(network)
