@@ -438,6 +438,8 @@ def test_rows_of_merging_and_of_recipes_are_in_order_and_named():
     assert [label.get_text() for label in axis.get_yticklabels()] == ["MobileNet-V1", "MobileOne"]
     means = [line.get_xdata().tolist() for line in axis.lines if line.get_marker() == plots.MARKERS["inq"]]
     assert means == [[2.0], [6.0]]
+    # The interval of 4 and 8 goes on below 0, where a logarithmic axis ends.
+    assert [line.get_ydata()[0] for line in axis.lines if line.get_marker() == "<"] == [1]
     assert [text.get_text() for text in axis.texts] == ["paper's MobileOne 1.25"]
 
 

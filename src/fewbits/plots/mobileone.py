@@ -214,6 +214,9 @@ RECIPES = {
 }
 
 
+_LEFT = 0.25  # points: the left end of a logarithmic axis
+
+
 def points_lost(frame: pd.DataFrame, paper: float, *, title: str = "What 5-bit INQ costs, by recipe") -> Figure:
     """A row for each network and recipe: the points that each run has lost, beside what the paper's MobileOne lost.
 
@@ -227,9 +230,12 @@ def points_lost(frame: pd.DataFrame, paper: float, *, title: str = "What 5-bit I
     draw_rows(axis, rows)
     draw_reference(axis, rows, paper)
     axis.annotate(f"paper's MobileOne {paper:.2f}", (paper, -0.6), (4, 0), textcoords="offset points", va="bottom")
-    # Logarithmic, as one interval is as wide as all other rows together; an end below 0 is at the edge.
+    # Logarithmic, as one interval is as wide as all other rows together; one that goes on below 0 has an arrow.
+    for place, row in enumerate(rows):
+        if row.low_mean_high[0] <= _LEFT:
+            axis.plot(1.08 * _LEFT, place, "<", color=COLORS["inq"], markersize=8)
     ticks = [2.0**exponent for exponent in range(-1, 5)]
-    axis.set(xlabel="points of test accuracy lost", xscale="log", xlim=(0.25, 30))
+    axis.set(xlabel="points of test accuracy lost", xscale="log", xlim=(_LEFT, 30))
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.xaxis.set_minor_locator(NullLocator())
     figure.suptitle(title, x=0.01, ha="left")
