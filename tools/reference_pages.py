@@ -212,7 +212,8 @@ def _decorators(node: ast.FunctionDef | ast.ClassDef) -> set[str]:
 
 def _arguments(node: ast.FunctionDef, method: bool) -> str:
     arguments = copy.deepcopy(node.args)
-    if method and "staticmethod" not in _decorators(node):
+    # The first argument of a method is the object; that of one of Numba's intrinsics is filled by Numba.
+    if (method and "staticmethod" not in _decorators(node)) or "intrinsic" in _decorators(node):
         (arguments.posonlyargs or arguments.args).pop(0)
     return ast.unparse(arguments)
 
