@@ -517,9 +517,12 @@ def test_clipped_levels_are_drawn_below_the_numbers():
 
 
 def test_the_paper_is_hollow_and_ours_is_not():
-    figure = figures.weights_paper_and_here({"log2": [1.0, 3.0]}, {"AlexNet": {"log2": 7.7}})
+    rows = [(0, "float", "float", 88.0), (1, "float", "float", 90.0), (0, "log2", "float", 87.0)]
+    rows += [(1, "log2", "float", 87.0), (0, "log2", "log2", 50.0)]  # the last: activations are rounded, too
+    frame = pd.DataFrame(rows, columns=["network", "weights", "activations", "top5"])
+    figure = figures.weights_paper_and_here(frame, {"AlexNet": {"float": 78.25, "log2": 70.5}})
     ours, paper = (axis.containers[0].lines[0] for axis in figure.axes)
-    assert (ours.get_xdata()[0], paper.get_xdata()[0]) == (2.0, 7.7)
+    assert (ours.get_xdata()[0], paper.get_xdata()[0]) == (2.0, 7.75)
     assert ours.get_markerfacecolor() != "white" == paper.get_markerfacecolor()
 
 

@@ -30,6 +30,7 @@ from fewbits.low_bitwidth import (
     quantize_gradients,
 )
 from fewbits.nets import MLP
+from fewbits.plots import COLORS
 from fewbits.plots import low_bitwidth as figures
 from fewbits.training import accuracy, load_model
 
@@ -404,6 +405,51 @@ def test_figures_show_what_they_are_given():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
     assert [container.lines[0].get_xdata().tolist() for container in axes.containers] == [[2], [-0.5]]
     assert [text.get_text() for text in axes.texts] == ["+2.0", "−0.5", "points"]
+
+
+def shown_means(axes) -> dict[str, float]:
+    """By row of a figure of settings, the mean that is drawn."""
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    return dict(zip(names, [each.lines[0].get_xdata()[0] for each in axes.containers], strict=True))
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_losses_are_against_the_run_of_the_same_seed():
+    rows = [
+        ("float", 32, 32, 32, None, "scratch", (97, 99)),
+        ("clipped", 32, 32, 32, None, "scratch", (96, 97)),
+        ("dorefa", 8, 8, 32, None, "scratch", (95, 98)),
+        ("dorefa", 8, 8, 4, "noise", "scratch", (92, 94)),
+        ("dorefa", 8, 8, 4, "zero", "scratch", (93, 97)),
+        ("dorefa", 8, 8, 2, "noise", "scratch", (80, 82)),
+        ("dorefa", 1, 4, 32, None, "float", (96, 96)),
+        ("dorefa", 1, 4, 32, None, "scratch, twice as long", (96, 98)),
+        ("qnn linear", 8, 8, 4, "noise", "scratch", (1, 1)),
+    ]
+    names = ["method", "weight_bits", "activation_bits", "gradient_bits", "rounding", "start", "accuracy", "seed"]
+    frame = pd.DataFrame([(*row, value, seed) for *row, values in rows for seed, value in enumerate(values)])
+    frame = frame.set_axis(names, axis=1)
+    lines = {line.get_label(): list(line.get_ydata()) for line in figures.losses_by_gradient_bits(frame).lines}
+    assert lines["with noise"] == [15.5, 3.5]  # at 2 and 4 bits
+    assert lines["nearest, with 0"] == [1.5]
+    (axes,) = figures.costs_of_settings(frame).axes
+    assert shown_means(axes) == {
+        "float, clipped to [0, 1]": 1.5,
+        "DoReFa-Net 8/8/32": 1.5,
+        "DoReFa-Net 8/8/4": 5,
+        "DoReFa-Net 1/4/32, float start": 2,
+        "DoReFa-Net 1/4/32, 16 epochs": 1,
+    }
+    assert axes.containers[0].lines[0].get_color() == COLORS["float"]
+
+
+@pytest.mark.usefixtures("book_theme")
+def test_an_lstm_of_4_bits_is_compared_with_the_float_one_of_its_seed():
+    rows = [("float", 32, 2.0, 0), ("float", 32, 2.5, 1), ("qnn ap2", 4, 2.25, 0), ("qnn ap2", 4, 3.0, 1)]
+    rows += [("uniform", 4, 2.25, 0), ("uniform", 4, 2.5, 1), ("qnn linear", 3, 9.0, 0)]
+    frame = pd.DataFrame(rows, columns=["method", "bits", "bits_per_character", "seed"])
+    (axes,) = figures.costs_of_lstms(frame).axes
+    assert shown_means(axes) == {"powers of two (AP2), one M": 0.375, "linear, a real scale a row": 0.125}
 
 
 @pytest.mark.usefixtures("book_theme")

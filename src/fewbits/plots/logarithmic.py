@@ -332,24 +332,29 @@ def trained_losses(frame: pd.DataFrame, *, title: str = "Training with quantized
 
 
 def weights_paper_and_here(
-    here: Mapping[str, Sequence[float]],
+    frame: pd.DataFrame,
     papers: Mapping[str, Mapping[str, float]],
     *,
     title: str = "Weights of 5 and 4 bits: paper and here",
 ) -> Figure:
-    """Points of accuracy lost by rounding the weights: a panel for our networks, and a panel for each of the paper's.
+    """Points of top-5 accuracy lost by rounding the weights: a panel for our networks, and one for each of the paper's.
 
     Args:
-        here: by method, points that each network loses.
-        papers: by network of the paper, points by method: hollow.
+        frame: rows of ``data/results/logarithmic_mobilenet.csv``; those with rounded activations do not count.
+        papers: by network of the paper, top-5 accuracy by method, "float" among them: hollow.
     """
+    rounded = frame[frame["activations"] == "float"]
+    top5 = rounded.pivot(index="network", columns="weights", values="top5")
+    here = top5.rsub(top5["float"], axis=0)
+    methods = [method for method in next(iter(papers.values())) if method != "float"]
     panels = {
         "MobileNets, here": [
-            Row(_LABEL[name], list(lost), method=_STYLE[name], note=f"{np.mean(lost):.1f}")
-            for name, lost in here.items()
+            Row(_LABEL[name], here[name].tolist(), method=_STYLE[name], note=f"{here[name].mean():.1f}")
+            for name in methods
         ]
     }
-    for network, lost in papers.items():
+    for network, accuracy in papers.items():
+        lost = {name: accuracy["float"] - accuracy[name] for name in methods}
         panels[f"{network}, paper"] = [
             Row(_LABEL[name], ends=(value,) * 3, method=_STYLE[name], hollow=True, note=f"{value:.1f}")
             for name, value in lost.items()

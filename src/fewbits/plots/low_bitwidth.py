@@ -131,6 +131,65 @@ def by_gradient_bits(frame: pd.DataFrame, *, ylabel: str, title: str, points_los
     return axes
 
 
+def losses_by_gradient_bits(frame: pd.DataFrame, *, title: str = "Without noise, a grid without 0 fails") -> Axes:
+    """Points of accuracy lost against the bits of the gradients; weights and activations have 8 bits.
+
+    Each run is compared with the one of its seed that does not round gradients.
+
+    Args:
+        frame: rows of ``data/results/low_bitwidth_cnn.csv``.
+    """
+    runs = frame[(frame["method"] == "dorefa") & (frame["weight_bits"] == 8)]
+    unrounded = runs[runs["gradient_bits"] == 32].set_index("seed")["accuracy"]
+    rounded = runs.dropna(subset="rounding").rename(columns={"gradient_bits": "bits"})
+    rounded = rounded.assign(value=rounded["seed"].map(unrounded) - rounded["accuracy"])
+    return by_gradient_bits(rounded, ylabel="points lost", title=title, points_lost=True)
+
+
+def costs_of_settings(frame: pd.DataFrame, *, title: str = "What each setting costs") -> Figure:
+    """Points of accuracy lost against float, a row for each number of bits and each start of DoReFa-Net.
+
+    Gradients are rounded with noise. The setting of 2 bits for gradients is left out: it belongs to
+    :func:`losses_by_gradient_bits`, and its loss would set the scale of all others.
+
+    Args:
+        frame: rows of ``data/results/low_bitwidth_cnn.csv``.
+    """
+    starts = {"scratch": "", "scratch, twice as long": ", 16 epochs", "float": ", float start"}
+    floats = frame[frame["method"] == "float"].set_index("seed")["accuracy"]
+    runs = frame[frame["method"].isin(["clipped", "dorefa"]) & (frame["gradient_bits"] > 2)]
+    runs = runs[runs["rounding"].isna() | (runs["rounding"] == "noise")]
+    bits = runs[["weight_bits", "activation_bits", "gradient_bits"]].astype(str).agg("/".join, axis=1)
+    trained = "DoReFa-Net " + bits + runs["start"].map(starts)
+    costs = runs.assign(
+        setting=trained.mask(runs["method"] == "clipped", "float, clipped to [0, 1]"),
+        method=runs["method"].replace("clipped", "float"),
+        value=runs["seed"].map(floats) - runs["accuracy"],
+    )
+    return by_setting(costs, xlabel="points lost against float with ReLU", title=title, unit="points")
+
+
+def costs_of_lstms(frame: pd.DataFrame, *, title: str = "What 4 bits cost the LSTM") -> Figure:
+    """Bits per character that LSTMs of 4 bits take more than the float network of their seed, a row for each grid.
+
+    Args:
+        frame: rows of ``data/results/low_bitwidth_lstm.csv``.
+    """
+    names = {
+        "qnn linear": "linear, one M",
+        "qnn ap2": "powers of two (AP2), one M",
+        "uniform": "linear, a real scale a row",
+    }
+    floats = frame[frame["method"] == "float"].set_index("seed")["bits_per_character"]
+    runs = frame[(frame["bits"] == 4) & frame["method"].isin(names)]
+    costs = runs.assign(
+        setting=runs["method"].map(names),
+        method=runs["method"].replace({"qnn linear": "qnn", "qnn ap2": "qnn"}),
+        value=runs["bits_per_character"] - runs["seed"].map(floats),
+    )
+    return by_setting(costs, xlabel="bits per character more than float", title=title, unit="bits", digits=3)
+
+
 def by_setting(frame: pd.DataFrame, *, xlabel: str, title: str, unit: str, digits: int = 1) -> Figure:
     """One row a setting, in the order of the frame: every seed as a small dot, mean and 95 % interval over seeds.
 
