@@ -233,13 +233,17 @@ def test_claims_are_filtered_by_keyboard(opened):
     page.wait_for_selector(".fb-filter")
     assert said(page) == "3 of 3 claims are shown."
     assert shown(page) == []  # all are in their folds
-    page.get_by_role("checkbox", name="reproduced (1)", exact=True).press("Space")
+    boxes = page.get_by_role("group", name="word").locator("label")
+    assert [text.strip() for text in boxes.all_inner_texts()] == ["✓ reproduced (1)", "○ cited (1)", "● holds (1)"]
+    chapters = page.get_by_role("combobox", name="chapter").locator("option")
+    assert chapters.all_inner_texts() == ["all", "INQ (2)", "Shared weights (1)"]
+    page.get_by_role("checkbox", name="✓ reproduced (1)", exact=True).press("Space")
     assert shown(page) == ["inq/b", "vector/size"]
     page.get_by_role("combobox", name="chapter").select_option("inq")
     assert shown(page) == ["inq/b"]
     assert page.locator("details.claims-chapter:visible").count() == 1
     assert said(page) == "1 of 3 claims are shown."
-    page.get_by_role("checkbox", name="reproduced (1)", exact=True).press("Space")
+    page.get_by_role("checkbox", name="✓ reproduced (1)", exact=True).press("Space")
     page.get_by_role("searchbox", name="search").fill("GOOD")
     assert shown(page) == ["inq/a"]
     page.get_by_role("searchbox", name="search").fill("")

@@ -194,6 +194,23 @@ def test_the_overview_has_one_row_a_paper():
     assert repr(shown).split("\n")[:2] == ["Yokota et al. 2024", "  ✓ reproduced: 5 bits cost at most 2 points"]
 
 
+def test_the_overview_says_why_a_claim_may_fail_here():
+    departs = [
+        {"what": "other seeds", "could_explain": False},
+        {"what": "<1 epoch.", "could_explain": True},
+        {"what": "another network", "could_explain": True},
+    ]
+
+    def why(values, departs) -> list[str]:
+        made = claim(values, "notebook") | {"headline": True, "departs": departs}
+        html = evidence.overview([made | {"word": evidence.word(made)}])._repr_html_()
+        return [each.text for each in BeautifulSoup(html, "html.parser").select(".claim-why")]
+
+    assert why([5.0, 5.1, 5.2], departs) == ["departs: <1 epoch (and 1 more)"]
+    assert why([5.0, 5.1, 5.2], departs[:2]) == ["departs: <1 epoch"]
+    assert why([0.8, 0.9, 1.0], departs) == []  # it carries over
+
+
 @pytest.mark.parametrize(
     ("values", "shown"),
     [

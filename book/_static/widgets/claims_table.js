@@ -4,26 +4,40 @@
   "use strict";
 
   const { ui, claims } = fewbits;
+  // In the order of fewbits.evidence.
+  const WORDS = [
+    ...["reproduced", "carries over", "undecided", "does not carry over", "not reproduced", "cited"],
+    ...["holds", "does not hold"],
+  ];
 
   function start(folds) {
+    const titles = new Map(); // of chapters
     const rows = folds.flatMap((fold) => [...fold.querySelectorAll("table.claims > tbody > tr")]).map((row) => ({
       row,
+      badge: row.querySelector(".verdict"),
       id: row.querySelector(".claim-id").textContent,
       text: row.textContent,
       word: row.querySelector(".verdict").textContent.replace(/^[^a-z]+/, "").trim(),
       kind: row.dataset.kind,
       scale: row.dataset.scale,
     }));
-    const boxes = claims.counts(rows, (each) => each.word).sort().map(([word, count]) => {
+    for (const fold of folds) {
+      const id = fold.querySelector(".claim-id").textContent;
+      titles.set(claims.chapterOf(id), fold.querySelector("summary > strong").textContent);
+    }
+    const found = claims.counts(rows, (each) => each.word);
+    found.sort(([one], [other]) => WORDS.indexOf(one) - WORDS.indexOf(other));
+    const boxes = found.map(([word, count]) => {
       const input = ui.el("input", { type: "checkbox", value: word, checked: "", onchange: show });
-      return { input, node: ui.el("label", {}, input, ` ${word} (${count})`) };
+      const badge = rows.find((each) => each.word === word).badge.cloneNode(true);
+      return { input, node: ui.el("label", {}, input, " ", badge, ` (${count})`) };
     });
     /** A choice of one value of a key, or of all. */
     function choice(name, key, said = (value) => value) {
       const found = claims.counts(rows, key).filter(([value]) => value !== "");
       return ui.select(name, [["", "all"], ...found.map(([value, count]) => [value, `${said(value)} (${count})`])], show);
     }
-    const chapter = choice("chapter", (each) => claims.chapterOf(each.id));
+    const chapter = choice("chapter", (each) => claims.chapterOf(each.id), (id) => titles.get(id));
     const kind = choice("kind", (each) => each.kind, (value) => (value === "own" ? "our own" : "of a paper"));
     const scale = choice("scale", (each) => each.scale);
     const terms = ui.el("input", { type: "search", "aria-label": "search", placeholder: "search", oninput: show });

@@ -171,10 +171,19 @@ def _cite(key: str) -> str:
 
 
 def _line(claim: Claim) -> str:
-    """One claim of a paper: its word, the statement, and both numbers."""
+    """One claim of a paper: its word, the statement, both numbers, and below them why it may fail here."""
     numbers = [f"paper {_paper(claim)[0]}"] + ([f"here {'; '.join(_here(claim))}"] if claim["parts"] else [])
-    said = f"{html.escape(claim['statement'])} <small>({html.escape(', '.join(numbers))})</small>"
+    said = f"{html.escape(claim['statement'])} <small>({html.escape(', '.join(numbers))})</small>{_why(claim)}"
     return f'<div style="margin-bottom: 0.4em">{_badge(claim)} {said}</div>'
+
+
+def _why(claim: Claim) -> str:
+    """Of a claim that does not carry over: the first departure that could explain it, and how many more there are."""
+    if claim["word"] != "does not carry over":
+        return ""
+    first, *others = [item["what"].rstrip(".") for item in claim["departs"] if item["could_explain"]]
+    more = f" (and {len(others)} more)" if others else ""
+    return f'<br><small class="claim-why">departs: {html.escape(first)}{more}</small>'
 
 
 def _badge(claim: Claim) -> str:
