@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from figure_rules import struck_through
 from scipy import stats
 
 from fewbits import evidence, plots
@@ -139,11 +140,13 @@ def test_runs_by_sign_shows_every_run_and_the_printed_sign_hollow():
     figure = figures.runs_by_sign(frame)
     (axes,) = figure.axes
     drawn = [line for line in axes.lines if line.get_marker() == plots.MARKERS["ttq"]]
-    assert len(drawn) == len(figures.SIGNS)
-    for line, (data, method) in zip(drawn, figures.SIGNS, strict=True):
+    wanted = [(data, method + sign) for data, method in figures.SIGNS for sign in ("", ", printed sign")]
+    for line, (data, method) in zip(drawn, wanted, strict=True):
         expected = frame.loc[(frame.data == data) & (frame.method == method), "accuracy"]
         assert list(line.get_xdata()) == list(expected)
         assert (line.get_markerfacecolor() == "white") == ("printed" in method)
+    assert [text.get_text() for text in axes.texts] == ["guessing", "right sign", "printed sign"]
+    assert struck_through(figure) == []
     with pytest.raises(ValueError, match="mnist has no row of 'ttq, fitted start'"):
         figures.runs_by_sign(frame[frame.data == "mnist5k"])
 

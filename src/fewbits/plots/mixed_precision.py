@@ -178,6 +178,8 @@ def bills(
                 if row == 0 and left - start > 0.04 * whole:
                     middle = ((start + left) / 2, top)
                     axes.annotate(names[work.name], middle, (0, 2), annotation_clip=False, **above)
+            if row == 0:
+                axes.annotate("conv", (0, top), (-4, 2), annotation_clip=False, **above | {"ha": "right"})
             axes.set(xlim=(0, left), ylim=(0, top))
             heading = bill.format(area * scale / 1000)
             axes.set_title(f"{name}: {heading}" if axes is panels[row, 0] else heading, pad=20 if row == 0 else 6)

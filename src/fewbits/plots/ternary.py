@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fewbits.evidence import interval
-from fewbits.plots.forest import Row, forest, forest_height
+from fewbits.plots.forest import Row, forest
 from fewbits.plots.labels import End, label_ends
-from fewbits.plots.theme import COLORS, GRID, MARKERS, NAMES, NEUTRALS, PALE, WIDTH
+from fewbits.plots.theme import COLORS, GRID, MARKERS, NAMES, NEUTRALS, OUTLINE, PALE, WIDTH, text_color
 
 # What a reader sees in place of the method names of the table `ternary_runs`, and the method of its colour.
 METHODS = {
@@ -37,12 +37,9 @@ FROM_FLOAT = {
 }
 # The data set and the method name of each row, and what a reader sees.
 SIGNS = {
-    ("mnist5k", "ttq"): "TTQ",
-    ("mnist5k", "ttq, printed sign"): "printed sign",
-    ("mnist5k", "ttq, fitted start"): "TTQ, fitted start",
-    ("mnist5k", "ttq, fitted start, printed sign"): "fitted start, printed sign",
-    ("mnist", "ttq, fitted start"): "MNIST: TTQ, fitted start",
-    ("mnist", "ttq, fitted start, printed sign"): "MNIST: fitted start, printed sign",
+    ("mnist5k", "ttq"): "mnist5k, start at 1",
+    ("mnist5k", "ttq, fitted start"): "mnist5k, fitted start",
+    ("mnist", "ttq, fitted start"): "MNIST, fitted start",
 }
 
 
@@ -73,26 +70,38 @@ def accuracy_rows(
 
 
 def runs_by_sign(frame: pd.DataFrame, *, title: str = "TTQ with the right sign and with the printed one") -> Figure:
-    """Every run of `SIGNS` as a dot, hollow with the printed sign. Runs succeed or fail: a mean would show neither.
+    """Every run, in a row for each of `SIGNS`: filled with the right sign, below it hollow with the printed one.
+
+    Runs succeed or fail: a mean would show neither. A dashed line is guessing.
 
     Args:
         frame: one row a run, columns ``data``, ``method`` and ``accuracy`` (percent).
     Raises:
         ValueError: the frame lacks a method.
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, forest_height(len(SIGNS))))
+    lanes = {"right sign": ("", -0.2, COLORS["ttq"]), "printed sign": (", printed sign", 0.2, "white")}
+    runs = {}
     for row, (data, method) in enumerate(SIGNS):
-        runs = frame.loc[(frame["data"] == data) & (frame["method"] == method), "accuracy"]
-        if runs.empty:
-            raise ValueError(f"{data} has no row of {method!r}")
-        axes.axhline(row, color=GRID, linewidth=0.8, zorder=0)
-        face = "white" if "printed" in method else COLORS["ttq"]
-        axes.plot(runs, [row] * len(runs), MARKERS["ttq"], color=COLORS["ttq"], markerfacecolor=face, markersize=7)
+        for name, (suffix, *_) in lanes.items():
+            found = frame.loc[(frame["data"] == data) & (frame["method"] == method + suffix), "accuracy"]
+            if found.empty:
+                raise ValueError(f"{data} has no row of {method + suffix!r}")
+            runs[row, name] = found
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
+    place: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
     axes.axvline(10, color=COLORS["paper"], linestyle=(0, (4, 3)), linewidth=1)
+    axes.annotate("guessing", (10, -0.5), (4, 0), color=text_color(COLORS["paper"]), **place)
+    for (row, name), found in runs.items():
+        _, aside, face = lanes[name]
+        axes.axhline(row + aside, color=GRID, linewidth=0.8, zorder=0)
+        style: dict[str, Any] = {"color": COLORS["ttq"], "markerfacecolor": face, "markersize": 7}
+        axes.plot(found, [row + aside] * len(found), MARKERS["ttq"], **style)
+        if row == 0:
+            axes.annotate(name, (found.min(), row + aside), (-9, 0), ha="right", path_effects=OUTLINE, **place)
     axes.set_yticks(range(len(SIGNS)), list(SIGNS.values()))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set(xlabel="test accuracy (%)", xlim=(0, 100), ylim=(len(SIGNS) - 0.4, -0.6))
+    axes.set(xlabel="test accuracy (%)", xlim=(0, 100), ylim=(len(SIGNS) - 0.5, -0.7))
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
