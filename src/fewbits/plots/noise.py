@@ -37,7 +37,7 @@ def runs_part(frame: pd.DataFrame, *, title: str = "Same seed, two ways to compu
 
 
 def settings_tried(frame: pd.DataFrame, *, title: str = "What each setting makes the libraries use") -> Figure:
-    """A row for each setting: threads, and the instructions of each library; filled where they differ from the first row.
+    """A row for each setting: threads and instructions of each library; filled where they differ from the first row.
 
     Args:
         frame: columns ``setting``, ``threads``, ``aten``, ``onednn`` and ``mkl`` of ``noise_settings.csv``.
