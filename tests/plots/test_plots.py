@@ -1,6 +1,6 @@
 """Figures: what they draw, that they are labelled, and that their colours can be told apart and read."""
 
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 
 import matplotlib
 
@@ -410,18 +410,27 @@ def test_claims_at_a_glance_has_a_row_for_each_chapter_and_a_square_for_each_cla
     figure = plots.claims_at_a_glance(mixed, TITLES)
     papers, own = figure.axes
     assert [label.get_text() for label in papers.get_yticklabels()] == list(TITLES.values())
-    # Columns of eight: hold, open, fail. In each the order of the words, whatever the order of the claims.
+    # Columns of ten: hold, open, fail. In each the order of the words, whatever the order of the claims.
     assert squares(papers) == [
-        (0, 8, "undecided"),
+        (0, 10, "undecided"),
         (1, 0, "reproduced"),
         (1, 1, "carries over"),
-        (1, 8, "cited"),
-        (1, 16, "not reproduced"),
-        (3, 16, "does not carry over"),
+        (1, 10, "cited"),
+        (1, 20, "not reproduced"),
+        (3, 20, "does not carry over"),
     ]
-    assert squares(own) == [(0, 0, "holds"), (1, 16, "does not hold"), (3, 8, "undecided")]
+    assert squares(own) == [(0, 0, "holds"), (1, 20, "does not hold"), (3, 10, "undecided")]
     assert written(papers) == ["2 hold", "2 open", "2 fail"]
     assert written(own) == ["1 hold", "1 open", "1 fail"]
     assert len(figure.legends[0].get_texts()) == len(plots.WORD_COLORS)
     with pytest.raises(ValueError, match=r"no title for \['ternary'\]"):
         plots.claims_at_a_glance(mixed, {"inq": "INQ", "binary": "Binary"})
+
+
+def test_the_counts_above_the_claims_of_the_book_stand_apart():
+    figure = plots.claims_at_a_glance(evidence.load_all())
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        heads = [text.get_window_extent() for text in axes.texts]
+        assert len(heads) == 3
+        assert all(right.x0 - left.x1 > 8 for left, right in pairwise(heads))  # pixels

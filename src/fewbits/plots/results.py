@@ -138,7 +138,7 @@ def claims_at_a_glance(
     }
     # A column is as wide as its longest row; the number at its head needs room for three.
     widths = {
-        (kind, outcome): max(7, *(len(words[kind, name, outcome]) for name in chapters)) + 1
+        (kind, outcome): max(9, *(len(words[kind, name, outcome]) for name in chapters)) + 1
         for kind in panels
         for outcome in _OUTCOMES
     }
