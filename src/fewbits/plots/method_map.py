@@ -15,7 +15,7 @@ from fewbits.plots.theme import COLORS, MARKERS, NEUTRALS, OUTLINE, PALE, WIDTH,
 
 # Where the label of a method is, if not to the right of its marker: to the left, or below the band of noise, on which
 # line and to which side of its leader.
-_LEFT = ("BinaryNet", "DoReFa-Net, 1 and 2 bits")
+_LEFT = ("BinaryNet", "DoReFa-Net, 1 and 2 bits", "LSQ, 2 bits")
 _BELOW = {
     "BinaryConnect": (1, "right"),
     "BWN": (2, "right"),
@@ -138,7 +138,7 @@ def cost_and_loss(
     inner: Mapping[str, tuple[float, float]],
     band: float,
     *,
-    title: str = "Most methods lose no more than another seed would",
+    title: str = "Which methods lose more than another seed would?",
 ) -> Figure:
     """Points lost against look-up tables of a product, with 95 % intervals over seeds, and a band of noise.
 
@@ -181,7 +181,7 @@ def cost_and_loss(
     _of_tables(axes, 0.6 * lowest, 4 * means["luts"].max())
     text = "noise: so far apart are means of float\nnetworks that differ in their seeds only"
     axes.annotate(
-        text, (1, band), (-4, -13), xycoords=axes.get_yaxis_transform(), color=NEUTRALS[3], ha="right", **place
+        text, (1, band), (-4, 17), xycoords=axes.get_yaxis_transform(), color=NEUTRALS[3], ha="right", **place
     )
     top = axes.get_ylim()[1]
     axes.set(ylim=(-band - 1.6, top), yticks=range(int(top) + 1))
