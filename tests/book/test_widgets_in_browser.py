@@ -48,7 +48,7 @@ def said(page) -> str:
 # For each widget: what to focus, the keys to press there, and a word that the output must then have, but not before.
 KEYS = {
     "few-bits": [
-        ("checkbox", "trained with 2 or 1 bits", "Space", "95.6 %"),
+        ("checkbox", "trained with 2 or 1 bits", "Space", "2 bits for each weight, trained with them"),
         ("slider", "bits of each weight", "ArrowRight", "1 bit for each weight, trained with them: 24.6 kB"),
         ("combobox", "digit", "ArrowUp", "takes this 8 for a 8"),
     ],

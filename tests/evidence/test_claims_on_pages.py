@@ -66,6 +66,22 @@ def test_table_as_html(results, record):
     ]
 
 
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([1.4012, 1.4025, 1.4031, 1.4018, 1.4039], "1.40 (1.40 to 1.40) ×"),
+        ([48.91, 49.02, 49.1, 48.95, 49.13], "49.0 (48.9 to 49.1) ×"),
+        ([6.1684], "6.17 ×"),
+        ([5953.5, 6305.4, 6066.4, 6368.2, 6037.7], "6,144 (5,925 to 6,371) ×"),
+    ],
+)
+def test_a_speed_has_three_digits(results, record, values, shown):
+    speed = evidence.part(values, type="speed", unit="×", low=1, path="AVX2", processor="X")
+    record([evidence.own_claim("demo/rate", "It is fast.", speed, scale="notebook", independent="processes")])
+    (row,) = cells(evidence.table("demo")._repr_html_())
+    assert row[3].startswith(shown)
+
+
 @pytest.mark.parametrize(("count", "before", "after"), [(10, 10, 0), (12, 12, 0), (13, 10, 3)])
 def test_ten_claims_are_shown_and_the_others_folded(count, before, after):
     claims = [claim() | {"id": f"demo/{i}", "statement": f"Claim {i}.", "word": "reproduced"} for i in range(count)]

@@ -338,12 +338,15 @@ def _value_and_spread(part: Part) -> tuple[str, str]:
     """The number of a part, and the half-width of its interval, or "low to high" where that is not symmetric."""
     middle, (low, high) = centre(part), ends(part)
     if part["type"] in EXACT or math.isnan(low):
-        return _number(part["values"][0] if len(set(part["values"])) == 1 else middle), ""
+        value = part["values"][0] if len(set(part["values"])) == 1 else middle
+        return _minus(f"{value:.3g}") if part["type"] == "speed" and abs(value) < 1000 else _number(value), ""
     half = (high - low) / 2
     if half < 1e-9 * max(1.0, abs(middle)):
         return _number(middle), "0"
-    # Two digits of the half-width, and the centre to the same place.
+    # Two digits of the half-width, and the centre to the same place; of a speed, three digits at most.
     decimals = max(0, 1 - math.floor(math.log10(half)))
+    if part["type"] == "speed":
+        decimals = min(decimals, max(0, 2 - math.floor(math.log10(abs(middle)))))
     shown = _minus(f"{middle:,.{decimals}f}")
     if abs(middle - low - half) < 1e-6 * half:
         return shown, f"{half:,.{decimals}f}"

@@ -53,7 +53,7 @@ class Questions:
                 f"<details><summary>{html.escape(answer)}</summary><p>{html.escape(why)}</p></details>"
                 for answer, why in question.answers
             ]
-        return "\n".join(parts)
+        return "\n".join(['<div class="fb-questions">', *parts, "</div>"])
 
 
 def questions(chapter: str) -> Questions:
