@@ -88,6 +88,8 @@ BAD_PAGES = {
     "page is": '<div style="width: 700px">wide</div>',
     "wider than the window": '<main style="overflow-x: hidden"><div style="width: 700px">cut off</div></main>',
     "text of a figure is": f'<a class="image-reference"><img src="{DOT}" alt="a figure" style="width: 358px"></a>',
+    "100 pixels of a formula are cut": '<mjx-container display style="display: block; width: 50px; overflow: auto">'
+    '<div style="width: 150px">a</div></mjx-container>',
     "loads from elsewhere": '<script src="https://example.org/script.js"></script>',
     "console": "<script>console.error('oh')</script>",
     "script error": "<script>undefinedFunction()</script>",

@@ -1,5 +1,6 @@
 """The interactive figures in a real browser: by keyboard, at two widths, in the dark, in print, without JavaScript."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -226,6 +227,11 @@ def claims_page(details: bool = True) -> str:
 def shown(page) -> list[str]:
     """Ids of the claims that a reader sees."""
     return [row.inner_text() for row in page.locator(".claim-id:visible").all()]
+
+
+def test_the_filter_knows_every_word_in_the_order_of_the_package():
+    _, found = (WIDGETS / "claims_table.js").read_text("utf-8").split("const WORDS = [", 1)
+    assert re.findall('"(.+?)"', found.split("];")[0]) == list(evidence.WORDS | evidence.OWN_WORDS)
 
 
 def test_claims_are_filtered_by_keyboard(opened):

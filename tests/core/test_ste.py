@@ -66,6 +66,18 @@ def test_blocks_follow_the_layout_of_channels_last(shape, monkeypatch):
     assert small[0].is_contiguous(memory_format=torch.channels_last)
 
 
+def test_a_compiler_sees_one_graph_whatever_the_size(monkeypatch):
+    monkeypatch.setattr(ste, "BLOCK", 4)
+    x = torch.tensor([-2.0, -0.3, 0.4, 2.0, NAN, INF])
+    plain, compiled = (
+        with_gradient(lambda x, f=f: f(x, torch.tensor(0.3), None, -3, 3), x, torch.arange(1.0, 7.0))
+        for f in (fake_quantize, torch.compile(fake_quantize, backend="aot_eager", fullgraph=True))
+    )
+    assert same_bits(compiled[0], plain[0])
+    assert torch.equal(compiled[1], plain[1])
+    assert plain[1].tolist() == [0, 2, 3, 0, 0, 0]
+
+
 def power_of_two_scales(dtype):
     return st.integers(-30, 30).map(lambda e: 2.0**e)
 

@@ -115,3 +115,9 @@ def test_a_row_without_runs_is_refused(small):
         figures.accuracy_by_memory(small[small.method == "float"])
     with pytest.raises(ValueError, match="no row of 'binaryconnect, scale'"):
         figures.effects(small[small.method == "binaryconnect"])
+
+
+def test_two_runs_of_a_method_with_one_seed_are_refused(small):
+    twice = pd.concat([small, small[small.method == "binarynet"].head(1)])
+    with pytest.raises(ValueError, match="two rows of 'binarynet' with the same seed"):
+        figures.ladder(twice, figures.LADDER)

@@ -7,7 +7,8 @@ take it. Nothing can overflow, so the sums are exact.
 
 Weights lie in panels of 16 rows: four bytes of each row side by side fill a register, and a register of packed weights
 holds two or four such groups. Ternary weights take 2 bits. A product with one vector unpacks them in registers and
-reads no more than their bits; products with more unpack a panel once and use it for all.
+reads no more than their bits; products with more unpack a panel once and use it for all. AVX2 unpacks in registers for
+each vector.
 """
 
 from collections.abc import Callable

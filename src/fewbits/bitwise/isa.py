@@ -2,7 +2,7 @@
 
 ============  ==========================================================================================
 ``plain``     portable code as LLVM compiles it
-``avx2``      x86-64 with AVX2: look-ups in registers of 32 bytes, ``vpshufb``
+``avx2``      x86-64 with AVX2, registers of 32 bytes: ``vpshufb`` looks up, ``vpmaddubsw`` multiplies
 ``avx512``    and AVX-512 F, BW, DQ, VL: registers of 64 bytes
 ``vnni``      and VNNI: ``vpdpbusd`` adds four products of bytes to an int32
 ``vpopcnt``   and VPOPCNTDQ: ``vpopcntq`` counts the ones of eight words

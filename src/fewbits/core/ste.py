@@ -60,7 +60,7 @@ class _FakeQuantize(Function):
         for block in _blocks(x, scale):
             codes, unclipped = values_to_codes(block(x), scale, zero_point, q_min, q_max, out=block(values))
             if inside is not None:
-                block(inside).copy_(unclipped.eq_(codes))  # ten times as fast in torch as comparing into a bool tensor
+                block(inside).copy_(unclipped.eq_(codes))  # in torch several times as fast as comparing into bool
             codes_to_values(codes, scale, zero_point)
         if inside is not None:
             ctx.save_for_backward(inside)
@@ -77,9 +77,11 @@ def _blocks(x: Tensor, scale: Tensor) -> list[Callable[[Tensor], Tensor]]:
 
     The whole tensor is one block where it is small, has several scales or gaps in memory, or a compiler sees the code.
     """
+    if torch.compiler.is_compiling():
+        return [lambda tensor: tensor]
     size = BLOCK * torch.get_num_threads()
     last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
-    if torch.compiler.is_compiling() or scale.dim() or x.numel() <= size or not (last or x.is_contiguous()):
+    if scale.dim() or x.numel() <= size or not (last or x.is_contiguous()):
         return [lambda tensor: tensor]
 
     def block(tensor: Tensor, at: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Exercises on whole networks: cycles of a circuit, folded grids, photographs gained and lost, worth of a price."""
+"""Exercises on whole networks: cycles of a circuit, folded grids, photographs gained and lost, price of a method."""
 
 import math
 import statistics

@@ -76,6 +76,8 @@ def _by_seed(frame: pd.DataFrame, method: str, column: str = "accuracy") -> pd.S
     runs = frame[frame["method"] == method].set_index("seed")[column]
     if runs.empty:
         raise ValueError(f"frame has no row of {method!r}")
+    if not runs.index.is_unique:  # pandas would compare each run with every other one of its seed
+        raise ValueError(f"frame has two rows of {method!r} with the same seed")
     return runs
 
 

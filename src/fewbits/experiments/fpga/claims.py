@@ -196,7 +196,7 @@ RUNS = "processes, each with its own memory; in each, the median of nine rounds"
 
 def _speed(rows: pd.DataFrame, values: pd.Series, unit: str, low: float) -> evidence.Part:
     path, processor = f"Numba, registers of {rows.register.iloc[0]} bytes", rows.device.iloc[0]
-    origins = [evidence.origins(rows[rows.run == run])[0] for run in rows.run]
+    origins = evidence.origins(rows)
     about = {"path": path, "processor": processor} | ({"origins": origins} if any(origins) else {})
     runs = [f"run {run}" for run in rows.run]
     return part(values.tolist(), type="speed", unit=unit, runs=runs, low=low, **about)
