@@ -402,7 +402,6 @@ def test_no_number_is_judged_by_two_bands():
 
 # Claims with a value from a tree with changes, or from an unknown one, of before `record` refused them. Only fewer.
 UNREPEATABLE = {
-    "fpga": 3,
     "inq": 5,
     "mobileone": 8,
     "ternary": 5,
