@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.integrate import quad
@@ -24,6 +24,7 @@ from strategies import BAD_BITS, BAD_FLOATS, BAD_VALUES, DTYPES, floats, same_bi
 from torch import nn
 
 from fewbits import evidence
+from fewbits.core import ste
 from fewbits.core.packing import unpack
 from fewbits.core.quantizer import (
     constrain,
@@ -38,7 +39,7 @@ from fewbits.experiments import comparison
 from fewbits.experiments.comparison import TASKS, Task, prepared, train_method
 from fewbits.experiments.learned_step import run as experiment
 from fewbits.experiments.learned_step.claims import make_claims
-from fewbits.learned_step import LEAST_STEP, LSQ, keep_positive, least_error_step
+from fewbits.learned_step import LEAST_STEP, LSQ, keep_positive, least_error_step, lsq_values
 from fewbits.logarithmic import LogQuantizer
 from fewbits.mixed_precision import LearnedBits
 from fewbits.nets import MLP
@@ -104,6 +105,55 @@ def test_the_gradient_scale_counts_weights_or_the_features_of_one_image():
         assert torch.equal(by_x, by_x2)
         assert by_step2.item() == pytest.approx(by_step.item() * scaled.gradient_scale(x))
         assert torch.equal(plain(x), scaled(x))
+
+
+def by_autograd(quantizer: LSQ, x: torch.Tensor, weight: torch.Tensor):
+    """Values, and the gradients by x and by the step, of the formula as the book prints it."""
+    x, step = x.clone().requires_grad_(), quantizer.step_size.detach().clone().requires_grad_()
+    values = lsq_values(x, step, quantizer.q_min, quantizer.q_max)
+    return values.detach(), *torch.autograd.grad((weight * values).sum(), (x, step))
+
+
+@settings(max_examples=60)
+@given(
+    x=tensors(torch.float64, largest=1e3),
+    step=st.floats(2**-6, 8),
+    grid=st.sampled_from(GRIDS),
+    block=st.integers(1, 7),
+)
+def test_the_gradients_written_out_are_those_of_the_formula(x, step, grid, block):
+    quantizer = lsq(step, *grid)
+    weight = torch.arange(1.0, x.numel() + 1, dtype=x.dtype).reshape(x.shape)
+    values, by_x, by_step = by_autograd(quantizer, x, weight)
+    for size in (block, x.numel() + 1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ste, "BLOCK", size)
+            assert same_bits(quantizer(x).detach(), values)
+            found = gradients(quantizer, x, weight)
+        torch.testing.assert_close(found[0], by_x, rtol=1e-12, atol=0)
+        torch.testing.assert_close(found[1], by_step, rtol=1e-9, atol=1e-9 * float((weight * x).abs().sum() / step + 1))
+
+
+@pytest.mark.parametrize("upstream", ["channels_last", "contiguous", "expanded"])
+def test_channels_last_stays_so(upstream, monkeypatch):
+    monkeypatch.setattr(ste, "BLOCK", 5)
+    x = draw(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    weight = draw(2 * 3 * 4 * 5, 1).reshape(2, 3, 4, 5)
+    weight = {
+        "channels_last": weight.to(memory_format=torch.channels_last),
+        "contiguous": weight,
+        "expanded": weight[:, :1].expand(2, 3, 4, 5),
+    }[upstream]
+    quantizer = lsq(0.4, 3)
+    values, by_x, by_step = by_autograd(quantizer, x, weight)
+    leaf = x.clone().requires_grad_()
+    y = quantizer(leaf)
+    y.backward(weight)
+    assert torch.equal(y.detach(), values)
+    torch.testing.assert_close(leaf.grad, by_x, rtol=1e-12, atol=0)
+    torch.testing.assert_close(quantizer.step_size.grad, by_step)
+    for tensor in (y, leaf.grad):
+        assert tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 # --- what every quantizer promises ------------------------------------------------------------------------------------

@@ -4,12 +4,14 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from fewbits.core.channels import mean_magnitude
 from fewbits.core.checks import check_bits, check_finite, check_float, working_precision
 from fewbits.core.codes import Codes
 from fewbits.core.quantizer import Quantizer
-from fewbits.core.ste import round_backward, round_ste
+from fewbits.core.ste import in_blocks, round_backward, round_ste
 from fewbits.uniform import integer_range, symmetric_scale
 
 LEAST_STEP = 2.0**-20
@@ -31,6 +33,36 @@ def lsq_values(x: Tensor, step: Tensor, q_min: int, q_max: int) -> Tensor:
     """
     # esser2020 Eq. 2
     return lsq_codes(x, step, q_min, q_max) * step + 0.0  # + 0.0: integers have one zero
+
+
+class _LearnedStep(Function):
+    """:func:`lsq_values` in few passes over memory, block by block, with the gradients written out."""
+
+    @staticmethod
+    def forward(ctx, x, step, q_min, q_max):
+        ctx.save_for_backward(x, step)
+        ctx.bounds = q_min, q_max
+        values = torch.empty_like(x)
+        for block in in_blocks(x, step):
+            codes = torch.div(block(x), step, out=block(values)).clamp_(q_min, q_max).round_()  # esser2020 Eq. 1
+            codes.mul_(step).add_(0.0)  # esser2020 Eq. 2
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        x, step = ctx.saved_tensors
+        gradient, of_step = torch.empty_like(x), torch.zeros_like(step)
+        if grad.stride() != x.stride():
+            grad = torch.empty_like(x).copy_(grad)  # in the layout of x, so that its blocks are those of x
+        for block in in_blocks(x, step):
+            ratio = block(x) / step
+            slope = ratio.clamp(*ctx.bounds)
+            inside = torch.eq(slope, ratio, out=block(gradient))  # 0 or 1
+            slope.round_().addcmul_(ratio, inside, value=-1)  # esser2020 Eq. 3
+            of_step += slope.mul_(block(grad)).sum()
+            inside.mul_(block(grad))  # esser2020 Eq. 5
+        return gradient, of_step, None, None
 
 
 class LSQ(Quantizer):
@@ -98,7 +130,7 @@ class LSQ(Quantizer):
         if self.scale_gradient:
             factor = self.gradient_scale(x)
             step = round_backward(step, lambda gradient: factor * gradient)
-        return lsq_values(x, self._positive(step.to(x.dtype)), self.q_min, self.q_max)
+        return _LearnedStep.apply(x, self._positive(step.to(x.dtype)), self.q_min, self.q_max)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:

@@ -285,6 +285,19 @@ def test_k_is_differentiated_as_it_stands():
     assert torch.autograd.gradcheck(lambda v: input_scale(v, (3, 3), 1, 1), x.requires_grad_())
 
 
+def test_gradients_through_k_keep_channels_last():
+    """A gradient in another layout than its input would slow every layer before it down."""
+    x = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = x.to(memory_format=torch.channels_last).requires_grad_()
+    scale = torch.linspace(-1, 1, 2 * 4 * 3, dtype=torch.float64).view(2, 1, 4, 3)
+    (found,) = torch.autograd.grad((scale * input_scale(x, (2, 2))).sum(), x)
+    box = torch.full((1, 1, 2, 2), 0.25, dtype=torch.float64)
+    plain = F.conv2d(x.abs().mean(1, keepdim=True), box)
+    (expected,) = torch.autograd.grad((scale * plain).sum(), x)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_binarize_inputs_keeps_parameters_and_the_outer_layers():
     for model in (
         MLP((12, 8, 7, 6, 5), nn.Identity, batch_norm=True),

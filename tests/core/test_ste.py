@@ -59,11 +59,37 @@ def test_blocks_follow_the_layout_of_channels_last(shape, monkeypatch):
     upstream = torch.arange(float(x.numel())).view(shape)
     whole = with_gradient(lambda x: fake_quantize(x, torch.tensor(0.3), None, -3, 3), x, upstream)
     monkeypatch.setattr(ste, "BLOCK", 4)
-    assert len(ste._blocks(x, torch.tensor(0.3))) > 1
+    assert len(ste.in_blocks(x, torch.tensor(0.3))) > 1
     small = with_gradient(lambda x: fake_quantize(x, torch.tensor(0.3), None, -3, 3), x, upstream)
     assert torch.equal(small[0], whole[0])
     assert torch.equal(small[1], whole[1])
     assert small[0].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("window", [1.0, 0.5, None])
+def test_signs_and_their_gradient_in_every_dtype(dtype, window):
+    """The border of the window belongs to it, both zeros are positive, and the layout is that of the input."""
+    x = torch.tensor([-INF, -1.5, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 1.5, INF, NAN, -0.75], dtype=dtype)
+    x = x.reshape(1, 3, 2, 2).to(memory_format=torch.channels_last)
+    upstream = torch.arange(1.0, 13).to(dtype).reshape(1, 3, 2, 2)
+    y, gradient = with_gradient(lambda x: sign_ste(x, window), x, upstream)
+    flat = x.flatten().tolist()
+    assert y.flatten().tolist() == [1.0 if value >= 0 else -1.0 for value in flat]
+    inside = [window is None or abs(value) <= window for value in flat]
+    assert gradient.flatten().tolist() == [at * passes for at, passes in enumerate(inside, 1)]
+    assert y.dtype == gradient.dtype == dtype
+    assert y.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("rule", [sign_ste, lambda x: fake_quantize(x, torch.tensor(0.3), None, -3, 3)])
+def test_a_gradient_of_the_gradient_passes_the_same_window(rule):
+    x = torch.tensor([-2.0, 0.4], requires_grad=True)
+    upstream = torch.tensor([1.0, 3.0], requires_grad=True)
+    (first,) = torch.autograd.grad(rule(x), x, upstream, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), upstream)
+    assert first.tolist() == [0.0, 3.0]
+    assert second.tolist() == [0.0, 1.0]
 
 
 def test_a_compiler_sees_one_graph_whatever_the_size(monkeypatch):

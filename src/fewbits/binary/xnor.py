@@ -42,6 +42,20 @@ class _ScaledSign(Function):
         return whole * (size * (1 - 1 / x.shape[1]) if ctx.gradient == "released" else 1.0), None, None, None
 
 
+class _MeanMagnitude(Function):
+    """Mean of |x| over the channels; its gradient is laid out in memory as x is, so that no later sum has to mix."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.abs().mean(1, keepdim=True)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return x.detach().sgn().mul_(grad / x.shape[1])
+
+
 class XnorWeights(Quantizer):
     """Weights ``alpha * sign(w)`` with ``alpha = mean|w|``, the least squares fit.
 
@@ -175,7 +189,7 @@ def input_scale(x: Tensor, kernel_size, stride=1, padding=0, dilation=1) -> Tens
     height, width = kernel_size
     box = x.new_full((1, 1, height, width), 1 / (height * width))
     # rastegari2016 Sec. 3.2
-    return F.conv2d(x.abs().mean(1, keepdim=True), box, stride=stride, padding=padding, dilation=dilation)
+    return F.conv2d(_MeanMagnitude.apply(x), box, stride=stride, padding=padding, dilation=dilation)
 
 
 def binarize_inputs(model: nn.Module, scale_input: bool = True, power_of_two: bool = False) -> nn.Module:

@@ -45,7 +45,8 @@ def check_finite(x: Tensor, name: str = "x") -> Tensor:
         TypeError, ValueError: as :func:`check_float`; ValueError also for NaN or Inf.
     """
     check_float(x, name)
-    if not torch.isfinite(x).all():
+    # The extremes are NaN where anything is; asking each element takes torch many times as long.
+    if not (x.amin().isfinite() and x.amax().isfinite()):
         raise ValueError(f"{name} holds NaN or Inf")
     return x
 

@@ -26,7 +26,7 @@ def max_range(x: Tensor, channel_axis: int | None = None) -> tuple[Tensor, Tenso
     check_finite(x)
     check_channel_axis(x, channel_axis)
     if channel_axis is None:
-        return torch.aminmax(x)
+        return x.amin(), x.amax()  # torch.aminmax is many times slower where channels come last in memory
     axes = [axis for axis in range(x.dim()) if axis != channel_axis % x.dim()]
     return (x.amin(axes, keepdim=True), x.amax(axes, keepdim=True)) if axes else (x.clone(), x.clone())
 
