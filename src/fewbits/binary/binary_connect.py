@@ -64,8 +64,10 @@ class BinaryConnect(Quantizer):
         check_finite(x)
         if not (self.stochastic and self.training):
             return sign_ste(x, window=None)  # courbariaux2015 Eq. 1
-        plus = torch.rand_like(x) < probability_of_plus(x.detach())  # courbariaux2015 Eq. 2
-        return straight_through(x, torch.where(plus, 1.0, -1.0).to(x.dtype))
+        draws = torch.rand_like(x)
+        # 1 or 0 in the dtype of x: comparing into bool takes torch many times as long
+        plus = torch.lt(draws, probability_of_plus(x.detach()), out=draws)  # courbariaux2015 Eq. 2
+        return straight_through(x, plus.mul_(2).sub_(1))
 
     def encode(self, x: Tensor) -> Codes:
         return sign_codes(check_finite(x), x.new_ones(()))

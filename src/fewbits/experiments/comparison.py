@@ -88,7 +88,7 @@ TASKS = {
     # BinaryConnect's network (1024 units in its text), with its batches, its loss and its schedule.
     "mnist-1024": Task(
         partial(MLP, (784, 1024, 1024, 1024, 10), batch_norm=True, output_norm=True),
-        20,
+        50,
         "reduced",
         partial(adam, lr=1e-3),
         {"batch_size": 100, "loss": squared_hinge, "schedule": partial(exponential, final=3e-3), "autocast": True},
