@@ -31,12 +31,13 @@ class _Round(Function):
 
 class _StraightThrough(Function):
     @staticmethod
-    def forward(ctx, x, y):
+    def forward(ctx, x, y, passes):
+        ctx.passes = passes
         return y
 
     @staticmethod
     def backward(ctx, grad):
-        return grad, None
+        return grad if ctx.passes is None else grad * ctx.passes, None, None
 
 
 class _Sign(Function):
@@ -116,17 +117,18 @@ def round_ste(x: Tensor) -> Tensor:
     return _Round.apply(x)
 
 
-def straight_through(x: Tensor, y: Tensor) -> Tensor:
-    """The value of ``y``, to the last bit, with the gradient going to ``x`` unchanged.
+def straight_through(x: Tensor, y: Tensor, passes: Tensor | None = None) -> Tensor:
+    """The value of ``y``, to the last bit, with the gradient going to ``x`` unchanged, or where ``passes`` says so.
 
     The usual ``x + (y - x).detach()`` does the same up to a rounding error, which would leave the grid.
 
     Args:
         x: any shape, floating point.
         y: a new tensor of the same shape and dtype, without a gradient of its own.
+        passes: 1 where the gradient passes and 0 where it does not, in the shape and dtype of ``x``; None for all 1.
     Source: bengio2013
     """
-    return _StraightThrough.apply(x, y)
+    return _StraightThrough.apply(x, y, passes)
 
 
 def sign_ste(x: Tensor, window: float | None = 1.0) -> Tensor:

@@ -42,8 +42,8 @@ def log_round(x: Tensor, base: str = "2") -> Tensor:
     mantissa = mantissa.abs().double()  # in float32 the borders would be rounded
     power = STEPS[base] * (exponent - 1)
     for border in BORDERS[base]:
-        power += mantissa >= border
-    return power.masked_fill_(x == 0, NO_EXPONENT)
+        power += (mantissa >= border).int()
+    return power.add_((x == 0).int(), alpha=NO_EXPONENT + STEPS[base])  # frexp gives 0 for the exponent of 0
 
 
 def powers_of(base: str, exponents: range) -> Tensor:
@@ -173,21 +173,29 @@ class LogQuantizer(Quantizer):
 
     def indices(self, x: Tensor, fsr: int) -> Tensor:
         """The code of each element for a given full scale range, int64."""
-        # miyashita2016 Sec. 4
-        field = log_round(x, self.base).sub_(fsr - self.field_size).clamp_(0, self.field_size - 1).long()
+        return self._indices(x, log_round(x, self.base), fsr)
+
+    def _indices(self, x: Tensor, power: Tensor, fsr: int) -> Tensor:
+        field = (power - (fsr - self.field_size)).clamp_(0, self.field_size - 1)  # miyashita2016 Sec. 4
+        # 1 or 0 as integers: sums and products with bool take torch many times as long
+        negative = (x < 0).view(torch.uint8)
         if not self.signed:
-            return field.masked_fill_(x < 0, 0)
-        negative = x < 0 if self.lowest == "smallest" else (x < 0) & (field > 0)
-        return field.add_(negative, alpha=self.field_size)
+            return field.mul_(1 - negative).long()
+        if self.lowest == "zero":
+            negative = negative * field.clamp(max=1)  # 0 has no sign
+        return field.add_(negative, alpha=self.field_size).long()
 
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_finite(x))
         with torch.no_grad():
-            fsr = self.full_scale(x)
-            y = self.levels(fsr, x.dtype).to(x.device)[self.indices(x, fsr)]
-        if x.requires_grad and not self.fsr.isnan():
-            x = x.where(log_round(x.detach(), self.base) < fsr, x.detach())
-        return straight_through(x if self.signed else x.where(x >= 0, x.detach()), y)
+            fsr, power = self.full_scale(x), log_round(x, self.base)
+            y = self.levels(fsr, x.dtype).to(x.device).take(self._indices(x, power, fsr))
+            passes = torch.ones_like(x)
+            if not self.fsr.isnan():
+                passes.mul_((power < fsr).view(torch.uint8))
+            if not self.signed:
+                passes.mul_((x >= 0).view(torch.uint8))
+        return straight_through(x, y, passes)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> LogCodes:

@@ -56,7 +56,7 @@ def run_cifar(options, command: str) -> None:
         checkpoint = run_folder(TABLE) / f"{name}.safetensors"
         optimizer = adam(model, LR)
         more = {"seed": row["seed"], "checkpoint": checkpoint, "minutes": minutes, "progress": True}
-        history = train(model, data, optimizer, epochs=EPOCHS, **more)
+        history = train(model, data, optimizer, epochs=EPOCHS, channels_last=True, **more)
         if len(history) < EPOCHS:
             return None
         return {"accuracy": percent(model, data), "loss": history[-1]["loss"]}
