@@ -67,7 +67,8 @@ def run_vgg(options, command: str) -> None:
         seed_everything(row["seed"])
         model = network(row["method"], row["headroom"], images, labels).to(device)
         name = "{method}-{headroom}-{epochs}-{seed}.safetensors".format(**row)
-        state: dict = {"checkpoint": run_folder(table) / name, "minutes": minutes, "progress": True, "channels_last": True}
+        state: dict = {"checkpoint": run_folder(table) / name, "minutes": minutes, "progress": True}
+        state["channels_last"] = True
         fit = partial(train, model, data, sgd(model, LR, weight_decay=5e-4), schedule=one_cycle)
         history = fit(epochs=row["epochs"], seed=row["seed"], **state)
         if len(history) < row["epochs"]:
