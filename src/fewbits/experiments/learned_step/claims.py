@@ -8,17 +8,76 @@ from fewbits.experiments.comparison import TASKS, by_seed, difference, per_seed
 DATA = "mnist5k"
 PAIRS = "pairs of networks trained from scratch, both of a pair from the same seed"
 FROM_FLOAT = "pairs of networks that start from one float network, itself trained from scratch; a seed for each pair"
-DEPARTS: list[str | dict] = [
+SMALL: list[str | dict] = [
     "a perceptron on 4,000 digits, where the paper has residual networks on ImageNet",
     "few bits in all layers, where the paper keeps 8 bits in the first and the last",
     "20 epochs",
     departure("the settings of the recipe were tried out on the test images", could_explain=False),
 ]
 FROM_SCRATCH = "trained from scratch, where the paper starts from a trained float network"
+CONVOLUTIONAL: list[str | dict] = [
+    "a small VGG network on CIFAR-10, where the paper has residual networks on ImageNet",
+    "15 epochs, where the paper has 90",
+    "one weight decay, where the paper has less of it with fewer bits",
+    departure("trained in bfloat16 where that is safe, and tested in float32", could_explain=False),
+]
 
 
 def make_claims(frame: pd.DataFrame) -> list[Claim]:
     """The chapter's claims from the table ``learned_step_runs``; those whose methods were not run are left out."""
+    return [*_of_digits(frame), *_of_images(frame)]
+
+
+def _of_images(frame: pd.DataFrame) -> list[Claim]:
+    """On CIFAR-10, as the paper trains: from a float network, with ends of 8 bits and the paper's learning rate."""
+    claims = []
+    for slug, statement, paper, (first, second), band in (
+        (
+            "three-bits-reach-float",
+            "with 3 bits LSQ loses at most 1 point against float",
+            ("abstract", "3 bits reach full precision"),
+            ("float", "lsq, 3 bits"),
+            {"high": 1.0},
+        ),
+        (
+            "beats-uniform-2-bits",
+            "with 2 bits LSQ is more accurate than the uniform grid that ends at the largest value",
+            (),
+            ("lsq, 2 bits", "uniform, 2 bits"),
+            {"low": 0.0},
+        ),
+        (
+            "learning-helps",
+            "with 2 bits a learned step is more accurate than one that stays where it starts",
+            (),
+            ("lsq, 2 bits", "fixed start, 2 bits"),
+            {"low": 0.0},
+        ),
+    ):
+        measured = difference(frame, "cifar10", first, second, **band)
+        if measured is None:
+            continue
+        identifier, full = f"learned_step/{slug}-cifar10", f"CIFAR-10: {statement}"
+        scale = TASKS["cifar10"].scale
+        if paper:
+            claims += [
+                paper_claim(
+                    identifier,
+                    full,
+                    ("esser2020", *paper),
+                    measured,
+                    scale=scale,
+                    independent=FROM_FLOAT,
+                    departs=CONVOLUTIONAL,
+                    headline=True,
+                )
+            ]
+        else:
+            claims += [own_claim(identifier, full, measured, scale=scale, independent=FROM_FLOAT)]
+    return claims
+
+
+def _of_digits(frame: pd.DataFrame) -> list[Claim]:
     scale = TASKS[DATA].scale
 
     def gain(first: str, second: str, **band: float) -> Part | None:
@@ -44,7 +103,7 @@ def make_claims(frame: pd.DataFrame) -> list[Claim]:
                 measured,
                 scale=scale,
                 independent=FROM_FLOAT if from_float else PAIRS,
-                departs=[*DEPARTS, *start, *departs],
+                departs=[*SMALL, *start, *departs],
                 headline=headline,
             )
         ]

@@ -143,7 +143,7 @@ def run(options, command: str) -> None:
         limits = {"epochs": options.epochs, "minutes": options.minutes, "pilot": options.pilot}
         saving = keep if name == DATA and not options.pilot else None
         frame = run_missing(table, methods, name, list(seeds(options.seeds)), command, saving, **limits)
-        if not options.pilot and name == DATA:
+        if not options.pilot:
             device = "cuda" if torch.cuda.is_available() else "cpu"
             seconds = float(frame.seconds.sum())
             evidence.record("learned_step", make_claims(frame), command=command, wall_s=seconds, device=device)
