@@ -56,8 +56,11 @@ def trained_ternary(data_name: str, network: str, epochs: int) -> list[str | dic
 
 def exact_networks(data_name: str, epochs: int) -> list[str | dict]:
     """How runs depart from the protocol of exact ternary weights."""
-    small = [f"{NETWORKS[data_name]}, where the paper has convolutional ones"] if data_name in SMALL else [HALF]
-    return [*small, f"{epochs} epochs", *([TRIED_ON_TEST_IMAGES] if data_name in SMALL else [])]
+    if data_name in SMALL:
+        network = f"{NETWORKS[data_name]}, where the paper has convolutional ones"
+        return [network, f"{epochs} epochs", TRIED_ON_TEST_IMAGES]
+    start = ["from a trained network and with real ends"] if "cifar" in data_name else []
+    return [HALF, *start, f"{epochs} epochs"]
 
 
 def cited_claims() -> list[Claim]:
