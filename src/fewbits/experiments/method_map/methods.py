@@ -163,7 +163,8 @@ ENTRIES = {
     "uniform, 2 bits": Entry(
         "uniform",
         scratch(Method(partial(uniform, bits=2))),
-        ({"2 bits × 8 bits": 1}, *every("2 bits × 2 bits")[1:]),
+        # The symmetric grid of two bits has three levels.
+        ({"ternary × 8 bits": 1}, *every("ternary × 2 bits")[1:]),
         False,
     ),
     "LSQ, 2 bits": Entry(
@@ -224,10 +225,10 @@ def units_of(entry: Entry, model: nn.Module) -> list[Units]:
     if entry.units is not None:
         first, between, last = entry.units
         return [first, *[between] * (len(layers) - 2), last]
-    return [_shares(bits) for bits in filter_bits(model).values()]
+    return [shares(bits) for bits in filter_bits(model).values()]
 
 
-def _shares(bits: list[int]) -> Units:
+def shares(bits: list[int]) -> Units:
     """The share of a layer's filters that need each unit."""
     return {f"{width} bits × 8 bits": round(bits.count(width) / len(bits), 4) for width in sorted(set(bits))}
 

@@ -3,7 +3,8 @@
 The network is a 784-128-128-128-10 perceptron with batch normalization on ``mnist5k``; every method has 20 epochs.
 Circuits with 32 products each are synthesized with Yosys. Runs and circuits that are recorded are not repeated, so the
 experiment can be stopped at any time. Written are ``data/results/method_map_runs.csv`` (a row for each method and
-seed), ``method_map_units.csv`` (a row for each circuit) and ``method_map.json`` (claims).
+seed), ``method_map_units.csv`` (a row for each circuit) and ``method_map.json`` (claims). With ``--data cifar10``
+every method runs in a convolutional network (:mod:`fewbits.experiments.method_map.images`).
 """
 
 import json
@@ -14,6 +15,7 @@ import pandas as pd
 from fewbits import evidence
 from fewbits.experiments.common import recorded, seeds
 from fewbits.experiments.comparison import chosen, per_seed, prepared
+from fewbits.experiments.method_map import images
 from fewbits.experiments.method_map.circuits import PRODUCTS, UNITS, mean_cost, synthesize_unit
 from fewbits.experiments.method_map.claims import make_claims
 from fewbits.experiments.method_map.methods import (
@@ -32,15 +34,22 @@ CIRCUITS = ["unit", "LUT", "packed_LUT", "FF", "seconds"]
 
 def add_arguments(parser) -> None:
     """Options of ``python -m fewbits.experiments method_map``."""
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
+    parser.add_argument("--data", choices=["mnist5k", "cifar10"], default="mnist5k", help="which map (default mnist5k)")
+    parser.add_argument("--seeds", type=int, help="number of seeds (default 5; 3 for cifar10)")
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="only these methods (default: all)")
+    parser.add_argument("--minutes", type=float, help="cifar10: stop after so many minutes; call again to go on")
+    parser.add_argument("--pilot", action="store_true", help="cifar10: learning rates, on held-out training images")
 
 
 def run(options, command: str) -> None:
     """Synthesize and train what is missing, then write claims."""
     evidence.code_version()  # before the run, so that a later commit does not take the credit
     circuits = synthesize_missing(command)
-    runs = train_missing(chosen(ENTRIES, options.methods), list(seeds(options.seeds)), command)
+    if options.data == "cifar10":
+        methods = chosen(images.ENTRIES, options.methods)
+        images.run(methods, seeds(options.seeds or 3), command, options.minutes, options.pilot)
+        return
+    runs = train_missing(chosen(ENTRIES, options.methods), list(seeds(options.seeds or 5)), command)
     wall = float(circuits["seconds"].sum() + runs["seconds"].sum())
     evidence.record("method_map", make_claims(summary(runs, circuits)), command=command, wall_s=wall)
 
