@@ -15,7 +15,7 @@ from fewbits.plots.theme import COLORS, MARKERS, NEUTRALS, OUTLINE, PALE, WIDTH,
 
 # Where the label of a method is, if not to the right of its marker: to the left, or below the band of noise, on which
 # line and to which side of its leader.
-_LEFT = ("BinaryNet", "DoReFa-Net, 1 and 2 bits", "LSQ, 2 bits")
+_LEFT = ("BinaryNet", "DoReFa-Net, 1 and 2 bits")
 _BELOW = {
     "BinaryConnect": (1, "right"),
     "BWN": (2, "right"),
@@ -23,7 +23,8 @@ _BELOW = {
     "exact ternary": (3, "left"),
     "log2, 4 bits": (1, "right"),
     "learned bits": (2, "right"),
-    "INQ, 5 bits": (4, "center"),
+    "INQ, 5 bits": (4, "left"),
+    "LSQ, 2 bits": (4, "center"),
     "uniform, 4 bits": (2, "left"),
     "bits after training": (1, "left"),
     "uniform, 8 bits, after training": (3, "left"),
