@@ -78,7 +78,7 @@ def test_each_bar_of_the_ladder_leads_from_the_mean_before_to_the_mean_after(sma
     means = [small.loc[small.method == key, "accuracy"].mean() for key in figures.LADDER]
     assert [bar.get_x() for bar in axes.patches] == pytest.approx(means[1:-1])
     assert [bar.get_x() + bar.get_width() for bar in axes.patches] == pytest.approx(means[2:])
-    gains = [bar.get_facecolor() == to_rgba(plots.POSITIVE) for bar in axes.patches]
+    gains = [bar.get_facecolor() == to_rgba(plots.NEGATIVE) for bar in axes.patches]
     assert gains == [after > before for before, after in pairwise(means[1:])]
     # What is written is the mean difference of the seeds that both have, as the claim on output normalization has it.
     (claim,) = [claim for claim in evidence.load("binary") if claim["id"] == "binary/output-norm"]

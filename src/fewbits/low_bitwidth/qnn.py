@@ -117,7 +117,7 @@ class AP2Quantizer(Quantizer):
     def _nearest(self, x: Tensor, largest: Tensor) -> Tensor:
         y = ap2(x.clamp(-largest, largest))  # hubara2016qnn Sec. 3
         least = largest * 2.0 ** (1 - self.powers)
-        return torch.where(y.abs() < least, 0.0, y)  # a comparison, so that NaN stays
+        return y * (y.abs() >= least).to(y.dtype) + 0.0  # a product, so that NaN stays; + 0.0: there is one zero
 
     def extra_repr(self) -> str:
         rows = "" if self.channel_axis is None else f", channel_axis={self.channel_axis}"

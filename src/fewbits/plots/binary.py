@@ -103,7 +103,7 @@ def ladder(
     for place, key in enumerate(list(names)[2:], start=1):
         mean, half = interval((_by_seed(frame, key) - _by_seed(frame, before)).dropna().tolist())
         now = means[key]
-        colour = POSITIVE if now > at else NEGATIVE
+        colour = NEGATIVE if now > at else POSITIVE  # blue gains, red loses
         axes.plot([at, at], [place - 1, place], color=COLORS["paper"], linewidth=0.8, zorder=0)
         axes.barh(place, now - at, 0.55, left=at, color=colour)
         # The interval is that of the difference, seed by seed, drawn at the end that the bar moves.
