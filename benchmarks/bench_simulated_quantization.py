@@ -8,6 +8,9 @@ float step of the same round, so a machine that slows down half-way does not mat
 * naive: the same arithmetic spelled out in differentiable operations, ``x + (q(x) - x).detach()``.
 * brevitas: ``QuantConv2d``, ``QuantLinear`` and ``QuantReLU`` with their defaults at 4 bits.
 
+A second race is in bfloat16 with channels last in memory, as the long experiments train. There the contestants are LSQ,
+its formula as autograd differentiates it, and binary activations by ``sign_ste`` and by ``torch.where``.
+
 The limit is 1: rounding needs no more arithmetic than a ReLU. What remains is memory traffic. A layer's output of n
 floats is read and written once by a ReLU (8n bytes forward). The quantizer's passes are counted below.
 """
@@ -20,7 +23,10 @@ import torch
 from torch import nn
 from turns import make_step, print_ratios
 
+from fewbits.binary import SignActivation
 from fewbits.core.quantizer import quantize_activations, quantize_weights
+from fewbits.core.ste import round_backward
+from fewbits.learned_step import LSQ, lsq_values
 from fewbits.nets import VGGSmall
 from fewbits.uniform import UniformQuantizer, quantize_model
 
@@ -75,6 +81,54 @@ def main() -> None:
     print(f"one training step, {BITS}-bit weights and activations, {torch.get_num_threads()} threads")
     print_ratios(steps, "float")
     print_passes()
+    race_in_half_precision(plain, images, labels)
+
+
+class FormulaLSQ(LSQ):
+    """LSQ's values with the gradients that autograd finds."""
+
+    def forward(self, x):
+        x = x.float()
+        step = round_backward(self.step_size, lambda gradient: self.gradient_scale(x) * gradient)
+        return lsq_values(x, step, self.q_min, self.q_max)
+
+
+class PlainSign(nn.Module):
+    """The sign and its window as one would write them first."""
+
+    def forward(self, x):
+        sign = torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+        inside = torch.where(x.abs() <= 1, x, x.detach())
+        return inside + (sign - inside).detach()
+
+
+def race_in_half_precision(plain: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> None:
+    """Training steps in bfloat16, channels last."""
+
+    def lsq(kind: type[LSQ]) -> nn.Module:
+        model = copy.deepcopy(plain)
+        quantize_weights(model, lambda: LSQ(BITS), skip=())
+        model = quantize_activations(model, lambda: LSQ(BITS, signed=False))
+        model(images)  # the first batch starts the steps
+        for module in list(model.modules()):
+            if type(module) is LSQ:
+                module.__class__ = kind
+        return model
+
+    models = {
+        "float": copy.deepcopy(plain),
+        "LSQ": lsq(LSQ),
+        "LSQ by autograd": lsq(FormulaLSQ),
+        "sign": VGGSmall(3, 32, 10, widths=WIDTHS, activation=SignActivation),
+        "sign, plain": VGGSmall(3, 32, 10, widths=WIDTHS, activation=PlainSign),
+    }
+    images = images.contiguous(memory_format=torch.channels_last)
+    steps = {
+        name: make_step(model.to(memory_format=torch.channels_last), images, labels, autocast=True)
+        for name, model in models.items()
+    }
+    print(f"one training step in bfloat16, channels last, {BITS} bits or signs")
+    print_ratios(steps, "float")
 
 
 def print_passes() -> None:

@@ -9,13 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def make_step(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], None]:
-    """A function that runs forward, backward and one SGD step."""
+def make_step(model: nn.Module, images: Tensor, labels: Tensor, autocast: bool = False) -> Callable[[], None]:
+    """A function that runs forward, backward and one SGD step; with ``autocast`` the forward pass is in bfloat16."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 
     def step():
         optimizer.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
+        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=autocast):
+            logits = model(images)
+        F.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
 
     return step
