@@ -64,9 +64,9 @@ class BinaryConnect(Quantizer):
         check_finite(x)
         if not (self.stochastic and self.training):
             return sign_ste(x, window=None)  # courbariaux2015 Eq. 1
-        draws = torch.rand_like(x)
-        # 1 or 0 in the dtype of x: comparing into bool takes torch many times as long
-        plus = torch.lt(draws, probability_of_plus(x.detach()), out=draws)  # courbariaux2015 Eq. 2
+        draws, p = torch.rand_like(x), probability_of_plus(x.detach())
+        # courbariaux2015 Eq. 2; 1 or 0 in the dtype of x, since bool takes torch longer
+        plus = torch.lt(draws, p, out=draws)
         return straight_through(x, plus.mul_(2).sub_(1))
 
     def encode(self, x: Tensor) -> Codes:
