@@ -43,7 +43,8 @@ def log_round(x: Tensor, base: str = "2") -> Tensor:
     power = STEPS[base] * (exponent - 1)
     for border in BORDERS[base]:
         power += (mantissa >= border).int()
-    return power.add_((x == 0).int(), alpha=NO_EXPONENT + STEPS[base])  # frexp gives 0 for the exponent of 0
+    # frexp gives 0 as the exponent of 0
+    return power.add_((x == 0).int(), alpha=NO_EXPONENT + STEPS[base])
 
 
 def powers_of(base: str, exponents: range) -> Tensor:
