@@ -191,6 +191,9 @@ class LogQuantizer(Quantizer):
         with torch.no_grad():
             fsr, power = self.full_scale(x), log_round(x, self.base)
             y = self.levels(fsr, x.dtype).to(x.device).take(self._indices(x, power, fsr))
+        if not x.requires_grad or (self.signed and self.fsr.isnan()):
+            return straight_through(x, y)  # nothing stops a gradient
+        with torch.no_grad():
             passes = torch.ones_like(x)
             if not self.fsr.isnan():
                 passes.mul_((power < fsr).view(torch.uint8))

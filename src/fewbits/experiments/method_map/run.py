@@ -43,13 +43,16 @@ def add_arguments(parser) -> None:
 
 def run(options, command: str) -> None:
     """Synthesize and train what is missing, then write claims."""
+    count = {"mnist5k": 5, "cifar10": 3}[options.data] if options.seeds is None else options.seeds
+    if options.data == "mnist5k" and (options.pilot or options.minutes is not None):
+        raise SystemExit("--pilot and --minutes are for --data cifar10")
     evidence.code_version()  # before the run, so that a later commit does not take the credit
     circuits = synthesize_missing(command)
     if options.data == "cifar10":
         methods = chosen(images.ENTRIES, options.methods)
-        images.run(methods, seeds(options.seeds or 3), command, options.minutes, options.pilot)
+        images.run(methods, seeds(count), command, options.minutes, options.pilot)
         return
-    runs = train_missing(chosen(ENTRIES, options.methods), list(seeds(options.seeds or 5)), command)
+    runs = train_missing(chosen(ENTRIES, options.methods), list(seeds(count)), command)
     wall = float(circuits["seconds"].sum() + runs["seconds"].sum())
     evidence.record("method_map", make_claims(summary(runs, circuits)), command=command, wall_s=wall)
 
