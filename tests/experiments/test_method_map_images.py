@@ -1,20 +1,27 @@
 """The map on images: every method runs with the same number of epochs, and its row says what the network takes."""
 
+import argparse
 import dataclasses
 import functools
 import json
+import math
 from collections import Counter
 
+import pandas as pd
 import pytest
 import torch
 
+from fewbits import evidence
 from fewbits.core.quantizer import weight_layers
 from fewbits.data import Dataset
+from fewbits.evidence import records
 from fewbits.experiments import comparison
 from fewbits.experiments.comparison import TASKS
 from fewbits.experiments.compensation.circuits import UNITS as BLOCK_UNITS
-from fewbits.experiments.method_map import images
+from fewbits.experiments.method_map import images, prices
+from fewbits.experiments.method_map import run as driver
 from fewbits.experiments.method_map.circuits import UNITS
+from fewbits.experiments.method_map.claims import ON_IMAGES, image_claims
 from fewbits.experiments.method_map.images import ENTRIES
 from fewbits.nets import VGGSmall
 
@@ -65,6 +72,9 @@ def test_every_method_has_the_same_budget_and_a_row(name, monkeypatch):
     assert 1 <= found["bits_per_weight"] <= 33
     units = json.loads(found["units"])
     assert len(units) == (0 if name == "log √2, 5 bits" else 7)
+    assert found["minutes"] > 0
+    real = name in ("float", "XNOR-Net", "log √2, 5 bits")  # float weights, or no circuit
+    assert math.isnan(found["constant_luts"]) if real else 0 < found["constant_luts"] < 100
     assert all(set(layer) <= set(UNITS) | set(BLOCK_UNITS) for layer in units)
 
 
@@ -114,6 +124,66 @@ def test_activations_have_8_bits_or_those_of_the_name():
         model(few().test_images)
         values = len(seen[0].unique())
         assert values <= (256 if name == "TWN" else 4)
+
+
+def test_minutes_are_those_of_the_method(monkeypatch):
+    """Five seconds an epoch, by a clock of our own: two epochs of the method, four from scratch, none of a rounding."""
+    plain = images.training.train
+
+    def slow(*args, **options):
+        return [record | {"seconds": 5.0} for record in plain(*args, **options)]
+
+    monkeypatch.setattr(images.training, "train", slow)
+    monkeypatch.setattr(comparison, "train", slow)
+    for name, seconds in {"TWN": 10, "float": 10, "BinaryConnect": 20, "INQ, 5 bits": 10}.items():
+        assert row(name)["minutes"] == pytest.approx(seconds / 60)
+    assert 0 < row("uniform, 4 bits, after training")["minutes"] < 5 / 60
+
+
+def test_claims_by_hand():
+    accuracies = {"float": (90.0, 91.0), "TWN": (89.5, 90.3), "BWN": (88.0, 88.5), "XNOR-Net": (80.0, 82.0)}
+    rows = [
+        {"method": name, "seed": seed, "accuracy": value}
+        for name, values in accuracies.items()
+        for seed, value in enumerate(values)
+    ]
+    claims = {claim["id"]: claim for claim in image_claims(pd.DataFrame(rows))}
+    assert set(claims) == {"method_map/ternary-for-circuits", "method_map/signs-as-activations"}
+    for claim in claims.values():
+        evidence.validate(claim)
+    (ternary,), (signs,) = (claim["parts"] for claim in claims.values())
+    assert ternary["values"] == pytest.approx([0.5, 0.7])
+    assert ternary["holds"] == {"max": 1.0}
+    assert signs["values"] == pytest.approx([8.0, 6.5])
+    assert signs["holds"] == {"min": 5.0}
+    assert image_claims(pd.DataFrame(columns=["method", "seed", "accuracy"])) == []
+
+
+def test_claims_name_methods_of_the_map():
+    assert {name for _, _, pair, _ in ON_IMAGES for name in pair} <= set(ENTRIES)
+
+
+@pytest.mark.parametrize("option", [{"pilot": True}, {"minutes": 1.0}, {"times": 1}])
+def test_digits_have_no_such_option(option):
+    options = argparse.Namespace(data="mnist5k", seeds=1, methods=None, minutes=None, pilot=False, times=None)
+    vars(options).update(option)
+    with pytest.raises(SystemExit, match="are for --data cifar10"):
+        driver.run(options, "command")
+
+
+def test_blocks_and_times_are_recorded_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(records, "code_version", lambda: "c" * 40)
+    units = ("sign × sign", "4 bits × 8 bits")
+    monkeypatch.setattr(prices, "UNITS", {name: UNITS[name] for name in units})
+    prices.synthesize_with_blocks("first")
+    monkeypatch.setattr(prices, "synthesize_unit", None)
+    prices.synthesize_with_blocks("second")
+    blocks = evidence.rows("method_map_blocks").set_index("unit")
+    assert blocks["DSP"].to_dict() == {"sign × sign": 0, "4 bits × 8 bits": 32}
+    assert 0 < blocks.loc["4 bits × 8 bits", "LUT"] < 2015  # as many as without blocks
+    driver.record_times(1, "command")
+    assert len(evidence.rows("method_map_times")) == 2 + 5 * 4 + 2
 
 
 def test_too_little_time_leaves_a_checkpoint_and_no_row(small):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fewbits.fpga.adder_graph import AdderGraph, adder_graph, digits, output_bits, verilog
+from fewbits.fpga.adder_graph import AdderGraph, adder_graph, digits, lookup_tables, output_bits, verilog
 from fewbits.fpga.netlist import Netlist
 from fewbits.fpga.synthesis import synthesize
 
@@ -92,6 +92,23 @@ def test_netlist_is_the_product_with_the_matrix(share):
     x = rng.integers(-128, 128, (500, 5))
     x[0], x[1] = -128, 127
     assert (as_gates(adder_graph(matrix, share), x, 8) == x @ matrix.T).all()
+
+
+def test_tables_by_hand():
+    # 5x = x + (x << 2), x of 4 bits: 7 bits, of which the lowest two are those of x.
+    assert lookup_tables(adder_graph(np.array([[5]])), 4) == 7 - 2
+    # 3x = (x << 2) - x, from -39 to 36 if the two were independent: 7 bits, and the lowest two are those of -x.
+    assert lookup_tables(adder_graph(np.array([[3]])), 4) == 7
+    assert lookup_tables(adder_graph(np.array([[-1]])), 4) == 5  # a negation
+    assert lookup_tables(adder_graph(np.array([[4, 0]])), 4) == 0  # wires
+
+
+@pytest.mark.parametrize("low", [-1, -8])
+def test_tables_are_nearly_those_of_yosys(low):
+    matrix = np.random.default_rng(3).integers(low, 1 - low, (6, 12))
+    graph = adder_graph(matrix)
+    counted, found = lookup_tables(graph, 8), synthesize("adder_graph", sources={"g.v": verilog(graph, 8)}).luts
+    assert counted == pytest.approx(found, rel=0.06)
 
 
 def test_planted_fault_in_the_graph_shows():

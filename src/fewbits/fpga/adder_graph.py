@@ -197,6 +197,20 @@ endmodule
 """
 
 
+def lookup_tables(graph: AdderGraph, width: int) -> int:
+    """Look-up tables of :func:`verilog`, counted by hand: one for each bit of a sum that is not a wire.
+
+    The lowest bits of ``a + (b << k)`` are those of a, so k tables fewer are needed; those of ``(a << k) - b`` are not.
+
+    Source: own (one table and its carry for a bit of a sum)
+    """
+    ranges, total = _ranges(graph, width), 0
+    for node, (_, left, _, right, sign) in enumerate(graph.adders, graph.inputs):
+        total += _bits([ranges[node]]) - (right or (left if sign > 0 else 0))
+    negated = (_moved(ranges[out[0]], out[1], -1) for out in graph.outputs if out is not None and out[2] < 0)
+    return total + sum(_bits([ends]) for ends in negated)
+
+
 def output_bits(graph: AdderGraph, width: int) -> int:
     """Bits of an output of :func:`verilog`: those that the largest sum may need.
 

@@ -191,7 +191,8 @@ class MaxPool:
     geometry: dict
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(x, **self.geometry)
+        # PyTorch refuses bytes with channels last in images of more than 255 numbers.
+        return F.max_pool2d(x.contiguous(), **self.geometry)
 
 
 @dataclass(frozen=True)

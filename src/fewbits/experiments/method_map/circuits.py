@@ -36,9 +36,12 @@ UNITS: dict[str, dict[str, int] | None] = {
 }
 
 
-def synthesize_unit(name: str) -> Synthesis:
-    """The circuit of one unit, without multiplier blocks; that of floating point keeps its hierarchy.
+def synthesize_unit(name: str, dsp: bool = False) -> Synthesis:
+    """The circuit of one unit; that of floating point keeps its hierarchy.
 
+    Args:
+        name: a key of `UNITS`.
+        dsp: multiplier blocks are allowed.
     Raises:
         ValueError: there is no such unit.
     """
@@ -46,8 +49,8 @@ def synthesize_unit(name: str) -> Synthesis:
         raise ValueError(f"unknown unit {name!r}; there are {list(UNITS)}")
     parameters = UNITS[name]
     if parameters is None:
-        return synthesize("float_dot", {"N": PRODUCTS}, flatten=False, dsp=False)
-    return synthesize("few_bit_dot", parameters, dsp=False)
+        return synthesize("float_dot", {"N": PRODUCTS}, flatten=False, dsp=dsp)
+    return synthesize("few_bit_dot", parameters, dsp=dsp)
 
 
 def mean_cost(units: Sequence[Mapping[str, float]], macs: Sequence[int], tables: Mapping[str, float]) -> float:

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from fewbits.evidence import Claim, origins, own_claim, paper_claim, part
+from fewbits.experiments.comparison import TASKS, by_seed
 from fewbits.experiments.method_map.methods import TASK
 
 _AFTER_TRAINING = "uniform, 8 bits, after training"
@@ -62,4 +63,58 @@ def make_claims(frame: pd.DataFrame) -> list[Claim]:
         ratio = round(float(costs[method] / costs[_AFTER_TRAINING]), 2)
         counted = part([ratio], type="size", unit="×", runs=["Yosys"], low=low, high=high)
         claims.append(own_claim(f"method_map/{slug}-against-8-bits", tables.format(*words), counted, scale=TASK.scale))
+    return claims
+
+
+# On images, what a practitioner would ask: claim, statement, method, what it is compared with, band of the points lost.
+ON_IMAGES = (
+    (
+        "round-to-8-bits",
+        "On CIFAR-10, a network that is only rounded, to 8 bits in weights and activations, loses at most half a point",
+        ("uniform, 8 bits, after training", "float"),
+        {"high": 0.5},
+    ),
+    (
+        "compensate-at-4-bits",
+        "On CIFAR-10, weights of 4 bits with compensation (GPTQ), not trained again, lose at most 1 point",
+        ("GPTQ, 4 bits", "float"),
+        {"high": 1.0},
+    ),
+    (
+        "train-at-3-bits",
+        "On CIFAR-10, trained weights and activations of 3 bits (LSQ) lose at most 1 point",
+        ("LSQ, 3 bits, activations too", "float"),
+        {"high": 1.0},
+    ),
+    (
+        "ternary-for-circuits",
+        "On CIFAR-10, ternary weights (TWN) and activations of 8 bits lose at most 1 point",
+        ("TWN", "float"),
+        {"high": 1.0},
+    ),
+    (
+        "powers-of-two-for-shifts",
+        "On CIFAR-10, weights that are powers of two (INQ, 5 bits) and activations of 8 bits lose at most half a point",
+        ("INQ, 5 bits", "float"),
+        {"high": 0.5},
+    ),
+    (
+        "signs-as-activations",
+        "On CIFAR-10, signs as activations (XNOR-Net) lose at least 5 points more than signs as weights alone (BWN)",
+        ("XNOR-Net", "BWN"),
+        {"low": 5.0},
+    ),
+)
+
+
+def image_claims(runs: pd.DataFrame) -> list[Claim]:
+    """The claims of the map on images that the rows of ``method_map_images`` can answer."""
+    values, claims = runs.pivot(index="seed", columns="method", values="accuracy"), []
+    for slug, statement, (method, reference), band in ON_IMAGES:
+        if {method, reference} <= set(values):
+            points = values[reference] - values[method]
+            found = by_seed(points, runs[runs.method.isin([method, reference])], unit="pt", **band)
+            if found is not None:
+                more = {"scale": TASKS["cifar10"].scale, "independent": _RUNS}
+                claims.append(own_claim(f"method_map/{slug}", statement, found, **more))
     return claims

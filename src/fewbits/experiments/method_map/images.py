@@ -11,9 +11,10 @@ Written is ``data/results/method_map_images.csv``, a row for each method and see
 """
 
 import json
+import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 
 from fewbits import training
 from fewbits.compensation import MXQuantizer, NVFP4Quantizer, compensate
-from fewbits.core.macs import layer_work
+from fewbits.core.macs import LayerWork, layer_work
 from fewbits.core.quantize import quantize
 from fewbits.core.quantizer import attach_codes, quantize_weights, weight_layers
 from fewbits.core.size import size_report
@@ -48,6 +49,7 @@ from fewbits.experiments.method_map.methods import (
     shares,
     uniform,
 )
+from fewbits.experiments.method_map.prices import constant_tables, works_of
 from fewbits.experiments.ternary.run import ternary_weights, ttq_weights
 from fewbits.inq import Inq
 from fewbits.learned_step import LSQ, keep_positive
@@ -85,6 +87,8 @@ class Job:
         rate: learning rate of a method's own 5 epochs.
         path: of the checkpoint.
         minutes: that are left; None for no limit.
+        seconds: filled while a method trains: its own epochs, those before an interruption too, or its rounding. The
+            float networks that rows share are not its own.
     """
 
     data: Dataset
@@ -93,6 +97,7 @@ class Job:
     rate: float
     path: Path
     minutes: float | None
+    seconds: list[float] = field(default_factory=list)
 
 
 Train = Callable[[Job], nn.Module | None]  # None: the time was over first
@@ -122,6 +127,7 @@ def go_on(model: nn.Module, job: Job, epochs: int, **options: Any) -> nn.Module 
     optimizer = options.pop("optimizer", None) or training.sgd(model, job.rate, weight_decay=1e-4)
     recipe = dict(TASK.options) | {"schedule": training.cosine, "minutes": job.minutes} | options
     history = training.train(model, job.data, optimizer, epochs=epochs, seed=job.seed, **recipe)
+    job.seconds.extend(record["seconds"] for record in history)
     return model if len(history) == epochs else None
 
 
@@ -142,6 +148,7 @@ def scratch(method: Method) -> Train:
     def run(job: Job) -> nn.Module | None:
         more: dict[str, Any] = {"checkpoint": job.path, "minutes": job.minutes}
         model, history = trained(method, TASK, job.data, job.seed, EPOCHS, **more)
+        job.seconds.extend(record["seconds"] for record in history)
         return model if len(history) == EPOCHS else None
 
     return run
@@ -159,8 +166,13 @@ def rounded(method: Callable[[nn.Module, Tensor], nn.Module]) -> Train:
     """All epochs in floating point; then ``method``, of the network and some training images."""
 
     def run(job: Job) -> nn.Module | None:
-        model = floats(replace(job, path=job.path.with_name(float_name(job.rate, job.seed))))
-        return None if model is None else method(model.cpu(), job.data.train_images[:CALIBRATION_IMAGES])
+        model = floats(replace(job, path=job.path.with_name(float_name(job.rate, job.seed)), seconds=[]))
+        if model is None:
+            return None
+        begun = time.perf_counter()
+        model = method(model.cpu(), job.data.train_images[:CALIBRATION_IMAGES])
+        job.seconds.append(time.perf_counter() - begun)
+        return model
 
     return run
 
@@ -193,11 +205,11 @@ def learned_bits(job: Job) -> nn.Module | None:
     """Weights and the bits of each filter together."""
     training.seed_everything(job.seed)
     model = learn_weight_bits(started(TASK.network, job.state)(activation=nn.ReLU), START_BITS)
-    works = layer_work(model, job.data.train_images.shape[1:])
-    budget = MEAN_BITS * sum(work.macs for work in works)
+    work = layer_work(model, job.data.train_images.shape[1:])
+    budget = MEAN_BITS * sum(layer.macs for layer in work)
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels) + STRENGTH * over_budget(mac_bits(model, works), budget)
+        return F.cross_entropy(logits, labels) + STRENGTH * over_budget(mac_bits(model, work), budget)
 
     return go_on(model, job, OWN_EPOCHS, loss=loss, after_step=constrain)
 
@@ -330,6 +342,11 @@ def units_of(entry: Entry, model: nn.Module) -> list[Units]:
     return [first, *[between] * (len(weight_layers(model)) - 2), last]
 
 
+def works(shape: Sequence[int] = (3, 32, 32)) -> list[LayerWork]:
+    """What each layer of the network computes; the methods change no shape."""
+    return works_of(TASK.network().eval(), shape)
+
+
 def float_state(data: Dataset, seed: int, minutes: float | None, pilot: bool) -> Mapping[str, Tensor] | None:
     """The float network of a seed, which other experiments share; None if the time was over first."""
     path = run_folder("float-pilot" if pilot else "float") / f"cifar10-{TASK.epochs}-{seed}.safetensors"
@@ -340,7 +357,6 @@ def float_state(data: Dataset, seed: int, minutes: float | None, pilot: bool) ->
 
 def measure(row: dict[str, Any], minutes: float | None, data: Dataset, pilot: bool) -> dict[str, Any] | None:
     """Train one row; None if the time was over first."""
-    begun = time.perf_counter()
     entry, seed = ENTRIES[row["method"]], row["seed"]
     folder = run_folder(f"{TABLE}_pilot" if pilot else TABLE)
     folder.mkdir(parents=True, exist_ok=True)
@@ -349,12 +365,14 @@ def measure(row: dict[str, Any], minutes: float | None, data: Dataset, pilot: bo
         return None
     rate = row.get("rate", RATE)
     name = f"{row['method'].replace(' ', '-').replace(',', '')}-{rate:g}-{seed}.safetensors"
-    model = entry.train(Job(data, seed, state, rate, folder / name, minutes))
+    job = Job(data, seed, state, rate, folder / name, minutes)
+    model = entry.train(job)
     if model is None:
         return None
     model = model.cpu().eval()
     real = training.percent(model, data)
     report, units = size_report(model), units_of(entry, model)
+    constant = constant_tables(model, units, works(data.train_images.shape[1:]))
     if entry.real_activations:
         model = round_activations(model, data.train_images[:CALIBRATION_IMAGES])
     names = {f"{layer}.weight" for layer in weight_layers(model)}
@@ -367,7 +385,8 @@ def measure(row: dict[str, Any], minutes: float | None, data: Dataset, pilot: bo
         "bits_per_weight": sum(item.bits for item in weights) / sum(item.count for item in weights),
         "file_bytes": report.file_bytes,
         "units": json.dumps(units, ensure_ascii=False),
-        "minutes": (time.perf_counter() - begun) / 60,
+        "constant_luts": math.nan if constant is None else constant,
+        "minutes": sum(job.seconds) / 60,
     }
 
 

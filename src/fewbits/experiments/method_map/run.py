@@ -4,20 +4,23 @@ The network is a 784-128-128-128-10 perceptron with batch normalization on ``mni
 Circuits with 32 products each are synthesized with Yosys. Runs and circuits that are recorded are not repeated, so the
 experiment can be stopped at any time. Written are ``data/results/method_map_runs.csv`` (a row for each method and
 seed), ``method_map_units.csv`` (a row for each circuit) and ``method_map.json`` (claims). With ``--data cifar10``
-every method runs in a convolutional network (:mod:`fewbits.experiments.method_map.images`).
+every method runs in a convolutional network (:mod:`fewbits.experiments.method_map.images`), and circuits with
+multiplier blocks are counted, too. ``--times`` measures what the layers of that network take on a CPU; nothing else
+should run meanwhile.
 """
 
 import json
 import time
 
 import pandas as pd
+import torch
 
 from fewbits import evidence
 from fewbits.experiments.common import recorded, seeds
 from fewbits.experiments.comparison import chosen, per_seed, prepared
 from fewbits.experiments.method_map import images
 from fewbits.experiments.method_map.circuits import PRODUCTS, UNITS, mean_cost, synthesize_unit
-from fewbits.experiments.method_map.claims import make_claims
+from fewbits.experiments.method_map.claims import image_claims, make_claims
 from fewbits.experiments.method_map.methods import (
     CALIBRATION_IMAGES,
     ENTRIES,
@@ -26,6 +29,7 @@ from fewbits.experiments.method_map.methods import (
     round_activations,
     units_of,
 )
+from fewbits.experiments.method_map.prices import race, synthesize_with_blocks
 from fewbits.training import percent
 
 RUNS = ["data", "method", "seed", "accuracy", "accuracy_real_activations", "bits_per_weight", "units", "seconds"]
@@ -39,22 +43,48 @@ def add_arguments(parser) -> None:
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="only these methods (default: all)")
     parser.add_argument("--minutes", type=float, help="cifar10: stop after so many minutes; call again to go on")
     parser.add_argument("--pilot", action="store_true", help="cifar10: learning rates, on held-out training images")
+    parser.add_argument("--times", type=int, metavar="ROUNDS", help="cifar10: time each layer's kernels, nothing else")
 
 
 def run(options, command: str) -> None:
     """Synthesize and train what is missing, then write claims."""
     count = {"mnist5k": 5, "cifar10": 3}[options.data] if options.seeds is None else options.seeds
-    if options.data == "mnist5k" and (options.pilot or options.minutes is not None):
-        raise SystemExit("--pilot and --minutes are for --data cifar10")
+    if options.data == "mnist5k" and (options.pilot or options.minutes is not None or options.times is not None):
+        raise SystemExit("--pilot, --minutes and --times are for --data cifar10")
     evidence.code_version()  # before the run, so that a later commit does not take the credit
+    if options.times is not None:
+        record_times(options.times, command)
+        return
     circuits = synthesize_missing(command)
     if options.data == "cifar10":
+        synthesize_with_blocks(command)
         methods = chosen(images.ENTRIES, options.methods)
         images.run(methods, seeds(count), command, options.minutes, options.pilot)
-        return
-    runs = train_missing(chosen(ENTRIES, options.methods), list(seeds(count)), command)
-    wall = float(circuits["seconds"].sum() + runs["seconds"].sum())
-    evidence.record("method_map", make_claims(summary(runs, circuits)), command=command, wall_s=wall)
+        if options.pilot:
+            return
+    else:
+        train_missing(chosen(ENTRIES, options.methods), list(seeds(count)), command)
+    wall = float(circuits["seconds"].sum() + recorded("method_map_runs", RUNS)["seconds"].sum())
+    evidence.record("method_map", claims_of_tables(), command=command, wall_s=wall)
+
+
+def claims_of_tables() -> list[evidence.Claim]:
+    """The claims of both maps, from what is recorded."""
+    digits, circuits = recorded("method_map_runs", RUNS), recorded("method_map_units", CIRCUITS)
+    on_digits = make_claims(summary(digits, circuits)) if len(digits) else []
+    return on_digits + image_claims(recorded(images.TABLE, ["method", "seed", "accuracy"]))
+
+
+def record_times(rounds: int, command: str) -> None:
+    """Write ``method_map_times.csv``: milliseconds of each layer of the network for images, by kernel, one image."""
+    started = time.perf_counter()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)  # times do not depend on the weights
+    generator = torch.Generator().manual_seed(0)
+    rows = race(images.TASK.network().eval(), torch.rand(64, 3, 32, 32, generator=generator) * 2 - 1, rounds)
+    table = evidence.stamped(pd.DataFrame(rows).round(4), command, time.perf_counter() - started)
+    print(table[["layer", "kernel", "ms", "speedup"]].to_string(index=False))
+    evidence.write_rows("method_map_times", table)
 
 
 def synthesize_missing(command: str) -> pd.DataFrame:
