@@ -79,6 +79,14 @@ def test_only_what_is_missing_is_trained(tiny):
     assert recorded.command.tolist() == [COMMAND] * 2 + ["another command"] * 2
 
 
+def test_a_run_of_another_length_is_not_taken_for_the_one_that_is_asked_for(tiny):
+    methods = {"float": binary.METHODS["float"]}
+    run_missing("binary_runs", methods, "mnist5k", [0], COMMAND)
+    with pytest.raises(ValueError, match=r"has mnist5k, float, seed 0 with \d+ epochs, not with 7: ask for --epochs"):
+        run_missing("binary_runs", methods, "mnist5k", [0], COMMAND, epochs=7)
+    assert tiny == [0]
+
+
 def test_rows_of_a_changed_checkout_are_refused(tiny, monkeypatch):
     monkeypatch.setattr(records, "code_version", lambda: COMMIT + "-dirty")
     with pytest.raises(ValueError, match="commit first"):

@@ -189,3 +189,16 @@ def test_blocks_and_times_are_recorded_once(monkeypatch, tmp_path):
 def test_too_little_time_leaves_a_checkpoint_and_no_row(small):
     assert images.measure({"method": "TWN", "seed": 0}, 0.0, few(), False) is None
     assert [path.name for path in (small / "float").iterdir()] == ["cifar10-2-0.safetensors"]
+
+
+def test_the_pilot_tries_every_rate_with_four_methods(monkeypatch, tmp_path):
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(records, "code_version", lambda: "c" * 40)
+    for step in ("synthesize_missing", "synthesize_with_blocks"):
+        monkeypatch.setattr(driver, step, lambda command: None)
+    monkeypatch.setattr(images, "prepared", lambda name, pilot: few())
+    monkeypatch.setattr(images, "measure", lambda row, minutes, data, pilot: {"accuracy": 1.0})
+    options = argparse.Namespace(data="cifar10", seeds=1, methods=None, minutes=None, pilot=True, times=None)
+    driver.run(options, "command")
+    table = evidence.rows("method_map_images_pilot")
+    assert table.groupby("method").rate.apply(list).to_dict() == {name: list(images.RATES) for name in images.PILOTED}

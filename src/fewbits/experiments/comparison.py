@@ -273,8 +273,9 @@ def run_missing(
     Returns:
         The whole table, other data sets included.
     Raises:
-        ValueError: the checkout has changes that are not committed, so that no row can say where it comes from; or a
-            method starts from a float network that has not been trained.
+        ValueError: the checkout has changes that are not committed, so that no row can say where it comes from; the
+            table has the run with another number of epochs; or a method starts from a float network that has not been
+            trained.
     """
     begun = time.perf_counter()
     task, data = TASKS[data_name], prepared(data_name, pilot)
@@ -282,7 +283,13 @@ def run_missing(
     for seed in seed_list:
         for name, method in methods.items():
             # Read at each turn: another process may have added to the table in the meantime.
-            if per_seed(recorded(table, COLUMNS), data_name, name).index.isin([seed]).any():
+            found = per_seed(recorded(table, COLUMNS), data_name, name, "epochs")
+            if seed in found.index:
+                if (found[[seed]] != epochs).any():
+                    raise ValueError(
+                        f"{table} has {data_name}, {name}, seed {seed} with {found[seed]} epochs, not with {epochs}: "
+                        f"ask for --epochs {found[seed]}, or set FEWBITS_RESULTS to another folder"
+                    )
                 continue
             started_at = time.perf_counter()
             left = None if minutes is None else minutes - (started_at - begun) / 60

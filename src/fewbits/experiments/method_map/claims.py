@@ -66,6 +66,7 @@ def make_claims(frame: pd.DataFrame) -> list[Claim]:
     return claims
 
 
+BANDS = "86c5f5b228f497ebcec7f04cea5a5b954e35b220"  # the commit that set those on images, before the first run
 # On images, what a practitioner would ask: claim, statement, method, what it is compared with, band of the points lost.
 ON_IMAGES = (
     (
@@ -115,6 +116,6 @@ def image_claims(runs: pd.DataFrame) -> list[Claim]:
             points = values[reference] - values[method]
             found = by_seed(points, runs[runs.method.isin([method, reference])], unit="pt", **band)
             if found is not None:
-                more = {"scale": TASKS["cifar10"].scale, "independent": _RUNS}
+                more = {"scale": TASKS["cifar10"].scale, "independent": _RUNS, "band_commit": BANDS}
                 claims.append(own_claim(f"method_map/{slug}", statement, found, **more))
     return claims

@@ -7,7 +7,8 @@ Batches have 128 images, cropped and mirrored. Activations have 8 bits, fixed af
 the method says.
 
 Written is ``data/results/method_map_images.csv``, a row for each method and seed; runs that it has are not repeated.
-``--pilot`` tries learning rates on held-out training images, into ``method_map_images_pilot.csv``.
+``--pilot`` tries learning rates on held-out training images, into ``method_map_images_pilot.csv``. One rate serves all
+methods that start from the float network; unless methods are named, four of them (`PILOTED`) choose it.
 """
 
 import json
@@ -73,6 +74,7 @@ TASK = TASKS["cifar10"]
 OWN_EPOCHS = 5  # after those of the float network
 EPOCHS = TASK.epochs + OWN_EPOCHS
 RATE, RATES = 0.01, (0.003, 0.01, 0.03)
+PILOTED = ("float", "LSQ, 2 bits, activations too", "TWN", "INQ, 5 bits")
 INQ_STAGES = ((0.5, 2), (0.75, 2), (0.875, 1), (1.0, 0))  # share of the weights that are powers of two, epochs after
 TAU, MERGE = 0.003, 0.1  # of soft weight-sharing, as in its authors' text
 

@@ -58,7 +58,8 @@ def run(options, command: str) -> None:
     circuits = synthesize_missing(command)
     if options.data == "cifar10":
         synthesize_with_blocks(command)
-        methods = chosen(images.ENTRIES, options.methods)
+        named = options.methods or (images.PILOTED if options.pilot else None)
+        methods = chosen(images.ENTRIES, named)
         images.run(methods, seeds(count), command, options.minutes, options.pilot)
         if options.pilot:
             return
