@@ -262,6 +262,29 @@ def seeds_cases() -> list[dict]:
     return found
 
 
+def map_cases() -> list[dict]:
+    """Rows of the maps for some prices and limits: order, price, interval and word of each method."""
+    found = []
+    for number, each in enumerate(tool("widget_data").map_data()["maps"]):
+        for price, _ in each["prices"]:
+            for activations, limit in (("all", 1.0), ("own", 0.0), ("eight", 0.3), ("all", 5.0)):
+                rows = []
+                for method in each["methods"]:
+                    if price not in method["prices"] or activations not in ("all", "own" if method["own"] else "eight"):
+                        continue
+                    mean, half = evidence.interval(method["lost"])
+                    part = evidence.part(method["lost"], high=limit)
+                    said = evidence.word(evidence.own_claim("method_map/shown", "loses few", part, scale="notebook"))
+                    row = {"name": method["name"], "price": method["prices"][price]}
+                    rows.append(row | {"mean": mean, "half": half, "word": said})
+                rows.sort(key=lambda row: (row["price"], row["mean"]))
+                sure = [row for row in rows if row["word"] == "holds"]
+                best = [row["name"] for row in sure if row["price"] == sure[0]["price"]]
+                wanted = {"price": price, "activations": activations, "limit": limit}
+                found.append({"map": number, "wanted": wanted, "rows": rows, "cheapest": best})
+    return found
+
+
 def all_vectors() -> dict:
     """Everything that node's tests read, as plain numbers, lists and dictionaries."""
     return {
@@ -269,6 +292,7 @@ def all_vectors() -> dict:
         "mixer": mixer_cases(),
         "folding": folding_cases(),
         "seeds": seeds_cases(),
+        "map": map_cases(),
         "quantizers": quantizer_cases(),
         "inq_codes": inq_codes(),
         "full_scales": [{"x": x.tolist(), "fsr": full_scale_of_max(x, LogQuantizer(4))} for x in tensors()],

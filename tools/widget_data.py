@@ -9,11 +9,12 @@ import copy
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from scipy import stats
@@ -29,11 +30,15 @@ from fewbits.data import load
 from fewbits.evidence.intervals import LEVEL
 from fewbits.experiments.bn_folding import run as bn_folding
 from fewbits.experiments.common import checkpoint_path
+from fewbits.experiments.common import recorded as recorded_rows
 from fewbits.experiments.comparison import TASKS, prepared
 from fewbits.experiments.fpga_network import run as fpga_network
 from fewbits.experiments.inq.networks import small_data, small_net
 from fewbits.experiments.inq.run import SMALL_INQ_EPOCHS, SMALL_INQ_LR
 from fewbits.experiments.inq.training import FRACTIONS, WEIGHT_DECAY, Trainer
+from fewbits.experiments.method_map import images as map_images
+from fewbits.experiments.method_map import methods as map_methods
+from fewbits.experiments.method_map import run as map_run
 from fewbits.experiments.mixed_precision import single_layers
 from fewbits.experiments.ternary.run import METHODS
 from fewbits.fpga.latency import accelerator_cycles
@@ -183,8 +188,39 @@ def seeds_data() -> dict[str, Any]:
         difference = (runs[recipe, first] - runs[recipe, second]).dropna().round(1).tolist()
         found.append({"recipe": recipe, "first": first, "second": second, "border": border, "differences": difference})
     most = max(len(each["differences"]) for each in found)
-    factors = [float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) for count in range(2, most + 1)]
-    return {"t": factors, "comparisons": found}
+    return {"t": student(most), "comparisons": found}
+
+
+def map_data() -> dict[str, Any]:
+    """The maps of methods that are recorded: points lost by each run, and prices; ``null`` where there is none."""
+    runs = map_run.summary(evidence.rows("method_map_runs"), evidence.rows("method_map_units"))
+    tables = {"bits_per_weight": "bits of a weight", "luts": "look-up tables of a product", "energy": "pJ of a product"}
+    maps = [priced("digits, perceptron", runs, tables, map_methods.ENTRIES)]
+    if len(recorded_rows(map_images.TABLE, [])):
+        more = {"constant_luts": "tables of a constant product", "kilobytes": "kB of the file", "ms": "ms on a CPU"}
+        entries = map_images.ENTRIES
+        maps.append(priced("CIFAR-10, small VGG", map_run.on_images(), tables | more, entries))
+    most = max(len(method["lost"]) for each in maps for method in each["methods"])
+    return {"t": student(most), "maps": maps}
+
+
+def priced(title: str, runs: pd.DataFrame, prices: Mapping[str, str], entries: Mapping[str, Any]) -> dict[str, Any]:
+    """One map; ``prices`` are columns of ``runs`` and their words."""
+    accuracy = runs.pivot(index="seed", columns="method", values="accuracy")
+    lost = accuracy.rsub(accuracy["float"], axis="index")
+    means = runs.groupby("method")[list(prices)].mean()
+    methods = []
+    for name in entries:
+        own = not entries[name].real_activations and name != "float"
+        values = {key: float(f"{value:.4g}") for key, value in means.loc[name].items() if math.isfinite(value)}
+        points = [round(value, 4) for value in lost[name].dropna()]
+        methods.append({"name": name, "own": own, "prices": values, "lost": points})
+    return {"title": title, "prices": [[key, words] for key, words in prices.items()], "methods": methods}
+
+
+def student(most: int) -> list[float]:
+    """Factors of the 95 % interval of a mean of two, three, … ``most`` values."""
+    return [float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) for count in range(2, most + 1)]
 
 
 def inq_run() -> dict:
@@ -277,6 +313,7 @@ DATA = {
     "explorer_data": explorer_data,
     "folding_data": folding_data,
     "seeds_data": seeds_data,
+    "map_data": map_data,
     "inq_run": inq_run,
     "network_159k": network_159k,
     "mixer_data": mixer_data,

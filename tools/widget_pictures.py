@@ -71,6 +71,7 @@ PREPARE: dict[str, Callable[[Page], None]] = {
     "accelerator": _accelerator,
     "folding": _folding,
     "seeds": _seeds,
+    "map": lambda page: None,  # as it opens
 }
 
 

@@ -48,6 +48,7 @@ EXPECTED = {
     "accuracy of given bits": ("mixer", 0, "share"),
     "folded channels": ("folding", 0, "weights", 0, 0),
     "intervals of seeds": ("seeds", 0, "half"),
+    "the map of methods": ("map", 0, "rows", 0, "price"),
     "uniform": ("quantizers", "uniform", 0, "values", 0),
     "binary": ("quantizers", "binary", 0, "values", 0),
     "ternary": ("quantizers", "ternary", 0, "values", 0),
@@ -104,6 +105,11 @@ BUGS = {
         ("(values.length - 1)", "values.length", "intervals of seeds"),
         ("mean + half < border - slack", "mean < border - slack", "intervals of seeds"),
     ],
+    "map.js": [
+        ("-found.mean", "found.mean", "the map of methods"),
+        ("a.price - b.price", "b.price - a.price", "the map of methods"),
+        ("=> !own", "=> own", "the map of methods"),
+    ],
     "few_bits_data.js": [('"bits":2,', '"bits":3,', "the first page")],
     "quantizers.js": [
         ("below % 2 === 0 ? below : below + 1;", "below + 1;", "uniform"),
@@ -155,6 +161,7 @@ DATA = (
     "few_bits_data",
     "folding_data",
     "seeds_data",
+    "map_data",
     "mixer_data",
     "explorer_data",
     "network_159k",

@@ -15,7 +15,7 @@ from fewbits.uniform import UniformQuantizer
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDGETS = ROOT / "book" / "_static" / "widgets"
-NAMES = ("few-bits", "explorer", "inq-stepper", "adder", "bit-mixer", "accelerator", "folding", "seeds")
+NAMES = ("few-bits", "explorer", "inq-stepper", "adder", "bit-mixer", "accelerator", "folding", "seeds", "map")
 
 widget_data, widget_pictures = tool("widget_data"), tool("widget_pictures")
 
@@ -63,6 +63,16 @@ KEYS = {
         ("button", "Other seeds first", "Enter", "18.1 ± 10.3 points"),
         ("slider", "seeds", "End", "12.2 ± 4.22 points. Asked for at least 0: ● holds"),
         ("slider", "at least", "End", "Asked for at least 15: ? undecided"),
+    ],
+    "map": [
+        ("slider", "points to lose", "ArrowRight", "Cheapest of those that lose at most 1.1 points: exact ternary"),
+        (
+            "slider",
+            "points to lose",
+            "Home",
+            "Cheapest of those that lose at most 0 points: float (0.00 ± 0.00 points), 1,665",
+        ),
+        ("combobox", "activations", "End", "lose at most 0 points: none"),
     ],
     "explorer": [
         ("slider", "bits", "ArrowRight", "5 bits"),

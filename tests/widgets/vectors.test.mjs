@@ -12,6 +12,8 @@ import "../../book/_static/widgets/mixer_accuracy.js";
 import "../../book/_static/widgets/mixer_data.js";
 import "../../book/_static/widgets/seeds.js";
 import "../../book/_static/widgets/seeds_data.js";
+import "../../book/_static/widgets/map.js";
+import "../../book/_static/widgets/map_data.js";
 import "../../book/_static/widgets/inq_run.js";
 import "../../book/_static/widgets/inq_schedule.js";
 import "../../book/_static/widgets/latency.js";
@@ -21,7 +23,7 @@ import "../../book/_static/widgets/array.js";
 import "../../book/_static/widgets/shift_adder.js";
 
 const vectors = JSON.parse(readFileSync(process.env.FEWBITS_VECTORS, "utf-8"));
-const { array, fewBits, folding, mixer, seeds, quantizers: q, shiftAdder, latency, inqSchedule, data } = globalThis.fewbits;
+const { array, fewBits, folding, map, mixer, seeds, quantizers: q, shiftAdder, latency, inqSchedule, data } = globalThis.fewbits;
 
 /** Equal to 1e-12 of the larger one. */
 function close(found, expected, words) {
@@ -79,6 +81,19 @@ test("folded channels on one grid and on their own", () => {
     const found = folding.round(channels, bits, per_channel);
     assert.deepEqual(found.dead, dead);
     found.rounded.flat().forEach((w, i) => close(w, weights.flat()[i], `${bits} bits, 2^${power}, weight ${i}`));
+  }
+});
+
+test("the map of methods", () => {
+  for (const { map: number, wanted, rows, cheapest } of vectors.map) {
+    const found = map.rows(data.map_data.maps[number], wanted, data.map_data.t);
+    const said = JSON.stringify(wanted);
+    assert.deepEqual(found.map(({ name, price, word }) => [name, price, word]), rows.map(({ name, price, word }) => [name, price, word]), said);
+    rows.forEach(({ mean, half, name }, k) => {
+      assert.ok(Math.abs(found[k].mean - mean) < 1e-9, `${name} ${said}`);
+      close(found[k].half, half, `${name} ${said}`);
+    });
+    assert.deepEqual(map.cheapest(found).map(({ name }) => name), cheapest, said);
   }
 });
 

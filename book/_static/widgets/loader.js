@@ -15,6 +15,7 @@
     explorer: ["quantizers.js", "explorer_data.js", "ui.js", "explorer.js"],
     folding: ["quantizers.js", "folding_data.js", "folding.js", "ui.js", "folding_figure.js"],
     seeds: ["seeds_data.js", "seeds.js", "ui.js", "seeds_figure.js"],
+    map: ["map_data.js", "seeds.js", "map.js", "ui.js", "map_figure.js"],
     "inq-stepper": ["quantizers.js", "inq_run.js", "inq_schedule.js", "ui.js", "inq_stepper.js"],
     adder: ["shift_adder.js", "ui.js", "adder.js"],
     "bit-mixer": ["network_159k.js", "mixer_data.js", "mixer_accuracy.js", "latency.js", "ui.js", "bit_mixer.js"],

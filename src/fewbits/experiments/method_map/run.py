@@ -10,7 +10,9 @@ should run meanwhile.
 """
 
 import json
+import math
 import time
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
@@ -29,7 +31,7 @@ from fewbits.experiments.method_map.methods import (
     round_activations,
     units_of,
 )
-from fewbits.experiments.method_map.prices import race, synthesize_with_blocks
+from fewbits.experiments.method_map.prices import milliseconds, picojoules, race, synthesize_with_blocks
 from fewbits.training import percent
 
 RUNS = ["data", "method", "seed", "accuracy", "accuracy_real_activations", "bits_per_weight", "units", "seconds"]
@@ -132,12 +134,33 @@ def train_missing(entries: dict, seed_list: list[int], command: str) -> pd.DataF
     return recorded("method_map_runs", RUNS)
 
 
-def summary(runs: pd.DataFrame, circuits: pd.DataFrame, column: str = "LUT") -> pd.DataFrame:
-    """One row for each run, with the look-up tables of a product of its network as ``luts``.
+def summary(
+    runs: pd.DataFrame, circuits: pd.DataFrame, column: str = "LUT", work: Sequence[int] | None = None
+) -> pd.DataFrame:
+    """One row for each run, with prices of a product of its network: ``luts``, and ``energy`` in pJ.
 
     Args:
-        runs, circuits: the two tables.
+        runs, circuits: the two tables. A price is NaN for a run without ``units``.
         column: of ``circuits``: "LUT" before packing, "packed_LUT" with the estimate of packing.
+        work: multiply-accumulates of each layer; those of the digits' network if left out.
     """
+    work = macs() if work is None else work
     tables = {row["unit"]: row[column] / PRODUCTS for _, row in circuits.iterrows()}
-    return runs.assign(luts=[mean_cost(json.loads(text), macs(), tables) for text in runs["units"]])
+    units = [json.loads(text) for text in runs["units"]]
+    names = {name for layers in units for layer in layers for name in layer}
+    energies = {name: picojoules(name) for name in names}
+    return runs.assign(
+        luts=[mean_cost(each, work, tables) if each else math.nan for each in units],
+        energy=[mean_cost(each, work, energies) if each else math.nan for each in units],
+    )
+
+
+def on_images() -> pd.DataFrame:
+    """The recorded runs on images with all their prices: those of `summary`, ``kilobytes`` and ``ms``."""
+    runs, times = evidence.rows(images.TABLE), evidence.rows("method_map_times")
+    circuits = pd.concat([evidence.rows("method_map_units"), evidence.rows("compensation_units")])
+    priced = summary(runs, circuits, work=[work.macs for work in images.works()])
+    units = [json.loads(text) for text in runs["units"]]
+    by_float = milliseconds([{"float × float": 1.0}] * len(images.works()), times)
+    ms = [milliseconds(each, times) if each else by_float for each in units]
+    return priced.assign(kilobytes=runs["file_bytes"] / 1000, ms=ms)
