@@ -7,11 +7,15 @@ import json
 import math
 from collections import Counter
 
+import matplotlib
+
+matplotlib.use("Agg")
+
 import pandas as pd
 import pytest
 import torch
 
-from fewbits import evidence
+from fewbits import evidence, plots
 from fewbits.core.quantizer import weight_layers
 from fewbits.data import Dataset
 from fewbits.evidence import records
@@ -24,6 +28,7 @@ from fewbits.experiments.method_map.circuits import UNITS
 from fewbits.experiments.method_map.claims import ON_IMAGES, image_claims
 from fewbits.experiments.method_map.images import ENTRIES
 from fewbits.nets import VGGSmall
+from fewbits.plots import method_map as figures
 
 SMALL = functools.partial(VGGSmall, 3, 32, 10, (4,) * 6)
 
@@ -157,6 +162,32 @@ def test_claims_by_hand():
     assert signs["values"] == pytest.approx([8.0, 6.5])
     assert signs["holds"] == {"min": 5.0}
     assert image_claims(pd.DataFrame(columns=["method", "seed", "accuracy"])) == []
+
+
+def made_up() -> pd.DataFrame:
+    """Runs of all methods: each loses a tenth of a point more than the one before, the last one 40 points."""
+    rows = []
+    for place, name in enumerate(ENTRIES):
+        for seed in range(3):
+            lost = 40 if place == len(ENTRIES) - 1 else place / 10
+            row = {"method": name, "seed": seed, "accuracy": 90 + 0.1 * seed * (place % 3) - lost}
+            circuit = name != "log √2, 5 bits"
+            prices = {"kilobytes": 30 + 10 * place, "luts": 100.0 - place, "constant_luts": 20.0 - place / 4}
+            rows.append(row | prices | ({} if circuit else {"luts": math.nan, "constant_luts": math.nan}))
+    return pd.DataFrame(rows)
+
+
+def test_the_figure_has_every_method_its_prices_and_what_it_loses():
+    styles = {name: images.style(name) for name in ENTRIES}
+    assert set(styles.values()) <= set(plots.COLORS)
+    file, circuit, points = figures.prices_and_points(made_up(), styles, 0.4, 5.0).axes
+    assert [label.get_text() for label in file.get_yticklabels()] == list(ENTRIES)
+    with_circuit = len(ENTRIES) - 1
+    hollow = [line for line in circuit.lines if line.get_markerfacecolor() == "white" and line.get_marker() != "None"]
+    assert len(hollow) == with_circuit
+    assert [text.get_text() for text in points.texts] == ["40"]  # the loss that is not drawn to scale
+    low, high = points.patches[0].get_extents().transformed(points.transData.inverted()).intervalx
+    assert (low, high) == (pytest.approx(-0.4), pytest.approx(0.4))
 
 
 def test_claims_name_methods_of_the_map():

@@ -79,7 +79,7 @@ def product_costs(
     draw_rows(axes, rows, note="LUTs")
     last = (costs["packed_LUT"].iloc[-1], len(costs) - 1)
     axes.annotate("estimate after packing", last, (-7, 0), textcoords="offset points", ha="right", va="center")
-    _of_tables(axes, costs["packed_LUT"].min() / 1.5, 1.3 * costs["LUT"].max())
+    _log_axis(axes, costs["packed_LUT"].min() / 1.5, 1.3 * costs["LUT"].max())
     axes.set(xlabel="look-up tables (LUTs) of a product", ylabel="weight × activation")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
@@ -121,7 +121,7 @@ def bits_accuracy_tables(
     axes[0].set(xlabel="bits of a weight", xlim=(-1, 42), xticks=(0, 8, 16, 24, 32))
     axes[1].set_xlabel("LUTs of a product")
     lowest = min([*means["luts"], *(tables for _, tables in inner.values())])
-    _of_tables(axes[1], 0.6 * lowest, 8 * means["luts"].max(), _TABLES[::2])
+    _log_axis(axes[1], 0.6 * lowest, 8 * means["luts"].max(), _TABLES[::2])
     rows = [
         Row(name, lost[method].dropna().tolist(), method=styles[method])
         for method, name in zip(means.index, names, strict=True)
@@ -179,7 +179,7 @@ def cost_and_loss(
             side = "right" if name in _LEFT else "left"
             words = name.replace(", ", ",\n") if side == "right" else name
             axes.annotate(words, (at, mean), (-9 if side == "right" else 9, 0), color=ink, ha=side, **labels)
-    _of_tables(axes, 0.6 * lowest, 4 * means["luts"].max())
+    _log_axis(axes, 0.6 * lowest, 4 * means["luts"].max())
     text = "noise: so far apart are means of float\nnetworks that differ in their seeds only"
     axes.annotate(
         text, (1, band), (-4, 17), xycoords=axes.get_yaxis_transform(), color=NEUTRALS[3], ha="right", **place
@@ -187,6 +187,60 @@ def cost_and_loss(
     top = axes.get_ylim()[1]
     axes.set(ylim=(-band - 1.6, top), yticks=range(int(top) + 1))
     axes.set(xlabel="look-up tables (LUTs) of a product", ylabel="points lost against float32")
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def prices_and_points(
+    frame: pd.DataFrame,
+    styles: Mapping[str, str],
+    band: float,
+    most: float,
+    *,
+    title: str = "What the file, the circuit and the rounding cost",
+) -> Figure:
+    """One row a method, smallest file on top: kilobytes, look-up tables of a product, points lost.
+
+    Tables of a product with a variable weight are filled, those with a constant weight hollow. Points lost are drawn as
+    in :func:`bits_accuracy_tables`; a mean beyond ``most`` is an arrow at the edge and a number.
+
+    Args:
+        frame: one row a run: ``method``, ``seed``, ``accuracy`` (percent), ``kilobytes``, ``luts`` and
+            ``constant_luts``, NaN where there is no such circuit.
+        styles: by method, its name in `COLORS`.
+        band: half of the height of the band around a loss of 0, in points.
+        most: the largest loss that is drawn to scale.
+    """
+    means = frame.groupby("method")[["kilobytes", "luts", "constant_luts"]].mean().loc[list(styles)]
+    means, lost = means.sort_values("kilobytes", kind="stable"), _lost(frame)
+    figure, axes = plt.subplots(
+        1, 3, figsize=(WIDTH, forest_height(len(means))), sharey=True, gridspec_kw={"width_ratios": (0.8, 1, 1.5)}
+    )
+    names = list(means.index)
+    rows = [Row(name, ends=(value,) * 3, method=styles[name]) for name, value in means["kilobytes"].items()]
+    draw_rows(axes[0], rows, names)
+    _log_axis(axes[0], 0.7 * means["kilobytes"].min(), 1.4 * means["kilobytes"].max(), (30, 100, 300, 1000, 3000))
+    axes[0].set_xlabel("kB of the file")
+    for column, hollow in (("constant_luts", True), ("luts", False)):
+        found = means[column].dropna()
+        rows = [Row(name, ends=(value,) * 3, method=styles[name], hollow=hollow) for name, value in found.items()]
+        draw_rows(axes[1], rows, names)
+    counts = means[["luts", "constant_luts"]].stack()
+    _log_axis(axes[1], 0.6 * counts.min(), 2 * counts.max(), _TABLES[::2])
+    axes[1].set_xlabel("LUTs of a product")
+    axes[2].axvspan(-band, band, color=PALE, alpha=0.55, linewidth=0, zorder=0)
+    for place, name in enumerate(names):
+        runs = lost[name].dropna().tolist()
+        if np.mean(runs) <= most:
+            continue
+        colour = COLORS[styles[name]]
+        axes[2].plot(most, place, ">", color=colour)
+        words, at = f"{np.mean(runs):.0f}", {"textcoords": "offset points", "ha": "right", "va": "center"}
+        axes[2].annotate(words, (most, place), (-7, 0), color=text_color(colour), **at)
+    rows = [Row(name, lost[name].dropna().tolist(), method=styles[name]) for name in names]
+    draw_rows(axes[2], [row for row in rows if np.mean(row.runs) <= most], names)
+    draw_reference(axes[2], rows, 0)
+    axes[2].set(xlabel="points lost against float32", xlim=(min(-2 * band, -0.5), 1.03 * most))
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
@@ -220,7 +274,8 @@ def _lost(frame: pd.DataFrame) -> pd.DataFrame:
     return accuracies.rsub(accuracies["float"], axis="index")
 
 
-def _of_tables(axes: Axes, low: float, high: float, ticks: Sequence[int] = _TABLES) -> None:
+def _log_axis(axes: Axes, low: float, high: float, ticks: Sequence[int] = _TABLES) -> None:
     axes.set(xscale="log", xlim=(low, high))
+    ticks = [tick for tick in ticks if low <= tick <= high]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()

@@ -331,6 +331,36 @@ ENTRIES: dict[str, Entry] = {
 }
 
 
+# By the beginning of a method's name, its name in `fewbits.plots.COLORS`; the first that fits counts.
+STYLES = {
+    "float": "float",
+    **{f"uniform, {bits} bits, after": "ptq" for bits in (8, 4, 3, 2)},
+    "uniform": "uniform",
+    **dict.fromkeys(("GPTQ", "MXFP4", "NVFP4"), "ptq"),
+    "bits after": "sasaki",
+    "LSQ": "lsq",
+    "BinaryConnect": "binaryconnect",
+    "BWN": "xnor-net",
+    "BinaryNet": "binarynet",
+    "XNOR": "xnor-net",
+    "DoReFa": "dorefa",
+    "TWN": "twn",
+    "TTQ": "ttq",
+    "exact": "exact ternary",
+    "log2": "log2",
+    "log √2": "log-sqrt2",
+    "INQ": "inq",
+    "learned": "nakata",
+    "shared": "k-means",
+    "soft": "soft weight-sharing",
+}
+
+
+def style(name: str) -> str:
+    """Name in :data:`fewbits.plots.COLORS` of a method."""
+    return next(found for beginning, found in STYLES.items() if name.startswith(beginning))
+
+
 # --- Runs -------------------------------------------------------------------------------------------------------------
 
 
