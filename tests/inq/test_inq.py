@@ -530,6 +530,9 @@ def test_scores_write_what_is_off_the_axis_at_its_edge():
     assert [text.get_text() for text in first.texts] == ["◂ 42"]
     means = [[line.get_xdata().tolist() for line in axis.lines if line.get_marker() == "D"] for axis in (first, second)]
     assert means == [[[96.0]], [[93.0]]]
+    # The interval of two runs reaches from 83 to 109.
+    arrows = [[line.get_xdata()[0] for line in axis.lines if line.get_marker() == "<"] for axis in (first, second)]
+    assert arrows == [[90], []]
     assert first.get_xlim() == (90, 100)
 
 

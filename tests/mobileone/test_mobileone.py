@@ -408,6 +408,8 @@ def test_step_times_name_the_machine_and_the_seconds():
     assert [label.get_text() for label in axis.get_yticklabels()] == ["merged branches", "one"]
     assert [text.get_text() for text in axis.texts] == ["0.25 s", "0.50 s", "time"]
     assert axis.get_title(loc="left") == "Intel Xeon, 2 threads"
+    alone = figures.step_times(pd.DataFrame(rows | {"threads": [1, 1]})).axes[0]
+    assert alone.get_title(loc="left") == "Intel Xeon, 1 thread"
     assert axis.collections[1].get_segments()[0][:, 0].tolist() == [1.5, 3.0]
 
 

@@ -151,7 +151,8 @@ def scores(
     Args:
         panels: by title, and by name, one accuracy a seed in percent. The longest panel has all names, in the order
             of the rows.
-        lowest: by title, where its axis begins; a mean below is written at the edge, with an arrow.
+        lowest: by title, where its axis begins; a mean below is written at the edge, with an arrow, and an interval
+            that goes on below ends in one.
         reference: accuracy of the float networks, a dashed line.
     """
     longest = max(panels.values(), key=len)
@@ -165,6 +166,10 @@ def scores(
         axis.set(xlabel="test accuracy (%)", title=heading, xlim=(lowest[heading], 100))
         axis.set_xticks([lowest[heading], (lowest[heading] + 100) / 2])  # one at 100 would touch that of the next panel
         for row in rows:
+            if row in shown and row.low_mean_high[0] < lowest[heading]:
+                axis.plot(
+                    lowest[heading], names.index(row.name), "<", color=row.style["color"], markersize=5, clip_on=False
+                )
             if row not in shown:
                 text, place = f"◂ {row.low_mean_high[1]:.0f}", (lowest[heading], names.index(row.name))
                 axis.annotate(text, place, (4, 0), textcoords="offset points", va="center", color=text_color(_FROZEN))
