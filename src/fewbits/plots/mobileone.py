@@ -255,7 +255,7 @@ def step_times(frame: pd.DataFrame, *, title: str = "The time of a training step
         Row(names.get(row.form, row.form), ends=(row.low, row.ratio, row.high), note=f"{row.seconds:.2f} s")
         for row in frame.itertuples()
     ]
-    threads = frame.threads.iloc[0]
+    threads = int(frame.threads.iloc[0])
     machine = f"{frame.device.iloc[0]}, {threads} thread{'s' * (threads != 1)}".replace("(R)", "")
     return forest(
         {machine: rows}, xlabel="time, merged branches = 1", title=title, reference="merged branches", note="time"
