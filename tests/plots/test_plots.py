@@ -405,7 +405,7 @@ def squares(axes) -> list[tuple[int, int, str]]:
     )
 
 
-def test_claims_at_a_glance_has_a_row_for_each_chapter_and_a_square_for_each_claim():
+def test_claims_at_a_glance_has_a_row_for_each_chapter_and_a_mark_for_each_claim():
     mixed = claims()[::-1]
     figure = plots.claims_at_a_glance(mixed, TITLES)
     papers, own = figure.axes

@@ -17,7 +17,7 @@ from fewbits.plots.theme import COLORS, MARKERS, NEUTRAL_MARKERS, NEUTRALS, PALE
 
 _STYLE = {"linear": "uniform", "linear 2^k": "paper", "log2": "log2", "log-sqrt2": "log-sqrt2"}
 _LABEL = {"linear": "linear", "linear 2^k": "linear, full scale $2^k$", "log2": "base 2", "log-sqrt2": "base √2"}
-_LOST = (-20, -5, -1, 0, 1, 2, 5, 20)  # ticks of an axis that is linear up to 2 points and logarithmic above
+_LOST = (-20, -5, -1, 0, 1, 2, 5, 20, 50)  # ticks of an axis that is linear up to 2 points and logarithmic above
 
 
 def code_line(
@@ -326,7 +326,11 @@ def trained_losses(frame: pd.DataFrame, *, title: str = "Training with quantized
         axis.set(xlabel=labels[column][0], title=labels[column][1])
     axes[0].set_ylabel("points lost")
     figure.suptitle(title, x=0.01, ha="left")
+    for axis in axes:
+        axis.set_ymargin(0)
+    low, high = axes[0].get_ylim()
     _lost_scale(figure, "y")
+    axes[0].set_ylim(min(low, -1) - 0.2, 1.3 * high)  # the scale is not linear, and its markers have a size
     label_ends(axes[1], ends)
     return figure
 

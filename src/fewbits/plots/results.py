@@ -112,9 +112,9 @@ def claims_at_a_glance(
     claims: list[Claim],
     chapters: Mapping[str, str] = TITLES,
     *,
-    title: str = "What became of the claims, one square each",
+    title: str = "What became of the claims, one mark each",
 ) -> Figure:
-    """One row a chapter, one square a claim: those of papers on the left, our own findings on the right.
+    """One row a chapter, one mark a claim: those of papers on the left, our own findings on the right.
 
     Each side has three columns, for claims that hold, that are open and that fail, with their number at the head.
 
@@ -153,9 +153,9 @@ def claims_at_a_glance(
             axes.text(start, -0.8, f"{count} {outcome}", va="bottom")
             for row, name in enumerate(chapters):
                 for place, word in enumerate(words[kind, name, outcome]):
-                    axes.add_patch(Rectangle((start + place, row - 0.32), 0.74, 0.64, snap=False, **_square(word)))
+                    axes.add_patch(Rectangle((start + place, row - 0.32), 0.74, 0.64, snap=False, **_mark(word)))
             start += widths[kind, outcome]
-        axes.set(xlim=(0, side), ylim=(len(chapters) - 0.5, -1.6), xticks=[])
+        axes.set(xlim=(-0.1, side), ylim=(len(chapters) - 0.5, -1.6), xticks=[])
         axes.set_xlabel(heading, loc="left", fontweight="bold")
         axes.xaxis.set_label_position("top")
         axes.tick_params(length=0)
@@ -164,14 +164,14 @@ def claims_at_a_glance(
             axes.axhline(row + 0.5, color=GRID, linewidth=0.6, zorder=0)
     both[0, 0].set_yticks(range(len(chapters)), list(chapters.values()))
     known = [word for word in WORD_COLORS if any(word in said for said in words.values())]
-    handles = [Patch(label=word, **_square(word)) for word in known]
+    handles = [Patch(label=word, **_mark(word)) for word in known]
     figure.legend(handles=handles, loc="outside lower right", ncols=4, handlelength=0.8, handleheight=0.8)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def _square(word: str) -> dict[str, Any]:
-    """How the square of a word is filled."""
+def _mark(word: str) -> dict[str, Any]:
+    """How the mark of a word is filled."""
     colour = WORD_COLORS[word]
     pale = word in _PALE
     return {"facecolor": (colour, 0.3 if pale else 1.0), "edgecolor": colour, "linewidth": 0.7 if pale else 0}

@@ -108,6 +108,10 @@ METHODS_OF = {
         "bwn, from float": Method(partial(scaled_weights, skip=ENDS), **_FINE),
         "twn, from float": Method(partial(ternary_weights, make_quantizer=TWN, skip=ENDS), **_FINE),
         "ttq, from float": Method(partial(ttq_weights, skip=ENDS), **_FINE),
+        # The rate of TTQ's paper. Scales that start at 1 make gradients of the weights small beside TWN's.
+        "ttq, from float, rate 0.1": Method(
+            partial(ttq_weights, skip=ENDS), optimizer=partial(sgd, lr=0.1, weight_decay=2e-4), from_float=True
+        ),
         "exact, from float": Method(partial(ternary_weights, make_quantizer=ExactTernary, skip=ENDS), **_FINE),
     },
 }
