@@ -217,6 +217,20 @@ def test_blocks_and_times_are_recorded_once(monkeypatch, tmp_path):
     assert len(evidence.rows("method_map_times")) == 2 + 5 * 4 + 2
 
 
+def test_ttq_has_the_rate_of_its_paper(monkeypatch):
+    rates = {}
+    plain = images.training.sgd
+
+    def noted(model, lr, **options):
+        rates[name] = lr
+        return plain(model, lr, **options)
+
+    monkeypatch.setattr(images.training, "sgd", noted)
+    for name in ("TWN", "TTQ"):
+        assert row(name)["minutes"] > 0
+    assert rates == {"TWN": 0.01, "TTQ": pytest.approx(0.1)}
+
+
 def test_too_little_time_leaves_a_checkpoint_and_no_row(small):
     assert images.measure({"method": "TWN", "seed": 0}, 0.0, few(), False) is None
     assert [path.name for path in (small / "float").iterdir()] == ["cifar10-2-0.safetensors"]
