@@ -2,9 +2,9 @@
 
 Every row has seen the images 20 times. A method that starts from a trained network spends 15 epochs on the float
 network, which all rows of a seed share, and 5 on its own training: SGD, from a rate of 0.01 (TTQ: 0.1) down along a
-cosine. A method that only rounds spends those 5 on the float network, too. A method whose paper starts from scratch has all 20.
-Batches have 128 images, cropped and mirrored. Activations have 8 bits, fixed after training, or as few as the name of
-the method says.
+cosine. A method that only rounds spends those 5 on the float network, too. A method whose paper starts from scratch
+has all 20. Batches have 128 images, cropped and mirrored. Activations have 8 bits, fixed after training, or as few as
+the name of the method says.
 
 Written is ``data/results/method_map_images.csv``, a row for each method and seed; runs that it has are not repeated.
 ``--pilot`` tries learning rates on held-out training images, into ``method_map_images_pilot.csv``. One rate serves all
