@@ -1,5 +1,7 @@
 """The claims of the map, computed from its tables."""
 
+from typing import Any
+
 import pandas as pd
 
 from fewbits.evidence import Claim, origins, own_claim, paper_claim, part
@@ -116,6 +118,6 @@ def image_claims(runs: pd.DataFrame) -> list[Claim]:
             points = values[reference] - values[method]
             found = by_seed(points, runs[runs.method.isin([method, reference])], unit="pt", **band)
             if found is not None:
-                more = {"scale": TASKS["cifar10"].scale, "independent": _RUNS, "band_commit": BANDS}
+                more: dict[str, Any] = {"scale": TASKS["cifar10"].scale, "independent": _RUNS, "band_commit": BANDS}
                 claims.append(own_claim(f"method_map/{slug}", statement, found, **more))
     return claims

@@ -29,7 +29,7 @@ from fewbits.bn_folding import fold_model
 from fewbits.core.codes import StoredForm
 from fewbits.core.float_codes import FloatCodes
 from fewbits.core.macs import LayerWork, layer_work
-from fewbits.core.quantizer import encode_weights, weight_layers
+from fewbits.core.quantizer import LinearOrConv, encode_weights, weight_layers
 from fewbits.experiments.bitwise.turns import Call, in_turns, speedups
 from fewbits.experiments.common import merge_rows, recorded
 from fewbits.experiments.method_map.circuits import PRODUCTS, UNITS, synthesize_unit
@@ -206,7 +206,7 @@ def race(model: nn.Module, images: Tensor, rounds: int) -> list[dict]:
     return rows
 
 
-def _in_float(layer: nn.Module, codes: np.ndarray) -> Call:
+def _in_float(layer: LinearOrConv, codes: np.ndarray) -> Call:
     """PyTorch's layer in float32, on numbers of the codes' shape, channels last."""
     x = torch.from_numpy(codes).float()
     if isinstance(layer, nn.Linear):
@@ -217,7 +217,7 @@ def _in_float(layer: nn.Module, codes: np.ndarray) -> Call:
     return lambda: F.conv2d(x, weight, None, layer.stride, layer.padding)
 
 
-def _of_planes(layer: nn.Module, codes: np.ndarray, bits: int) -> Call:
+def _of_planes(layer: nn.Conv2d, codes: np.ndarray, bits: int) -> Call:
     """Convolutions of so many packed planes with signs, added up, and the packed outputs of thresholds."""
     channels, filters = codes.shape[3], layer.out_channels
     signs = layer.weight.detach().permute(0, 2, 3, 1).contiguous().numpy()

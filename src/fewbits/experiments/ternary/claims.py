@@ -128,8 +128,8 @@ def make_claims(frame: pd.DataFrame, errors: pd.DataFrame, data_name: str) -> li
     def our_own(slug: str, statement: str, measured: Part | None, independent: str = PAIRS) -> list[Claim]:
         if measured is None:
             return []
-        more = {"scale": scale, "independent": independent}
-        return [own_claim(f"ternary/{slug}{where}", f"{here}: {statement}", measured, **more)]
+        said = f"{here}: {statement}"
+        return [own_claim(f"ternary/{slug}{where}", said, measured, scale=scale, independent=independent)]
 
     by_method = errors[errors.data == data_name].pivot(index="seed", columns="method", values="error")
     saved = 100 * (1 - by_method["exact ternary"] / by_method["twn"]) if len(by_method) else pd.Series(dtype=float)
