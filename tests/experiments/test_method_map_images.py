@@ -177,6 +177,7 @@ def made_up() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@pytest.mark.usefixtures("book_theme")
 def test_the_figure_has_every_method_its_prices_and_what_it_loses():
     styles = {name: images.style(name) for name in ENTRIES}
     assert set(styles.values()) <= set(plots.COLORS)
