@@ -218,7 +218,7 @@ def test_blocks_and_times_are_recorded_once(monkeypatch, tmp_path):
     assert len(evidence.rows("method_map_times")) == 2 + 5 * 4 + 2
 
 
-def test_ttq_has_the_rate_of_its_paper(monkeypatch):
+def test_small_gradients_have_a_larger_rate(monkeypatch):
     rates = {}
     plain = images.training.sgd
 
@@ -227,9 +227,9 @@ def test_ttq_has_the_rate_of_its_paper(monkeypatch):
         return plain(model, lr, **options)
 
     monkeypatch.setattr(images.training, "sgd", noted)
-    for name in ("TWN", "TTQ"):
+    for name in ("TWN", "TTQ", "BWN"):
         assert row(name)["minutes"] > 0
-    assert rates == {"TWN": 0.01, "TTQ": pytest.approx(0.1)}
+    assert rates == {"TWN": 0.01, "TTQ": pytest.approx(0.1), "BWN": pytest.approx(0.1)}
 
 
 def test_too_little_time_leaves_a_checkpoint_and_no_row(small):
