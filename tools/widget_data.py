@@ -192,7 +192,7 @@ def seeds_data() -> dict[str, Any]:
 
 
 def map_data() -> dict[str, Any]:
-    """The maps of methods that are recorded: points lost by each run, and prices; ``null`` where there is none."""
+    """The maps of methods that are recorded: points lost by each run, and the prices that it has."""
     runs = map_run.summary(evidence.rows("method_map_runs"), evidence.rows("method_map_units"))
     tables = {"bits_per_weight": "bits of a weight", "luts": "look-up tables of a product", "energy": "pJ of a product"}
     maps = [priced("digits, perceptron", runs, tables, map_methods.ENTRIES)]
@@ -205,12 +205,12 @@ def map_data() -> dict[str, Any]:
 
 
 def priced(title: str, runs: pd.DataFrame, prices: Mapping[str, str], entries: Mapping[str, Any]) -> dict[str, Any]:
-    """One map; ``prices`` are columns of ``runs`` and their words."""
+    """One map, of the methods with two runs or more; ``prices`` are columns of ``runs`` and their words."""
     accuracy = runs.pivot(index="seed", columns="method", values="accuracy")
     lost = accuracy.rsub(accuracy["float"], axis="index")
     means = runs.groupby("method")[list(prices)].mean()
     methods = []
-    for name in entries:
+    for name in (name for name in entries if name in lost and lost[name].count() > 1):
         own = not entries[name].real_activations and name != "float"
         values = {key: float(f"{value:.4g}") for key, value in means.loc[name].items() if math.isfinite(value)}
         points = [round(value, 4) for value in lost[name].dropna()]
