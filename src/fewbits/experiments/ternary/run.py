@@ -24,6 +24,8 @@ from fewbits.experiments.ternary.claims import cited_claims, make_claims
 from fewbits.ternary import TTQ, TWN, ExactTernary
 from fewbits.training import save_model, sgd
 
+# TWN without zeros: binary weights with one scale, whose gradient is not multiplied by the scale.
+NO_ZEROS = partial(TWN, 0.0)
 RATIOS = (0.1, 0.3, 0.5, 0.9, 1.2, 1.5, 2.0, 2.5)  # of threshold and mean magnitude, beside TWN's 0.7
 
 
@@ -86,6 +88,7 @@ METHODS = {
 FROM_FLOAT = {
     "float, from float": Method(FLOAT.build, from_float=True),
     "bwn, from float": Method(partial(scaled_weights, skip=ENDS), from_float=True),
+    "twn 0, from float": Method(partial(ternary_weights, make_quantizer=NO_ZEROS, skip=ENDS), from_float=True),
     "twn, from float": Method(partial(ternary_weights, make_quantizer=TWN, skip=ENDS), from_float=True),
     "ttq, from float": Method(partial(ttq_weights, skip=ENDS), from_float=True),
     "exact, from float": Method(partial(ternary_weights, make_quantizer=ExactTernary, skip=ENDS), from_float=True),
@@ -101,11 +104,15 @@ _FINE: dict[str, Any] = {
 METHODS_OF = {
     "mnist5k": METHODS | FROM_FLOAT | THRESHOLDS | SPARSE,
     "mnist": METHODS,
-    "mnist-lenet": {name: METHODS[name] for name in ("float", "bwn", "twn", "exact ternary", "ttq")},
+    "mnist-lenet": {
+        **{name: METHODS[name] for name in ("float", "bwn", "twn", "exact ternary", "ttq")},
+        "twn 0": Method(partial(ternary_weights, make_quantizer=NO_ZEROS)),
+    },
     "cifar10": {
         "float": FLOAT,
         "float, from float": Method(FLOAT.build, **_FINE),
         "bwn, from float": Method(partial(scaled_weights, skip=ENDS), **_FINE),
+        "twn 0, from float": Method(partial(ternary_weights, make_quantizer=NO_ZEROS, skip=ENDS), **_FINE),
         "twn, from float": Method(partial(ternary_weights, make_quantizer=TWN, skip=ENDS), **_FINE),
         "ttq, from float": Method(partial(ttq_weights, skip=ENDS), **_FINE),
         # The rate of TTQ's paper. Scales that start at 1 make gradients of the weights small beside TWN's.
