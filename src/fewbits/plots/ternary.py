@@ -31,7 +31,6 @@ METHODS = {
 FROM_FLOAT = {
     "float, from float": ("float, trained further", "float"),
     "bwn, from float": ("binary, with a scale", "xnor-net"),
-    "twn 0, from float": ("binary, by TWN's gradient", "binaryconnect"),
     "twn, from float": ("TWN", "twn"),
     "ttq, from float": ("TTQ", "ttq"),
     "exact, from float": ("exact ternary", "exact ternary"),

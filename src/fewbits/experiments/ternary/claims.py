@@ -19,6 +19,11 @@ NETWORKS = {
 }
 TRIED_ON_TEST_IMAGES = departure("the settings of the recipe were tried out on the test images", could_explain=False)
 HALF = departure("trained in bfloat16 where that is safe, and tested in float32", could_explain=False)
+# In the code of the paper's authors binary weights are bare signs, which before a normalization comes to the same.
+SLOW = (
+    "one recipe for both, as in the paper, but fewer epochs: gradients of binary weights carry the scale as a "
+    "factor, so that they learn more slowly"
+)
 SMALL = ("mnist5k", "mnist")
 
 
@@ -91,10 +96,11 @@ def make_claims(frame: pd.DataFrame, errors: pd.DataFrame, data_name: str) -> li
     epochs = int(rows.epochs.max()) if len(rows) else 0
     # On CIFAR-10 all methods start from the float network and keep real ends, as TTQ does.
     from_float = data_name not in (*SMALL, "mnist-lenet")
-    real, binary, no_zeros, twn, exact = (
-        f"{name}, from float" if from_float else {"exact": "exact ternary"}.get(name, name)
-        for name in ("float", "bwn", "twn 0", "twn", "exact")
+    real, binary, twn, exact = (
+        f"{name}, from float" if from_float else full
+        for name, full in (("float", "float"), ("bwn", "bwn"), ("twn", "twn"), ("exact", "exact ternary"))
     )
+    start = "" if data_name in ("mnist", "mnist-lenet") else ", from float"  # where "twn 0" was run
     pairs = FROM_FLOAT if from_float else PAIRS
     ttq = PAPERS_RATE if from_float else "ttq, from float"  # Adam, on digits, does not mind how large a gradient is
 
@@ -148,13 +154,13 @@ def make_claims(frame: pd.DataFrame, errors: pd.DataFrame, data_name: str) -> li
             "TWN is more accurate than binary weights with a scale",
             ("li2016", f"abstract, {data}", "more accurate than binary"),
             gain(twn, binary, low=0.0),
-            ternary_networks(data_name, epochs),
+            ternary_networks(data_name, epochs) + [SLOW] * (data_name not in SMALL),
         ),
         *our_own(
             "zeros-pay",
             "TWN is more accurate than binary weights that are trained by its rule, with threshold 0",
-            gain(twn, no_zeros, low=0.0),
-            pairs,
+            gain(f"twn{start}", f"twn 0{start}", low=0.0),
+            FROM_FLOAT if start else PAIRS,
         ),
         *of_paper(
             "ttq-beats-twn",

@@ -17,7 +17,15 @@ from fewbits.core.quantizer import weight_layers, weight_quantizers
 from fewbits.data import Dataset
 from fewbits.nets import LeNet5, lenet_300_100
 from fewbits.training import adam, percent, seed_everything, step_count
-from fewbits.vector import INITS, DeepCompression, SharedWeights, SoftSharing, plain_state, squared_error
+from fewbits.vector import (
+    INITS,
+    DeepCompression,
+    MixturePrior,
+    SharedWeights,
+    SoftSharing,
+    plain_state,
+    squared_error,
+)
 
 NETWORKS = {"lenet-300-100": lenet_300_100, "lenet-5": LeNet5}
 # Share of the weights that survive in each layer, as commonly reported for Deep Compression.
@@ -26,7 +34,6 @@ KEEP = {
     "lenet-5": {"0": 0.66, "2": 0.12, "5": 0.08, "7": 0.19},
 }
 STAGES = (1 / 3, 2 / 3, 1)  # powers of the final shares: pruning in three steps
-MERGE = 0.1  # nats
 SOFT_STAGES = {"argmax": "huffman", "arithmetic": "arithmetic"}  # after training, with the coding of their file
 INIT_BITS = (2, 3, 4, 5)
 HISTOGRAM = np.linspace(-1, 1, 161)
@@ -40,6 +47,10 @@ class Recipe:
         train, retrain, fine_tune, soft: epochs of the float network, after each pruning, of codebooks, of soft sharing.
         soft_batch, tau: of soft weight-sharing; tau is the strength of the prior.
         soft_lrs: of the weights, of the means, and of precisions and mixing.
+        soft_schedule: of these rates; None keeps them.
+        soft_start: where the mixture starts: the largest mean (the smallest is minus that) and the standard deviation;
+            None for the range of the weights and the distance of the means, as in the paper.
+        merge: components that diverge by less become one; in nats.
         bits: of an index of Deep Compression, for all layers or by name.
         inits: whether starts of k-means are compared.
     """
@@ -51,13 +62,17 @@ class Recipe:
     soft_batch: int
     tau: float
     soft_lrs: tuple[float, float, float] = (1e-3, 1e-3, 1e-2)
+    soft_schedule: training.Schedule | None = training.cosine
+    soft_start: tuple[float, float] | None = None
+    merge: float = 0.1
     bits: int | Mapping[str, int] = 5
     inits: bool = False
 
 
-# On MNIST: the bits of Han et al. (2015), Tables 2 and 3; tau, rates, epochs and batch of the tutorial by the authors
-# of soft weight-sharing, whose network resembles LeNet-5.
+# On MNIST: the bits of Han et al. (2015), Tables 2 and 3; tau, rates, which stay as they are, epochs, batch, start and
+# merging of the tutorial by the authors of soft weight-sharing, whose network resembles LeNet-5.
 AUTHORS: dict[str, Any] = {"soft": 30, "soft_batch": 256, "tau": 0.003, "soft_lrs": (5e-4, 1e-4, 3e-3)}
+AUTHORS |= {"soft_schedule": None, "soft_start": (0.6, 0.25), "merge": 1e-10}
 CONV_8_FC_5 = {"0": 8, "2": 8, "5": 5, "7": 5}
 RECIPES = {
     ("mnist", "lenet-300-100"): Recipe(train=20, retrain=5, fine_tune=3, **AUTHORS, bits=6, inits=True),
@@ -161,6 +176,9 @@ def soft_sharing(
     """
     recipe = RECIPES[data.name, network]
     sharing = SoftSharing(model, recipe.tau, len(data.train_images))
+    if recipe.soft_start is not None:
+        largest, std = recipe.soft_start
+        sharing.prior = MixturePrior(torch.linspace(-largest, largest, len(sharing.prior.means)), std)
     steps = step_count(len(data.train_images), recipe.soft, recipe.soft_batch)
     wanted = {round(part * steps / snapshots) for part in range(snapshots + 1)} if snapshots else set()
     mixtures: list[dict[str, Any]] = []
@@ -195,10 +213,11 @@ def soft_sharing(
         "batch_size": recipe.soft_batch,
         "loss": sharing.loss,
         "after_step": after_step,
+        "schedule": recipe.soft_schedule,
     }
     training.train(model, data, optimizer, seed=seed, **settings)
     rows: list[dict[str, Any]] = [{"stage": "trained", "accuracy": percent(model, data), "bytes": size(model, "plain")}]
-    components = len(sharing.quantize(MERGE).all_means())
+    components = len(sharing.quantize(recipe.merge).all_means())
     found = {"accuracy": percent(model, data), "components": components}
     rows += [{"stage": stage} | found | sizes(model, coding) for stage, coding in SOFT_STAGES.items()]
     return rows, pd.DataFrame(mixtures), pd.DataFrame(histograms)
