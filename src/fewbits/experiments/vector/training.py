@@ -17,6 +17,7 @@ from fewbits.core.quantizer import weight_layers, weight_quantizers
 from fewbits.data import Dataset
 from fewbits.nets import LeNet5, lenet_300_100
 from fewbits.training import adam, percent, seed_everything, step_count
+from fewbits.training.recipes import Schedule
 from fewbits.vector import (
     INITS,
     DeepCompression,
@@ -62,7 +63,7 @@ class Recipe:
     soft_batch: int
     tau: float
     soft_lrs: tuple[float, float, float] = (1e-3, 1e-3, 1e-2)
-    soft_schedule: training.Schedule | None = training.cosine
+    soft_schedule: Schedule | None = training.cosine
     soft_start: tuple[float, float] | None = None
     merge: float = 0.1
     bits: int | Mapping[str, int] = 5
