@@ -60,6 +60,23 @@ def test_every_method_trains_and_keeps_to_its_grid():
     assert all(torch.equal(a, b) for a, b in zip(before, float_model.parameters(), strict=True))
 
 
+def test_clipped_training_reaches_its_budget_and_keeps_small_grids_small():
+    """Channels that are dead in float have tiny weights. By Adam their steps become as large as all others."""
+    data = tiny()
+    float_model = training.train_float(data, seed=0, epochs=1)
+    first = next(layer for layer in float_model.modules() if isinstance(layer, nn.Conv2d))
+    with torch.no_grad():
+        first.weight[0] *= 1e-7
+    small = {}
+    for clip, lr in ((True, 0.01), (False, 5e-4)):
+        method, options = training.METHODS["nakata"], {"epochs": 30, "lr": lr, "start": 8, "clip": clip}
+        model = training.train_quantized(float_model, method, 4.0, data, seed=0, **options)
+        assert training.measure(model, data)["bits_per_mac"] < 8
+        steps = next(iter(weight_quantizers(model)))[1].step_size.detach().flatten()
+        small[clip] = float(steps[0] / steps[1:].median())
+    assert small[True] < 1e-3 < 1e-2 < small[False]
+
+
 def test_bits_stay_when_the_grids_have_stopped():
     """Of 40 steps the grids move in the first 30; weights do to the end."""
     groups = [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(2)]

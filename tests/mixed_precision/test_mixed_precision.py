@@ -27,6 +27,7 @@ from fewbits.mixed_precision import (
     activation_counts,
     activation_size,
     calibrate,
+    clip_grid_gradients,
     constrain,
     filter_bits,
     learn_weight_bits,
@@ -344,6 +345,38 @@ def test_a_range_on_its_border_still_learns():
 def small() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 16, 5))
+
+
+def one_step(clipped: bool) -> tuple[torch.Tensor, torch.Tensor, nn.Module]:
+    """Steps before and after one step of SGD at a rate of 0.01; one filter's weights are a millionth of the others'."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(50, 4))
+    with torch.no_grad():
+        model[0].weight[2] *= 1e-6
+    learn_weight_bits(model, 4)
+    ((_, grid, _),) = weight_quantizers(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    if clipped:
+        clip_grid_gradients(optimizer, model)
+    before = grid.step_size.detach().clone()
+    (model(torch.randn(8, 50)).square().sum() + grid.bits().sum()).backward()
+    optimizer.step()
+    return before, grid.step_size.detach(), model
+
+
+def test_clipped_steps_change_by_at_most_the_rate():
+    before, after, model = one_step(clipped=True)
+    assert ((after - before).abs() <= 0.01 * (1 + 1e-4) * before).all()
+    assert not torch.equal(after, before)
+    ((_, grid, _),) = weight_quantizers(model)
+    assert (grid.q_max.grad.abs() <= before).all()
+    # Weights, which have no grid, are left alone: their gradients are larger than any step.
+    assert model[0].parametrizations.weight.original.grad.abs().max() > before.max()
+
+
+def test_without_the_limit_small_filters_lose_their_grid():
+    before, after, _ = one_step(clipped=False)
+    assert (after - before).abs()[2] > 1000 * before[2]
 
 
 @pytest.mark.parametrize("axis", [0, None])

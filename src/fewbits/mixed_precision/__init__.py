@@ -9,7 +9,7 @@ from fewbits.mixed_precision.bit_costs import (
     over_budget,
     weight_size,
 )
-from fewbits.mixed_precision.learned_bits import RULES, LearnedBits, learn_weight_bits
+from fewbits.mixed_precision.learned_bits import RULES, LearnedBits, clip_grid_gradients, learn_weight_bits
 from fewbits.mixed_precision.post_training import DistributionQuantizer, filter_sensitivity, layer_sensitivity
 from fewbits.mixed_precision.processor import LayerCycles, Processor, network_cycles
 
@@ -22,6 +22,7 @@ __all__ = [
     "activation_counts",
     "activation_size",
     "calibrate",
+    "clip_grid_gradients",
     "constrain",
     "filter_bits",
     "filter_sensitivity",

@@ -8,6 +8,7 @@ bits. Training moves d and q_max by gradient descent, for each layer or for each
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.optim import Optimizer
 
 from fewbits.core.channels import channel_rows
 from fewbits.core.checks import check_bits, check_channel_axis, check_finite, check_float, working_precision
@@ -220,3 +221,23 @@ def learn_weight_bits(model: nn.Module, bits: int, channel_axis: int | None = 0,
         assert isinstance(quantizer, LearnedBits)
         quantizer.fit(latent, bits)
     return model
+
+
+def clip_grid_gradients(optimizer: Optimizer, model: nn.Module) -> None:
+    """Before each step from now on, limit the gradients of every step d and range of ``model`` to -d … d.
+
+    With plain SGD of rate r, each then changes by at most the share r of the step, whether a filter's weights are large
+    or small. Without the limit, or with Adam, the steps of small filters change by a multiple of themselves.
+
+    Source: own (from the authors' code of uhlich2020)
+    """
+    grids = [quantizer for _, quantizer, _ in weight_quantizers(model) if isinstance(quantizer, LearnedBits)]
+
+    @torch.no_grad()
+    def clip(*_: object) -> None:
+        for grid in grids:
+            for parameter in (grid.step_size, grid.q_max):
+                if parameter.grad is not None:
+                    parameter.grad.clamp_(-grid.step_size, grid.step_size)
+
+    optimizer.register_step_pre_hook(clip)

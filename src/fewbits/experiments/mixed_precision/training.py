@@ -18,6 +18,7 @@ from fewbits.data import Dataset, load
 from fewbits.mixed_precision import (
     DistributionQuantizer,
     Processor,
+    clip_grid_gradients,
     constrain,
     filter_bits,
     learn_weight_bits,
@@ -27,7 +28,7 @@ from fewbits.mixed_precision import (
     weight_size,
 )
 from fewbits.nets import VGGSmall
-from fewbits.training import adam, centred, half_size, percent, seed_everything, train
+from fewbits.training import adam, centred, clip_gradients, half_size, percent, seed_everything, train
 from fewbits.uniform import UniformQuantizer
 
 WIDTHS = (4, 4, 8, 8, 16, 16)  # as in a ResNet each stage has half the positions a side and twice the filters
@@ -108,13 +109,17 @@ def train_quantized(
     epochs: int = EPOCHS,
     lr: float = LR,
     start: int = START_BITS,
+    clip: bool = False,
     **options,
 ) -> nn.Module:
     """Train weights, steps and ranges together, under the method's penalty.
 
     Args:
-        lr: of the weights, at first; steps and ranges have twice that.
+        lr: of the weights, at first; steps and ranges have twice that, or as much with ``clip``.
         start: bits from which a penalty takes.
+        clip: as in the code of Uhlich et al. (2020), SGD with momentum and gradients of steps and ranges that are
+            limited to the step; also a limit to the norm of all gradients, which networks without normalization need.
+            If False, Adam.
         options: of :func:`fewbits.training.fit`.
     """
     model = quantized(float_model, method, setting, start)
@@ -134,10 +139,14 @@ def train_quantized(
     grids = {name for name in named if name.endswith(("step_size", "q_max"))}
     groups = [
         {"params": [p for name, p in named.items() if name not in grids], "lr": lr},
-        {"params": [named[name] for name in sorted(grids)], "lr": 2 * lr},
+        {"params": [named[name] for name in sorted(grids)], "lr": lr if clip else 2 * lr},
     ]
     options |= {"loss": loss, "after_step": constrain}
-    optimizer = torch.optim.Adam(groups)
+    optimizer: Optimizer = torch.optim.Adam(groups)
+    if clip:
+        optimizer = torch.optim.SGD(groups, momentum=0.9, nesterov=True)
+        clip_grid_gradients(optimizer, model)
+        clip_gradients(optimizer)
     train(model, data, optimizer, epochs=epochs, seed=seed, schedule=in_shares(1.0, LEARNING), **options)
     return model
 
