@@ -210,7 +210,7 @@ def front(frame: pd.DataFrame, cost: str, xlabel: str, *, title: str = "What doe
         means[method] = np.array(found)
     floats = frame[frame.method == "float"].accuracy.mean()
     trained = np.concatenate([means[method][:, 1] for method in ("fixed", "nakata", "uhlich filter-wise")])
-    bottom, top = trained.min() - 1, floats + 1.2
+    bottom, top = float(np.floor(trained.min() - 1)), floats + 1.2
     figure, panels = plt.subplots(2, 3, figsize=(WIDTH, 4.4), sharex=True, sharey=True)
     fixed = means["fixed"]
     for axes, (method, (style, label)) in zip(panels.flat, NAMES.items(), strict=True):
@@ -378,6 +378,7 @@ def distribution_steps(
         for k in range(-last, last + 1):
             axes.axvline(k * step, color=COLORS["sasaki"], linewidth=0.8)
         axes.set(title=f"{name}:\n{2 * last + 1} levels, {bits} bits", xlabel="weight")
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     panels[0, 0].set_ylabel("weights")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
