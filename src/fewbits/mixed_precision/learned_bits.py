@@ -213,7 +213,7 @@ def learn_weight_bits(model: nn.Module, bits: int, channel_axis: int | None = 0,
         channel_axis: 0 for a step and a range per filter, None for one of each per layer.
         options: of :class:`LearnedBits`.
     Returns:
-        ``model``; train it with ``after_step=constrain``.
+        ``model``; train it with ``after_step=constrain`` and, by SGD, :func:`clip_grid_gradients`.
     Source: own (quantizers for a network)
     """
     quantize_weights(model, lambda: LearnedBits(channel_axis, **options), skip=())

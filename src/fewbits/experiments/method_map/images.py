@@ -58,6 +58,7 @@ from fewbits.logarithmic import LogQuantizer
 from fewbits.low_bitwidth import DoReFaActivation, DoReFaWeights
 from fewbits.mixed_precision import (
     DistributionQuantizer,
+    clip_grid_gradients,
     constrain,
     filter_bits,
     learn_weight_bits,
@@ -220,15 +221,21 @@ def learned_bits(job: Job) -> nn.Module | None:
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels) + STRENGTH * over_budget(mac_bits(model, work), budget)
 
-    return go_on(model, job, OWN_EPOCHS, loss=loss, after_step=constrain)
+    optimizer = training.sgd(model, job.rate, weight_decay=1e-4)
+    clip_grid_gradients(optimizer, model)
+    return go_on(model, job, OWN_EPOCHS, loss=loss, after_step=constrain, optimizer=optimizer)
 
 
 def shared(job: Job) -> nn.Module | None:
-    """Deep Compression's sharing, without pruning, and its fine-tuning."""
+    """Deep Compression's sharing, without pruning, and its fine-tuning by the recipe of the experiment ``vector``.
+
+    The gradient of a shared value is a sum over thousands of weights, far too large for the rate of the others.
+    """
     training.seed_everything(job.seed)
     compression = DeepCompression(started(TASK.network, job.state)(activation=nn.ReLU))
     compression.share(SHARED)
-    return go_on(compression.model, job, OWN_EPOCHS, checkpoint=job.path)
+    optimizer = training.adam(compression.model, 2e-4, weight_decay=1e-5)
+    return go_on(compression.model, job, OWN_EPOCHS, checkpoint=job.path, optimizer=optimizer)
 
 
 def soft_shared(job: Job) -> nn.Module | None:
