@@ -302,7 +302,7 @@ def test_the_part_vgg_records_its_rows_and_claims(monkeypatch, tmp_path):
     vgg.run_vgg(options, "a command")
     assert [c["parts"][0]["values"] for c in evidence.load("logarithmic")] == values
     vgg.run_vgg(argparse.Namespace(seeds=1, minutes=None, held_out=True, epochs=1), "a command")
-    assert len(evidence.rows(f"{vgg.TABLE}_held_out")) == 6
+    assert len(evidence.rows(f"{vgg.TABLE}_held_out")) == 2 * len(vgg.HEADROOMS)
 
 
 def test_accumulation_errors_are_those_of_the_two_readings():

@@ -1,7 +1,7 @@
 """Training with weights, activations and gradients of 5 bits, as Miyashita has it: a VGG-like network on CIFAR-10.
 
-The ranges of all layers are fixed before training. How many octaves they lie above what the first batches need is
-chosen for each code on held-out training images (``--held-out``: rows of ``logarithmic_vgg_held_out.csv``), and then
+The ranges of all layers are fixed before training. How many octaves they lie above what the first batches need
+is chosen for each code on held-out training images (``--held-out``: rows of ``logarithmic_vgg_held_out.csv``), and then
 stands in `HEADROOM`. Images have 16 × 16 pixels, a quarter of the work.
 """
 
@@ -26,8 +26,8 @@ from fewbits.uniform import UniformQuantizer
 TABLE = "logarithmic_vgg"
 METHODS = ("float", "log2", "linear")
 BITS, EPOCHS, LR = 5, 20, 0.05
-HEADROOMS = (0, 2, 4)
-HEADROOM = {"float": 0, "log2": 2, "linear": 2}  # octaves for weights, activations and gradients
+HEADROOMS = (-2, -1, 0, 1)
+HEADROOM = {"float": 0, "log2": 0, "linear": 0}  # octaves for weights, activations and gradients
 CALIBRATION_IMAGES = 512
 
 
