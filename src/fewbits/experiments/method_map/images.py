@@ -78,8 +78,8 @@ RATE, RATES = 0.01, (0.003, 0.01, 0.03)
 PILOTED = ("float", "LSQ, 2 bits, activations too", "TWN", "INQ, 5 bits")
 INQ_STAGES = ((0.5, 2), (0.75, 2), (0.875, 1), (1.0, 0))  # share of the weights that are powers of two, epochs after
 # Soft weight-sharing by its authors' tutorial, whose rates are for 7,050 steps: in five epochs of 391 the mixture gets
-# as far as theirs if all rates are larger by the ratio of the steps.
-TAU, MERGE, SOFT_RATES, SOFT_STEPS = 0.003, 1e-10, (5e-4, 1e-4, 3e-3), 7050
+# as far as theirs if all rates are larger by the ratio of the steps. The strength is that of the experiment `vector`.
+TAU, MERGE, SOFT_RATES, SOFT_STEPS = 0.02, 1e-10, (5e-4, 1e-4, 3e-3), 7050
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class Reported:
         scale: see ``evidence.SCALES``.
         departs: see ``evidence.paper_claim``.
         first: what departed, beside these, in the first runs, which count until those by the paper's settings are made.
+        then: what departs, beside these, in the runs by the paper's settings.
     """
 
     statement: str
@@ -44,6 +45,7 @@ class Reported:
     scale: str
     departs: tuple[str | dict, ...]
     first: tuple[str, ...] = ()
+    then: tuple[str, ...] = ()
 
 
 WEIGHTS_ONLY = evidence.departure(
@@ -51,6 +53,7 @@ WEIGHTS_ONLY = evidence.departure(
 )
 MORE_EPOCHS = evidence.departure("the compressed network was trained for more epochs than the float one", False)
 SOFT_RECIPE = "the strength of the prior is 0.05 and all learning rates differ; the authors' tutorial has 0.003"
+PRIOR = "the strength of the prior is 0.02, chosen on held-out training images of LeNet-300-100; the tutorial has 0.003"
 OTHER_FLOAT = "another float network than the authors'"
 REPORTED = {
     ("deep", "lenet-300-100"): Reported(
@@ -87,6 +90,7 @@ REPORTED = {
         "full",
         ("the settings are those of the authors' tutorial, which has another network", OTHER_FLOAT, WEIGHTS_ONLY),
         (SOFT_RECIPE, "20 epochs, where the authors' tutorial has 30"),
+        (PRIOR,),
     ),
     ("soft", "lenet-5"): Reported(
         "Soft weight-sharing makes LeNet-5 162 times smaller for 0.09 points of accuracy",
@@ -96,6 +100,7 @@ REPORTED = {
         "full",
         (OTHER_FLOAT, WEIGHTS_ONLY),
         (SOFT_RECIPE, "4 epochs, where the authors' tutorial has 30"),
+        (PRIOR,),
     ),
 }
 
@@ -159,7 +164,7 @@ def compression_claim(runs: pd.DataFrame, method: str, network: str) -> dict:
     """How many times smaller the weights are than in float32, and what that costs, seed by seed: one claim."""
     reported = REPORTED[method, network]
     final, start = last(runs, network, METHODS[method])
-    first = reported.first if (final.settings != PAPER).any() else ()
+    now = reported.first if (final.settings != PAPER).any() else reported.then
     times, lost, margin = reported.times, reported.lost, SIZE_MARGIN * reported.times
     smaller = measured(
         start.weight_bytes / final.weight_bytes,
@@ -187,7 +192,7 @@ def compression_claim(runs: pd.DataFrame, method: str, network: str) -> dict:
         error,
         scale=reported.scale,
         independent=FLOATS,
-        departs=(*first, *reported.departs),
+        departs=(*now, *reported.departs),
         headline=True,
     )
 

@@ -70,9 +70,12 @@ class Recipe:
     inits: bool = False
 
 
-# On MNIST: the bits of Han et al. (2015), Tables 2 and 3; tau, rates, which stay as they are, epochs, batch, start and
-# merging of the tutorial by the authors of soft weight-sharing, whose network resembles LeNet-5.
-AUTHORS: dict[str, Any] = {"soft": 30, "soft_batch": 256, "tau": 0.003, "soft_lrs": (5e-4, 1e-4, 3e-3)}
+# On MNIST: the bits of Han et al. (2015), Tables 2 and 3; and, but for tau, the settings of the tutorial by the authors
+# of soft weight-sharing, whose network resembles LeNet-5. Its rates stay as they are, and its tau is 0.003. With that,
+# the mixture of LeNet-300-100 is still too wide after 30 epochs: on held-out training images rounding takes 98.3 to
+# 94.3 %. With 0.01 it takes 98.0 to 97.8 % and leaves 7.3 % of the weights; with 0.02 it keeps 97.8 %, and 5.2 % of
+# the weights.
+AUTHORS: dict[str, Any] = {"soft": 30, "soft_batch": 256, "tau": 0.02, "soft_lrs": (5e-4, 1e-4, 3e-3)}
 AUTHORS |= {"soft_schedule": None, "soft_start": (0.6, 0.25), "merge": 1e-10}
 CONV_8_FC_5 = {"0": 8, "2": 8, "5": 5, "7": 5}
 RECIPES = {
