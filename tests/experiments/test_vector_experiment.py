@@ -212,6 +212,11 @@ def test_runs_by_the_papers_settings_count_before_the_first_ones():
         assert deep["parts"][1]["values"] == pytest.approx([-0.05, -0.05])
         assert sum("5-bit" in departure["what"] for departure in deep["departs"]) == words
     assert set(claims.chosen(pd.concat([first, tables[0]])).settings) == {"paper"}
+    # The strength of the prior that was chosen here departs in these runs only; the first ones had another.
+    for settings, strengths in (("paper", ["0.02"]), ("first", ["0.05"])):
+        made = {claim["id"]: claim for claim in claims.make_claims(tables[0].assign(settings=settings), *tables[1:])}
+        said = [item["what"] for item in made["vector/soft-lenet-300-100"]["departs"] if "strength" in item["what"]]
+        assert [words.split(" is ")[1][:4] for words in said] == strengths
 
 
 def test_other_data_make_no_claims_about_mnist():
