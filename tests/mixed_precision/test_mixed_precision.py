@@ -374,6 +374,22 @@ def test_clipped_steps_change_by_at_most_the_rate():
     assert model[0].parametrizations.weight.original.grad.abs().max() > before.max()
 
 
+def test_grids_of_activations_are_limited_too_and_none_is_refused():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 4), LearnedBits(signed=False))
+    grid = model[1]
+    grid.fit(torch.rand(20), 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    clip_grid_gradients(optimizer, model)
+    before = grid.step_size.detach().clone()
+    (1e4 * model(torch.randn(8, 5)).square().sum() + grid.bits()).backward()
+    assert grid.q_max.grad.abs() > before
+    optimizer.step()
+    assert 0 < (grid.step_size - before).abs() <= 0.01 * (1 + 1e-4) * before
+    with pytest.raises(ValueError, match="has no LearnedBits"):
+        clip_grid_gradients(optimizer, nn.Linear(2, 2))
+
+
 def test_without_the_limit_small_filters_lose_their_grid():
     before, after, _ = one_step(clipped=False)
     assert (after - before).abs()[2] > 1000 * before[2]

@@ -224,14 +224,20 @@ def learn_weight_bits(model: nn.Module, bits: int, channel_axis: int | None = 0,
 
 
 def clip_grid_gradients(optimizer: Optimizer, model: nn.Module) -> None:
-    """Before each step from now on, limit the gradients of every step d and range of ``model`` to -d … d.
+    """Before each step from now on, limit the gradients of every step d and range in ``model`` to -d … d.
+
+    Those of weights and of activations alike, as they are when the optimizer takes its step.
 
     With plain SGD of rate r, each then changes by at most the share r of the step, whether a filter's weights are large
     or small. Without the limit, or with Adam, the steps of small filters change by a multiple of themselves.
 
+    Raises:
+        ValueError: ``model`` has no :class:`LearnedBits`.
     Source: own (from the authors' code of uhlich2020)
     """
-    grids = [quantizer for _, quantizer, _ in weight_quantizers(model) if isinstance(quantizer, LearnedBits)]
+    grids = [module for module in model.modules() if isinstance(module, LearnedBits)]
+    if not grids:
+        raise ValueError("model has no LearnedBits whose gradients could be limited")
 
     @torch.no_grad()
     def clip(*_: object) -> None:
