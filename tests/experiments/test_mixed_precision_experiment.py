@@ -297,6 +297,21 @@ def test_layers_have_names_that_a_reader_knows():
         figures.layer_names([*WORKS, WORKS[1]])
 
 
+def test_the_claim_for_cifar100_compares_only_budgets_that_both_penalties_have():
+    def row(method, setting, cycles, accuracy=62.0):
+        costs = {"bits_per_filter": setting, "bits_per_weight": setting, "bits_per_mac": setting, "cycles": cycles}
+        return {"method": method, "setting": setting, "seed": 0, "accuracy": accuracy, "seconds": 1.0} | costs
+
+    def values(*rows):
+        frame = pd.DataFrame([row("float", 32.0, None), *rows])
+        return [part["values"] for claim in claims.make_cifar100_claims(frame) for part in claim["parts"]]
+
+    macs, size = row("nakata", 5.0, 90), row("uhlich filter-wise", 5.0, 100)
+    assert values() == values(macs) == values(row("nakata", 4.0, 80), size) == []
+    assert values(macs, size) == values(row("nakata", 4.0, 80), macs, size) == [[-10.0], [0.0]]
+    assert values(row("nakata", 4.0, 80), row("uhlich filter-wise", 4.0, 85), macs, size)[0] == [round(-500 / 85, 4)]
+
+
 def test_costs_at_equal_accuracy_and_savings_are_rows_of_dots():
     costs = pd.DataFrame(
         [

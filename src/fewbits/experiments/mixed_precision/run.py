@@ -56,11 +56,14 @@ def run(options, command: str) -> None:
         evidence.record("mixed_precision", claims, command=command, wall_s=time.perf_counter() - started)
         return
     if options.data == "cifar100":
-        frame = run_cifar100(options.seeds, command)
-        claims = make_cifar100_claims(frame)
-    else:
-        frame = run_mnist5k(options.seeds, command)
-        claims = make_claims(frame)
+        for frame in run_cifar100(options.seeds, command):  # after each row: the run is long, and may be interrupted
+            _record(make_cifar100_claims(frame), frame, command)
+        return
+    frame = run_mnist5k(options.seeds, command)
+    _record(make_claims(frame), frame, command)
+
+
+def _record(claims: list[dict], frame: pd.DataFrame, command: str) -> None:
     evidence.record("mixed_precision", claims, command=command, wall_s=float(frame.seconds.sum()))
 
 
