@@ -312,6 +312,26 @@ def test_the_claim_for_cifar100_compares_only_budgets_that_both_penalties_have()
     assert values(row("nakata", 4.0, 80), row("uhlich filter-wise", 4.0, 85), macs, size)[0] == [round(-500 / 85, 4)]
 
 
+def test_fronts_have_a_dot_for_each_network_and_a_line_through_their_means(book_theme):
+    def row(method, setting, seed, accuracy):
+        cost = {"bits_per_weight": setting + seed, "bits_per_mac": setting, "cycles": 1000 * setting}
+        return {"method": method, "setting": setting, "seed": seed, "accuracy": accuracy} | cost
+
+    rows = [row("float", 32.0, seed, 62.0 + seed) for seed in (0, 1)]
+    methods = ("fixed", "uhlich filter-wise", "nakata")
+    rows += [row(method, bits, seed, 50 + bits + seed) for method in methods for bits in (4.0, 3.0) for seed in (0, 1)]
+    figure = figures.fronts(pd.DataFrame(rows), 0.5)
+    weights, _, cycles = figure.axes
+    assert [axes.get_xlabel() for axes in figure.axes] == list(figures.COSTS.values())
+    dots, line = weights.lines[2:4]
+    assert sorted(map(tuple, dots.get_xydata())) == [(3, 53), (4, 54), (4, 54), (5, 55)]
+    assert line.get_xydata().tolist() == [[3.5, 53.5], [4.5, 54.5]]
+    assert cycles.lines[3].get_xdata().tolist() == [3, 4]  # thousands
+    assert [weights.lines[place].get_ydata()[0] for place in (0, 1)] == [62.5, 62.0]
+    assert written(figure)[-2:] == ["float", "−0.5"]
+    assert [text.get_text() for text in figure.legends[0].texts] == [figures.NAMES[method][1] for method in methods]
+
+
 def test_costs_at_equal_accuracy_and_savings_are_rows_of_dots():
     costs = pd.DataFrame(
         [

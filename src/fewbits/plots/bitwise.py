@@ -58,20 +58,22 @@ def ladder(
         speeds: GOP/s by name, the first on top.
         reference: GOP/s of float32, drawn as a dashed line.
         roof: GOP/s that the last level's instructions allow, drawn as a solid line, or None.
+
+    The number of a long bar is inside of it, so that it does not meet that line.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 0.3 * len(speeds) + 1.3))
     places = np.arange(len(speeds))
     axes.barh(places, speeds, BAR, color=OURS)
+    most = speeds.max() if roof is None else max(roof, speeds.max())
     for place, value in enumerate(speeds):
-        label = axes.text(value, place, f" {value:,.0f}  ({value / reference:.1f}×)", va="center")
-        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # where it meets the limit
+        side = "right" if value > 0.7 * most else "left"
+        axes.text(value, place, f" {value:,.0f}  ({value / reference:.1f}×) ", va="center", ha=side)
     axes.axvline(reference, color=_INK, linestyle=(0, (4, 3)), linewidth=1)
     axes.text(reference, -0.95, " float32")
-    most = speeds.max() if roof is None else max(roof, speeds.max())
     if roof is not None:
         axes.axvline(roof, color=_ROOF, linewidth=1.4)
         axes.text(roof, -0.95, f"limit of {speeds.index[-1]} ", color=text_color(_ROOF), ha="right")
-    axes.set(xlabel="speed (GOP/s, one multiply-add = 2)", xlim=(0, 1.25 * most), ylim=(len(speeds) - 0.4, -1.3))
+    axes.set(xlabel="speed (GOP/s, one multiply-add = 2)", xlim=(0, 1.05 * most), ylim=(len(speeds) - 0.4, -1.3))
     axes.set_yticks(places, speeds.index)
     axes.tick_params(axis="y", length=0)
     figure.suptitle(title, x=0.01, ha="left")

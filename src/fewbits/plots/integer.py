@@ -246,7 +246,7 @@ def bias_fractions(
 
 
 def ways(frame: pd.DataFrame, *, title: str = "Ways to save a depthwise network at 4 bits") -> Figure:
-    """Accuracy of each way: a dot a seed, and an upright line for their mean.
+    """Accuracy of each way: a dot a seed, and an upright line for their mean; equal seeds are one above the other.
 
     Args:
         frame: one row a seed and way, columns ``way``, ``seed`` and ``accuracy`` (in percent).
@@ -256,7 +256,9 @@ def ways(frame: pd.DataFrame, *, title: str = "Ways to save a depthwise network 
     for row, name in enumerate(names):
         values = frame.loc[frame["way"] == name, "accuracy"]
         axis.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color=NEUTRALS[1], linewidth=2, zorder=2)
-        axis.plot(values, np.full(len(values), row), "o", color=NEUTRALS[0], markerfacecolor="white", zorder=3)
+        counts = values.groupby(values)
+        places = row + 0.2 * (counts.cumcount() - (counts.transform("size") - 1) / 2)
+        axis.plot(values, places, "o", color=NEUTRALS[0], markerfacecolor="white", zorder=3)
     axis.set_yticks(range(len(names)), [WAYS.get(name, name) for name in names])
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="y", color=GRID)

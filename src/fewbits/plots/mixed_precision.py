@@ -259,6 +259,36 @@ def front(frame: pd.DataFrame, cost: str, xlabel: str, *, title: str = "What doe
     return figure
 
 
+def fronts(frame: pd.DataFrame, level: float, *, title: str = "Which price pays for a larger network?") -> Figure:
+    """Accuracy against each of `COSTS`, a panel each: a small dot a network, a line through the means of each setting.
+
+    Args:
+        frame: as recorded; methods "fixed", "uhlich filter-wise" and "nakata", and "float", which is a dashed line.
+        level: points below float, a dotted line.
+    """
+    figure, panels = plt.subplots(1, len(COSTS), figsize=(WIDTH, 3.0), sharey=True)
+    floats = frame[frame.method == "float"].accuracy.mean()
+    for axes, (cost, label) in zip(panels, COSTS.items(), strict=True):
+        unit = 1000 if cost == "cycles" else 1
+        axes.axhline(floats, color=COLORS["float"], linestyle=(0, (4, 3)), linewidth=1, zorder=1)
+        axes.axhline(floats - level, color=COLORS["paper"], linestyle=":", linewidth=1, zorder=1)
+        for method in ("fixed", "uhlich filter-wise", "nakata"):
+            style, name = NAMES[method]
+            rows, look = frame[frame.method == method], {"color": COLORS[style], "marker": MARKERS[style]}
+            means = rows.groupby("setting")[[cost, "accuracy"]].mean().sort_values(cost)
+            axes.plot(rows[cost] / unit, rows.accuracy, **look, linestyle="none", markersize=3, alpha=0.5)
+            axes.plot(means[cost] / unit, means.accuracy, **look, label=name)
+        axes.set_xlabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    for height, name, side in ((floats, "float", "bottom"), (floats - level, f"−{level:g}", "top")):
+        panels[-1].annotate(name, (1.02, height), xycoords=("axes fraction", "data"), va=side)
+    panels[0].set_ylabel("test accuracy (%)")
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
 def equal_accuracy(
     costs: pd.DataFrame, *, title: str = "What does it cost to come within one point of float?"
 ) -> Figure:

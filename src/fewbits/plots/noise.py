@@ -157,7 +157,7 @@ def seeds_for_gain(
         needed: by method ("float", "binary", "2-bit"), seeds for each gain.
         usual: where the dashed line is.
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.0))
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.8))
     ends = []
     for method, seeds in needed.items():
         style: dict[str, Any] = {"color": COLORS[_STYLE[method]], "marker": MARKERS[_STYLE[method]]}
