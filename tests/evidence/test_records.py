@@ -405,7 +405,6 @@ UNREPEATABLE = {
     "inq": 5,
     "mobileone": 8,
     "ternary": 5,
-    "vector": 11,
 }
 
 

@@ -263,7 +263,7 @@ def fronts(frame: pd.DataFrame, level: float, *, title: str = "Which price pays 
     """Accuracy against each of `COSTS`, a panel each: a small dot a network, a line through the means of each setting.
 
     Args:
-        frame: as recorded; methods "fixed", "uhlich filter-wise" and "nakata", and "float", which is a dashed line.
+        frame: as recorded; methods in `NAMES`, and "float", which is a dashed line.
         level: points below float, a dotted line.
     """
     figure, panels = plt.subplots(1, len(COSTS), figsize=(WIDTH, 3.0), sharey=True)
@@ -272,7 +272,7 @@ def fronts(frame: pd.DataFrame, level: float, *, title: str = "Which price pays 
         unit = 1000 if cost == "cycles" else 1
         axes.axhline(floats, color=COLORS["float"], linestyle=(0, (4, 3)), linewidth=1, zorder=1)
         axes.axhline(floats - level, color=COLORS["paper"], linestyle=":", linewidth=1, zorder=1)
-        for method in ("fixed", "uhlich filter-wise", "nakata"):
+        for method in dict.fromkeys(frame.method[frame.method != "float"]):
             style, name = NAMES[method]
             rows, look = frame[frame.method == method], {"color": COLORS[style], "marker": MARKERS[style]}
             means = rows.groupby("setting")[[cost, "accuracy"]].mean().sort_values(cost)
