@@ -244,6 +244,10 @@ def test_figures_say_what_they_show():
     assert "count 1" in words_of(figures.signs_as_bits(signs, np.array([1, 1, 1])))
     ladder = figures.ladder(pd.Series({"naive": 100.0, "table": 400.0}), 50.0, 800.0)
     assert "400  (8.0×)" in words_of(ladder)
+    # The number of a bar that comes near the limit is inside of it.
+    long = figures.ladder(pd.Series({"naive": 100.0, "table": 700.0}), 50.0, 800.0)
+    sides = {text.get_text().split()[0]: text.get_ha() for text in long.axes[0].texts}
+    assert (sides["100"], sides["700"]) == ("left", "right")
     table = pd.DataFrame({"xnor": [10.0, np.nan], "numkong": [120.0, 0.5]}, index=["a", "b"])
     names = {"xnor": "XNOR", "numkong": "NumKong"}
     ratios = figures.ratios({"here": table, "there": table}, names, title="t", xlabel="x")

@@ -56,6 +56,8 @@ def test_ways_show_every_seed_and_the_mean():
     assert [line.get_xydata().tolist() for line in seeds] == [[[97, 0], [99, 0], [98, 0]], [[50, 1]]]
     means = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2]
     assert means == [98, 50]
+    axis = integer.ways(pd.DataFrame({"way": ["a"] * 3, "accuracy": [97.0, 97.0, 98.0]})).axes[0]
+    assert axis.lines[1].get_ydata() == pytest.approx([-0.1, 0.1, 0])  # equal seeds do not hide each other
 
 
 def test_two_roundings_show_percent_none_and_the_law():

@@ -19,6 +19,7 @@ import torch
 from fewbits import evidence
 from fewbits.data import random_crop_flip
 from fewbits.experiments.common import recorded, run_folder, seeds
+from fewbits.experiments.mixed_precision.claims import PENALTIES
 from fewbits.experiments.mixed_precision.training import METHODS, measure, train_quantized
 from fewbits.experiments.mobileone.cifar100 import cifar100, float_network
 from fewbits.mixed_precision import Processor, filter_bits
@@ -26,7 +27,6 @@ from fewbits.mixed_precision import Processor, filter_bits
 # The rate of Uhlich et al. (2020), whose limit to the gradients goes with it. With Adam at 0.0005, as in the first try,
 # two of three trainings of the folded network failed: its steps are often no larger than the rate.
 EPOCHS, LR, START = 3, 0.01, 8
-PENALTIES = ("nakata", "uhlich filter-wise")
 PLAN = [
     ("float", 32.0),
     *((method, budget) for budget in (4.0, 3.0, 2.0) for method in PENALTIES),
