@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from fewbits import evidence
-from fewbits.evidence import departure, own_claim, paper_claim, part
+from fewbits.evidence import own_claim, paper_claim, part
 
 # Settings in ``inq_small``.
 STANDARD, BN_KEPT, LEAST_ERROR = "standard", "BN kept as a scale", "n1 of least error"
@@ -15,29 +15,35 @@ INDEPENDENT = "float networks, trained from different seeds, each with one run o
 DEPARTS: list[str | dict] = [
     "a depthwise separable network of 4,378 parameters on mnist5k in place of ImageNet networks",
     "a float network of 20 epochs, and 12 epochs of INQ in all",
-    departure("the learning rate of INQ was chosen on test images of seed 0", could_explain=False),
 ]
 FOLDED = "BN is folded before INQ, and biases are quantized as well; the authors' code leaves BN and biases in float"
 
 
 def points_lost(table: pd.DataFrame, setting: str, bits: int, network: str = "MobileNet") -> pd.Series:
-    """Points of test accuracy that INQ costs, by seed; ``table`` has the rows of ``inq_small``.
-
-    A setting with rows of 32 bits is compared with these, the others with the rows "float".
-    """
+    """Points of test accuracy that INQ costs, by seed; ``table`` has the rows of ``inq_small``."""
     by = table[table.network == network].set_index(["setting", "bits", "seed"]).accuracy.sort_index()
-    start = setting if setting in by[:, 32].index.get_level_values("setting") else "float"
-    return by[start, 32] - by[setting, bits]
+    return by["float", 32] - by[setting, bits]
 
 
-def by_seed(values: pd.Series, unit: str = "pt", **band: Any) -> evidence.Part:
-    """A part with one value a float network, from ``values`` by seed."""
+def counted(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``inq_small`` that claims and figures count.
+
+    Seed 0 is the network that the chapters take apart and that settings were tried on.
+    """
+    return table[table.seed > 0]
+
+
+def by_seed(values: pd.Series, rows: pd.DataFrame, unit: str = "pt", **band: Any) -> evidence.Part:
+    """A part with one value a float network, from ``values`` by seed; the last row of a seed says which run it is."""
     values = values.dropna().sort_index()
-    return part([round(float(v), 4) for v in values], unit=unit, runs=values.index.tolist(), **band)
+    found = [evidence.origins(rows[rows.seed == seed])[-1] for seed in values.index]
+    more: dict[str, Any] = {"origins": found} if any(found) else {}
+    return part([round(float(v), 4) for v in values], unit=unit, runs=values.index.tolist(), **band, **more)
 
 
 def small_claims(table: pd.DataFrame) -> list[evidence.Claim]:
     """What zhou2017 say of INQ, on ``mnist5k``; rows of ``inq_small``."""
+    table = counted(table)
 
     def gain(setting: str, other: str, bits: int) -> pd.Series:
         return points_lost(table, other, bits) - points_lost(table, setting, bits)
@@ -49,7 +55,7 @@ def small_claims(table: pd.DataFrame) -> list[evidence.Claim]:
             "inq/drop-5-bit",
             kept.format(5, "nothing"),
             ("zhou2017", "Sec. 3", "better than float"),
-            by_seed(points_lost(table, BN_KEPT, 5), high=0.0),
+            by_seed(points_lost(table, BN_KEPT, 5), table, high=0.0),
             scale="notebook",
             independent=INDEPENDENT,
             departs=DEPARTS,
@@ -59,7 +65,7 @@ def small_claims(table: pd.DataFrame) -> list[evidence.Claim]:
             "inq/drop-3-bit",
             kept.format(3, "at most a point"),
             ("zhou2017", "Sec. 3", "small"),
-            by_seed(points_lost(table, PAPER_STAGES, 3), high=1.0),
+            by_seed(points_lost(table, PAPER_STAGES, 3), table, high=1.0),
             scale="notebook",
             independent=INDEPENDENT,
             departs=DEPARTS,
@@ -68,7 +74,7 @@ def small_claims(table: pd.DataFrame) -> list[evidence.Claim]:
             "inq/retraining-pays",
             "At 5 bits, INQ step by step is more accurate than rounding everything at once",
             ("zhou2017", "Sec. 1", "better"),
-            by_seed(gain(STANDARD, "one shot", 5), low=0.0),
+            by_seed(gain(STANDARD, "one shot", 5), table, low=0.0),
             scale="notebook",
             independent=INDEPENDENT,
             departs=[*DEPARTS, FOLDED],
@@ -77,7 +83,7 @@ def small_claims(table: pd.DataFrame) -> list[evidence.Claim]:
             "inq/magnitude-beats-random",
             "At 5 bits, freezing the largest first is more accurate than a random order",
             ("zhou2017", "Sec. 3", "better"),
-            by_seed(gain(STANDARD, "random", 5), low=0.0),
+            by_seed(gain(STANDARD, "random", 5), table, low=0.0),
             scale="notebook",
             independent=INDEPENDENT,
             departs=[*DEPARTS, FOLDED],
@@ -86,13 +92,13 @@ def small_claims(table: pd.DataFrame) -> list[evidence.Claim]:
             "inq/frozen-stay",
             "A frozen weight never changes again: changed ones, in all runs of a seed",
             ("zhou2017", "Sec. 2.2", 0),
-            by_seed(changed, unit="", type="identity", high=0),
+            by_seed(changed, table, unit="", type="identity", high=0),
             scale="notebook",
         ),
         own_claim(
             "inq/least-error-pays",
             "At 3 bits, folded, n1 of least squared error is more accurate than the n1 of the largest weight",
-            by_seed(gain(LEAST_ERROR, STANDARD, 3), low=0.0),
+            by_seed(gain(LEAST_ERROR, STANDARD, 3), table, low=0.0),
             scale="notebook",
             independent=INDEPENDENT,
         ),
@@ -116,9 +122,7 @@ def resnet_claims(table: pd.DataFrame) -> list[evidence.Claim]:
         if bits not in accuracy or 32 not in accuracy:
             continue
         rows = table[table.bits == bits]
-        of_run = dict(zip(rows.seed, evidence.origins(rows), strict=True))
-        values = (accuracy[bits] - accuracy[32]).dropna()
-        measured = by_seed(values, low=0.0, origins=[of_run[seed] for seed in sorted(values.index)])
+        measured = by_seed(accuracy[bits] - accuracy[32], rows, low=0.0)
         claims.append(
             paper_claim(
                 f"inq/resnet-{bits}-bit",

@@ -2,7 +2,9 @@
 
 Several seeds, in minutes. Written are ``data/results/inq_small.csv``, ``inq_small_stages.csv`` (the rows of a network
 and seed when they are done; what is there does not run again), the claims that follow in ``inq.json``, and those in
-``mobileone.json`` that follow from the same rows.
+``mobileone.json`` that follow from the same rows. Seed 0 is the network in ``data/checkpoints``, which chapters take
+apart; it is not one of the runs that claims count. ``--held-out`` tries learning rates on held-out training images,
+into ``inq_small_held_out.csv``.
 
 ``--network resnet18`` runs one seed of ResNet-18 on CIFAR-100 by the schedules of zhou2017, see
 :mod:`fewbits.experiments.inq.resnet`, and writes ``inq_resnet.csv`` and ``inq_resnet_stages.csv``.
@@ -21,7 +23,15 @@ from torch import nn
 from fewbits import evidence
 from fewbits.core import container
 from fewbits.core.codes import Codes
-from fewbits.experiments.common import checkpoint_path, codes_path, merge_rows, recorded, seeds
+from fewbits.data import held_out
+from fewbits.experiments.common import (
+    checkpoint_path,
+    codes_path,
+    merge_rows,
+    recorded,
+    run_missing_rows,
+    seeds,
+)
 from fewbits.experiments.inq.claims import BN_KEPT, KEYS, LEAST_ERROR, PAPER_STAGES, STANDARD, small_claims
 from fewbits.experiments.inq.networks import small_data, small_net
 from fewbits.experiments.inq.resnet import EPOCHS, INQ_EPOCHS, run_resnet
@@ -33,7 +43,9 @@ from fewbits.training import percent, save_model, seed_everything
 
 NETWORKS = {"MobileNet": 0, "MobileOne k=1": 1, "MobileOne k=2": 2, "MobileOne k=4": 4}
 BITS = (5, 4, 3, 2)
-SMALL_EPOCHS, SMALL_INQ_EPOCHS, SMALL_INQ_LR = 20, 12, 0.1  # the epochs of INQ are shared out among its stages
+SMALL_EPOCHS, SMALL_INQ_EPOCHS = 20, 12  # the epochs of INQ are shared out among its stages
+# The learning rate at the start of each stage is that of RATES with the best mean of all runs on held-out images.
+SMALL_INQ_LR, RATES, RATE_SEEDS = 0.1, (0.03, 0.1, 0.3), 3
 # What differs from the standard: folded first, biases too, largest first, stages .5, .75, .875, 1, n1 as in the paper.
 SETTINGS: dict[str, dict[str, Any]] = {
     STANDARD: {},
@@ -49,7 +61,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of ``python -m fewbits.experiments inq``."""
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds beside seed 0 (default 5)")
+    parser.add_argument("--held-out", action="store_true", help="choose the learning rate; claims stay as they are")
     parser.add_argument("--network", choices=("small", "resnet18"), default="small", help="resnet18 wants a GPU")
     parser.add_argument("--seed", type=int, default=0, help="of resnet18")
     parser.add_argument("--bits", type=int, nargs="+", choices=sorted(RESNET18), default=[5, 4, 3], help="of resnet18")
@@ -65,8 +78,10 @@ def run(options: Namespace, command: str) -> None:
     if options.network == "resnet18":
         run_resnet(options, command)
         return
-    measure_missing(seeds(options.seeds))
-    table = measure_stages(seeds(options.seeds), command)
+    if options.held_out:
+        try_rates(command)
+        return
+    table = measure_missing(seeds(options.seeds + 1), command)
     wall_s = float(table.seconds.sum())
     evidence.record("inq", small_claims(table), command=command, wall_s=wall_s)
     evidence.record("mobileone", mobileone.current_claims(), command=command, wall_s=wall_s)
@@ -80,18 +95,21 @@ def train_small(branches: int, trainer: Trainer, epochs: int = SMALL_EPOCHS) -> 
     return model.eval()
 
 
-def measure_missing(seed_list: Sequence[int]) -> pd.DataFrame:
+def measure_missing(seed_list: Sequence[int], command: str) -> pd.DataFrame:
     """All comparisons of each (seed, network) that ``inq_small`` lacks; each is recorded when it is done.
 
-    So an interrupted run goes on where it stopped. Delete the table to measure everything anew.
+    So an interrupted run goes on where it stopped. Delete the table to measure everything anew. Of seed 0 only
+    MobileNet is needed.
 
     Returns:
         The whole table.
+    Raises:
+        ValueError: the checkout has changes that are not committed, so that no row can say where it comes from.
     """
     data = small_data()
     for seed in seed_list:
         for network, branches in NETWORKS.items():
-            if is_recorded(network, seed):
+            if is_recorded(network, seed) or (seed == 0 and branches):
                 continue
             trainer = Trainer(data, seed)
             where = {"network": network, "seed": seed}
@@ -106,45 +124,29 @@ def measure_missing(seed_list: Sequence[int]) -> pd.DataFrame:
                 stages += [where | {key: row[key] for key in ("setting", "bits")} | stage for stage in its_stages]
                 if seed == 0 and branches == 0 and (row["setting"], row["bits"]) == (STANDARD, 5):
                     container.save(codes_path("inq-small-5-bit"), codes)
+            wall_s = sum(row["seconds"] for row in rows)
+            merge_rows("inq_small", evidence.stamped(pd.DataFrame(rows), command, wall_s), KEYS)
             merge_rows("inq_small_stages", pd.DataFrame(stages), [*KEYS, "stage"])
-            merge_rows("inq_small", pd.DataFrame(rows), KEYS)
             table = pd.DataFrame(rows).pivot_table("accuracy", "setting", "bits")
             print(f"{network}, seed {seed}\n{table.to_string()}", flush=True)
     return evidence.rows("inq_small")
 
 
-def measure_stages(seed_list: Sequence[int], command: str) -> pd.DataFrame:
-    """INQ of MobileNet's weights, BN kept, by the stages that zhou2017 take at 4 and 3 bits, where they are missing.
+def try_rates(command: str) -> None:
+    """What INQ of MobileNet at 5 bits reaches at each of the `RATES`, on held-out training images."""
+    data = held_out(small_data())
 
-    Returns:
-        The whole table ``inq_small``.
-    """
-    data, network = small_data(), "MobileNet"
-    for seed in seed_list:
-        known = recorded("inq_small", KEYS)
-        if ((known.network == network) & (known.seed == seed) & (known.setting == PAPER_STAGES)).any():
-            continue
-        trainer = Trainer(data, seed)
-        model = train_small(0, trainer)
-        where = {"network": network, "seed": seed, "setting": PAPER_STAGES}
-        # Its own float network: with another number of threads it is not that of the other rows to the last bit.
-        rows: list[dict[str, Any]] = [where | {"bits": 32, "accuracy": percent(model, data)}]
-        for bits in (4, 3):
-            started = time.perf_counter()
-            fractions = RESNET18[bits]
-            epochs = SMALL_INQ_EPOCHS // (len(fractions) - 1)
-            kept = apply_inq(model, trainer, epochs, bits, fractions, biases=False, lr=SMALL_INQ_LR)
-            row = where | {
-                "bits": bits,
-                "accuracy": percent(kept.model, data),
-                "on_grid": on_grid(kept.model, bits, False),
-            }
-            row |= {"changed": kept.changed, "outgrown": kept.outgrown}
-            rows.append(row | {"seconds": round(time.perf_counter() - started, 1)})
-        new = pd.DataFrame(rows)
-        print(new.to_string(), flush=True)
-        merge_rows("inq_small", evidence.stamped(new, command, float(new.seconds.sum())), KEYS)
-    return evidence.rows("inq_small")
+    def measure(setting: dict[str, Any], _: float | None) -> dict[str, Any]:
+        trainer = Trainer(data, setting["seed"])
+        model, epochs = train_small(0, trainer), SMALL_INQ_EPOCHS // (len(FRACTIONS) - 1)
+        folded = apply_inq(reparameterize(model), trainer, epochs, lr=setting["rate"])
+        kept = apply_inq(model, trainer, epochs, biases=False, lr=setting["rate"])
+        return {"standard": percent(folded.model, data), "kept": percent(kept.model, data)}
+
+    settings = [{"seed": seed, "rate": rate} for seed in range(RATE_SEEDS) for rate in RATES]
+    run_missing_rows("inq_small_held_out", settings, measure, command)
+    table = evidence.rows("inq_small_held_out")
+    print(table.groupby("rate")[["standard", "kept"]].mean().mean(axis=1).to_string())
 
 
 def is_recorded(network: str, seed: int) -> bool:
@@ -158,7 +160,8 @@ def compare(
     """Rows of one trained network, float and after INQ with each setting and bit width, with stages and codes.
 
     Args:
-        everything: at 5 and 3 bits all settings, not only the standard and one shot; and INQ before folding.
+        everything: at 5 and 3 bits all settings, not only the standard and one shot; INQ before folding; and the same
+            with the stages that zhou2017 take at 4 and 3 bits.
     """
     folded = reparameterize(model)
     yield {"setting": "float", "bits": 32, "accuracy": percent(folded, trainer.data)}, [], {}
@@ -172,6 +175,12 @@ def compare(
             yield row | {"changed": outcome.changed, "outgrown": outcome.outgrown}, outcome.stages, outcome.codes
         if everything:
             yield from ((row | {"bits": bits}, [], {}) for row in other_order(model, trainer, bits))
+    for bits in (4, 3) if everything else ():
+        epochs = SMALL_INQ_EPOCHS // (len(RESNET18[bits]) - 1)
+        kept = apply_inq(model, trainer, epochs, bits, RESNET18[bits], biases=False, lr=SMALL_INQ_LR)
+        row = {"setting": PAPER_STAGES, "bits": bits, "accuracy": percent(kept.model, trainer.data)}
+        row |= {"on_grid": on_grid(kept.model, bits, biases=False), "changed": kept.changed, "outgrown": kept.outgrown}
+        yield row, kept.stages, kept.codes
 
 
 def other_order(model: nn.Module, trainer: Trainer, bits: int) -> list[dict]:

@@ -8,7 +8,7 @@ from fewbits import evidence
 from fewbits.evidence import cited_claim, departure, own_claim, paper_claim, part
 from fewbits.experiments.common import recorded
 from fewbits.experiments.inq import claims as inq
-from fewbits.experiments.inq.claims import STANDARD, by_seed, points_lost
+from fewbits.experiments.inq.claims import STANDARD, by_seed, counted, points_lost
 from fewbits.mobileone import MobileNetV1, MobileOne, reparameterize
 from fewbits.nets import count_parameters
 
@@ -80,9 +80,12 @@ TRAINING: list[str | dict] = [
     "the paper gives neither epochs nor optimizer nor augmentation: here 40 epochs of SGD, with crops and flips",
 ]
 BRANCHES = "the paper does not give the number of branches: here 4"
+AFTER = "the paper does not say whether INQ runs before or after BN and branches are merged: here after"
+_BETWEEN = "the paper does not say how long it trains between the steps of INQ: here {} epochs each"
+SHORT = _BETWEEN.format("four")
 INQ: list[str | dict] = [
-    "the paper does not say whether INQ runs before or after BN and branches are merged: here after",
-    "the paper does not say how long it trains between the steps of INQ: here six epochs each",
+    AFTER,
+    _BETWEEN.format("six"),
     departure("the learning rate of INQ was chosen on test images of seed 0", could_explain=False),
 ]
 
@@ -330,6 +333,7 @@ def _measured(
 
 def small_claims(table: pd.DataFrame) -> list[evidence.Claim]:
     """Where folding belongs, and yokota2024's comparison of the two networks, on ``mnist5k``; rows of ``inq_small``."""
+    table = counted(table)
     late = table.query("network == 'MobileNet' and setting == 'INQ then folded' and bits == 5").set_index("seed")
     again = points_lost(table, "folded then rounded", 5) - points_lost(table, STANDARD, 5)
     smaller = points_lost(table, STANDARD, 5) - points_lost(table, STANDARD, 5, "MobileOne k=4")
@@ -338,7 +342,7 @@ def small_claims(table: pd.DataFrame) -> list[evidence.Claim]:
         own_claim(
             "mobileone/folding-after-leaves-grid",
             "Folding BN after INQ leaves less than half of the weights on the 5-bit grid",
-            by_seed(100 * late.on_grid, "%", high=50.0),
+            by_seed(100 * late.on_grid, table, "%", high=50.0),
             scale="notebook",
             independent=inq.INDEPENDENT,
             paper=powers,
@@ -346,7 +350,7 @@ def small_claims(table: pd.DataFrame) -> list[evidence.Claim]:
         own_claim(
             "mobileone/folding-after-costs",
             "At 5 bits, rounding again after such a folding costs more than folding first",
-            by_seed(again, low=0.0),
+            by_seed(again, table, low=0.0),
             scale="notebook",
             independent=inq.INDEPENDENT,
             paper=powers,
@@ -355,10 +359,10 @@ def small_claims(table: pd.DataFrame) -> list[evidence.Claim]:
             "mobileone/drop-smaller-digits",
             "Small networks: INQ costs MobileOne less than MobileNet-V1, the difference of the drops",
             ("yokota2024", "Table 1", 3.25, "pt"),
-            by_seed(smaller, low=0.0),
+            by_seed(smaller, table, low=0.0),
             scale="notebook",
             independent=inq.INDEPENDENT,
-            departs=["networks of 4,378 parameters on mnist5k in place of CIFAR-100", BRANCHES, *INQ],
+            departs=["networks of 4,378 parameters on mnist5k in place of CIFAR-100", BRANCHES, AFTER, SHORT],
         ),
     ]
 
