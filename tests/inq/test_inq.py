@@ -707,7 +707,7 @@ def test_rates_are_tried_on_held_out_images(tiny_runs, monkeypatch, capsys):
     }
     table = evidence.rows("inq_small_held_out")
     assert table.groupby("rate").seed.count().to_dict() == dict.fromkeys(experiment.RATES, experiment.RATE_SEEDS)
-    assert "0.3    30.0" in capsys.readouterr().out
+    assert "0.30    30.0" in capsys.readouterr().out
     assert not (evidence.results_dir() / "inq.json").exists()
 
 
