@@ -34,7 +34,7 @@ from fewbits.experiments.common import recorded as recorded_rows
 from fewbits.experiments.comparison import TASKS, prepared
 from fewbits.experiments.fpga_network import run as fpga_network
 from fewbits.experiments.inq.networks import small_data, small_net
-from fewbits.experiments.inq.run import SMALL_INQ_EPOCHS, SMALL_INQ_LR
+from fewbits.experiments.inq.run import SMALL_INQ_EPOCHS
 from fewbits.experiments.inq.training import FRACTIONS, WEIGHT_DECAY, Trainer
 from fewbits.experiments.method_map import images as map_images
 from fewbits.experiments.method_map import methods as map_methods
@@ -53,6 +53,7 @@ from fewbits.uniform import UniformQuantizer
 WIDGETS = Path(__file__).resolve().parent.parent / "book" / "_static" / "widgets"
 SHOWN = ("LUT", "FF", "BRAM")  # resources of the accelerator's figure
 INQ_LAYER = "features.6.weight"  # the depthwise convolution of the second block: 144 weights
+INQ_LR = 0.1  # at the start of each stage, as in the live run of the chapter
 
 NEURON = 4  # of the first layer, 784 weights: the one that is shown
 FEW_BITS = (32, 8, 4, 3, 2, 1)
@@ -224,7 +225,7 @@ def student(most: int) -> list[float]:
 
 
 def inq_run() -> dict:
-    """INQ at 5 bits of the folded small network, seed 0, as the experiment ``inq`` runs it; one layer is recorded.
+    """INQ at 5 bits of the folded small network, seed 0, in stages as the experiment ``inq`` has; one layer is recorded.
 
     ``weights`` are those of the trained network. A stage has the test accuracy after freezing, and, but for the last,
     the weights and the accuracy after training. What was frozen, and where to, follows from the weights before.
@@ -241,7 +242,7 @@ def inq_run() -> dict:
         stage = {"fraction": fraction, "frozen": percent(model, data)}
         if fraction < 1:
             epochs = SMALL_INQ_EPOCHS // (len(FRACTIONS) - 1)
-            trainer.train(model, "", epochs, SMALL_INQ_LR, WEIGHT_DECAY, F.cross_entropy, peak=False)
+            trainer.train(model, "", epochs, INQ_LR, WEIGHT_DECAY, F.cross_entropy, peak=False)
             model.eval()
             stage |= {"trained": percent(model, data), "weights": numbers(layer.weight)}
         run["stages"].append(stage)

@@ -136,20 +136,26 @@ def luts_by_width(
     Args:
         table: rows "multiplier <width>" of the table ``fpga_gates_resources``.
     """
-    figure, axis = plt.subplots(figsize=(WIDTH, 2.8))
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.2))
     rows = table[table.circuit.str.startswith("multiplier ")]
     rows = rows.assign(width=rows.circuit.str.removeprefix("multiplier ").astype(int)).sort_values("width")
+    # Logarithmic, so that a power of the width is a straight line, and its exponent the slope.
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log")
     ends = []
     for rank, (design, label) in enumerate({"shift": "× power of two", "fixed, no DSP": "× number"}.items()):
         line = rows[rows.design == design]
         style: dict[str, Any] = {"color": NEUTRALS[rank], "marker": NEUTRAL_MARKERS[rank]}
         axis.plot(line.width, line.LUT, **style)
         for x, y in zip(line.width, line.LUT, strict=True):
-            beside: dict[str, Any] = {"ha": "right" if rank else "left", "path_effects": OUTLINE}
-            axis.annotate(f"{y:,}", (x, y), (-4 if rank else 4, 3), textcoords="offset points", va="bottom", **beside)
+            beside: dict[str, Any] = {"ha": "right", "va": "bottom", "path_effects": OUTLINE}
+            axis.annotate(f"{y:,}", (x, y), (-3, 3), textcoords="offset points", **beside)
         ends.append(End(line.width.iloc[-1], line.LUT.iloc[-1], label, style))
-    axis.set_xticks(sorted(set(rows.width)))
-    axis.set(xlabel="bits of x", ylabel="LUTs", ylim=(0, 2300), xlim=(6, 34))
+    widths = sorted(set(rows.width))
+    axis.set_xticks(widths, [str(width) for width in widths])
+    axis.set_yticks([30, 100, 300, 1000, 3000], ["30", "100", "300", "1,000", "3,000"])
+    axis.minorticks_off()
+    axis.set(xlabel="bits of x", ylabel="LUTs", ylim=(20, 4000), xlim=(7, 34))
     figure.suptitle(title, x=0.01, ha="left")
     label_ends(axis, ends)
     return figure

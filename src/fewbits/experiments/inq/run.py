@@ -45,7 +45,7 @@ NETWORKS = {"MobileNet": 0, "MobileOne k=1": 1, "MobileOne k=2": 2, "MobileOne k
 BITS = (5, 4, 3, 2)
 SMALL_EPOCHS, SMALL_INQ_EPOCHS = 20, 12  # the epochs of INQ are shared out among its stages
 # The learning rate at the start of each stage is that of RATES with the best mean of all runs on held-out images.
-SMALL_INQ_LR, RATES, RATE_SEEDS = 0.1, (0.03, 0.1, 0.3), 3
+SMALL_INQ_LR, RATES, RATE_SEEDS = 0.3, (0.03, 0.1, 0.3), 3
 # What differs from the standard: folded first, biases too, largest first, stages .5, .75, .875, 1, n1 as in the paper.
 SETTINGS: dict[str, dict[str, Any]] = {
     STANDARD: {},
