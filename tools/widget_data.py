@@ -225,7 +225,7 @@ def student(most: int) -> list[float]:
 
 
 def inq_run() -> dict:
-    """INQ at 5 bits of the folded small network, seed 0, in stages as the experiment ``inq`` has; one layer is recorded.
+    """INQ at 5 bits of the folded small network, seed 0, in the stages of the experiment ``inq``; records one layer.
 
     ``weights`` are those of the trained network. A stage has the test accuracy after freezing, and, but for the last,
     the weights and the accuracy after training. What was frozen, and where to, follows from the weights before.
