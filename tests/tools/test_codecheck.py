@@ -91,6 +91,26 @@ def test_runs_by_hand():
     assert four["data"] == "cifar10"
 
 
+def test_minutes_are_those_of_all_rows(tmp_path, monkeypatch):
+    folder = tmp_path / "data" / "results"
+    folder.mkdir(parents=True)
+    head = "seed,accuracy,commit,command,date,wall_s\n"
+    rows = [
+        "0,90,a,one,monday,100",
+        "1,91,a,one,monday,200.5",
+        "1,92,a,one,monday,200.5",
+        "2,93,,,,",
+        "0,94,b,two,monday,7",
+    ]
+    (folder / "first.csv").write_text(head + "\n".join(rows))
+    (folder / "second.csv").write_text(head + "0,95,a,one,monday,100")
+    (folder / "third.csv").write_text("seed,accuracy\n0,96\n")
+    monkeypatch.setattr(codecheck, "ROOT", tmp_path)
+    assert codecheck.seconds_of_rows() == {"one": 400.5, "two": 7.0}
+    claims = [{"id": "vector/a", "provenance": [{"device": "a machine", "wall_s": 200.5, "command": "one"}]}]
+    assert codecheck.runs(claims)[0]["minutes"] == 7
+
+
 def test_a_table_belongs_to_one_chapter():
     files = [item["file"] for item in codecheck.manifest("fpga")]
     assert "data/results/fpga_layers.csv" in files
