@@ -47,6 +47,13 @@ def test_each_form_has_its_marker_and_each_grid_its_numbers():
     assert points == {(40.0,), (60.0,), (66.0,)}
 
 
+def test_markers_that_would_hide_each_other_are_one_above_the_other():
+    near = pd.concat([ROWS, ROWS.iloc[[1]].assign(form="AdaRound", accuracy=60.5)], ignore_index=True)
+    axes, _ = figures.grids_and_forms(near).axes
+    heights = {round(float(container.lines[0].get_ydata()[0]), 1) for container in axes.containers}
+    assert heights == {0.0, 1.0, 0.7}  # float; two forms on the row; AdaRound above it
+
+
 def test_an_unknown_form_is_refused():
     with pytest.raises(ValueError, match="no marker for"):
         figures.grids_and_forms(ROWS.assign(form="guessed"))

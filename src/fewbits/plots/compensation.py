@@ -172,17 +172,18 @@ def grids_and_forms(frame: pd.DataFrame, *, title: str = "Rounding without train
     if unknown := sorted(set(frame.form) - set(FORMS)):
         raise ValueError(f"no marker for {unknown}; the forms are {', '.join(FORMS)}")
     grids = list(frame.groupby("grid", sort=False).accuracy.max().sort_values(ascending=False, kind="stable").index)
-    size = (WIDTH, 1.6 + 0.3 * len(grids))
+    size = (WIDTH, 1.6 + 0.34 * len(grids))
     figure, (axes, side) = plt.subplots(1, 2, figsize=size, width_ratios=[2.6, 1], sharey=True)
     side.axis("off")
     for row, grid in enumerate(grids):
         reached = frame[frame.grid == grid].accuracy
         axes.plot([reached.min(), reached.max()], [row, row], color=PALE, linewidth=4, solid_capstyle="round", zorder=1)
+    lanes = pd.concat([_lanes(rows.accuracy) for _, rows in frame.groupby("grid")])
     for form, (colour, marker, label) in FORMS.items():
         rows = frame[frame.form == form]
         if not len(rows):
             continue
-        places = [grids.index(grid) for grid in rows.grid]
+        places = [grids.index(grid) + lanes[at] for at, grid in rows.grid.items()]
         spread = [rows.accuracy - rows.low, rows.high - rows.accuracy]
         look = {"color": colour, "markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.5}
         axes.errorbar(rows.accuracy, places, xerr=spread, fmt=marker, label=label, elinewidth=1, **look)
@@ -202,6 +203,16 @@ def grids_and_forms(frame: pd.DataFrame, *, title: str = "Rounding without train
     figure.legend(loc="outside lower center", ncols=3, handletextpad=0.3)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
+
+
+def _lanes(accuracies: pd.Series, apart: float = 2.5) -> pd.Series:
+    """How far above or below its row each marker goes, so that those within ``apart`` points do not hide each other."""
+    free = {0.0: -math.inf, -0.3: -math.inf, 0.3: -math.inf}  # where the last marker of each lane is
+    found = {}
+    for at, accuracy in accuracies.sort_values(kind="stable").items():
+        lane = next((lane for lane, last in free.items() if accuracy - last >= apart), min(free, key=lambda x: free[x]))
+        free[lane], found[at] = accuracy, lane
+    return pd.Series(found)
 
 
 def errors_in_blocks(
