@@ -404,7 +404,6 @@ def test_no_number_is_judged_by_two_bands():
 UNREPEATABLE = {
     "inq": 5,
     "mobileone": 8,
-    "ternary": 5,
 }
 
 
