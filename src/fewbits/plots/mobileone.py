@@ -207,6 +207,7 @@ RECIPES = {
     ("mobilenet", "plain"): "MobileNet-V1",
     ("mobilenet", "aligned"): "MobileNet-V1, aligned",
     ("mobileone", "plain"): "MobileOne",
+    ("mobileone", "bn-kept"): "MobileOne, normalization kept",
     ("mobileone", "mean-only"): "MobileOne, mean subtracted",
     ("mobileone", "aligned"): "MobileOne, aligned",
     ("mobileone", "aligned+distilled"): "MobileOne, aligned, teacher",
