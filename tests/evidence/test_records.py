@@ -401,10 +401,7 @@ def test_no_number_is_judged_by_two_bands():
 
 
 # Claims with a value from a tree with changes, or from an unknown one, of before `record` refused them. Only fewer.
-UNREPEATABLE = {
-
-    "mobileone": 3,
-}
+UNREPEATABLE = {"mobileone": 3}
 
 
 def test_records_from_changed_trees_become_fewer():
