@@ -155,7 +155,7 @@ def luts_by_width(
     axis.set_xticks(widths, [str(width) for width in widths])
     axis.set_yticks([30, 100, 300, 1000, 3000], ["30", "100", "300", "1,000", "3,000"])
     axis.minorticks_off()
-    axis.set(xlabel="bits of x", ylabel="LUTs", ylim=(20, 4000), xlim=(7, 34))
+    axis.set(xlabel="width of x (bits)", ylabel="LUTs", ylim=(20, 4000), xlim=(7, 34))
     figure.suptitle(title, x=0.01, ha="left")
     label_ends(axis, ends)
     return figure
