@@ -125,8 +125,9 @@ def measure_missing(seed_list: Sequence[int], command: str) -> pd.DataFrame:
                 if seed == 0 and branches == 0 and (row["setting"], row["bits"]) == (STANDARD, 5):
                     container.save(codes_path("inq-small-5-bit"), codes)
             wall_s = sum(row["seconds"] for row in rows)
-            merge_rows("inq_small", evidence.stamped(pd.DataFrame(rows), command, wall_s), KEYS)
+            new = evidence.stamped(pd.DataFrame(rows), command, wall_s)
             merge_rows("inq_small_stages", pd.DataFrame(stages), [*KEYS, "stage"])
+            merge_rows("inq_small", new, KEYS)
             table = pd.DataFrame(rows).pivot_table("accuracy", "setting", "bits")
             print(f"{network}, seed {seed}\n{table.to_string()}", flush=True)
     return evidence.rows("inq_small")
