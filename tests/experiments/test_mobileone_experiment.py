@@ -211,6 +211,8 @@ def covers(command: str, seed: int) -> bool:
     """Whether a command trains or evaluates the network of this seed."""
     if found := re.search(r"--seeds (\d+)", command):
         return seed < int(found[1])
+    if command.endswith("--network merging"):
+        return seed < 5  # unless told otherwise
     return f"--seed {seed} " in command or command.endswith("--network forms")  # of all stored networks
 
 
@@ -219,6 +221,8 @@ def test_which_seeds_a_command_covers():
     assert not covers("mobileone --network mobileone --seed 1 --resume", 0)
     assert covers("mobileone --network merging --seeds 5", 4)
     assert not covers("mobileone --network merging --seeds 5", 5)
+    assert covers("mobileone --network merging", 4)
+    assert not covers("mobileone --network merging", 5)
     assert covers("mobileone --network forms", 2)
 
 
