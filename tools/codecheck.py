@@ -100,11 +100,11 @@ def runs(claims: Iterable[dict]) -> list[dict]:
 
 
 def seconds_of_rows() -> dict[str, float]:
-    """For each command, the seconds of all rows that it wrote; rows of one table with equal stamps are one run."""
+    """For each command, the seconds of all rows that it wrote; rows with equal stamps are one run, in all tables."""
     stamp = ["commit", "command", "date", "wall_s"]
     tables = map(pd.read_csv, sorted((ROOT / "data" / "results").glob("*.csv")))
-    rows = [table[stamp].dropna().drop_duplicates() for table in tables if set(stamp) <= set(table.columns)]
-    return pd.concat(rows).groupby("command").wall_s.sum().to_dict()
+    rows = [table[stamp].dropna() for table in tables if set(stamp) <= set(table.columns)]
+    return pd.concat(rows).drop_duplicates().groupby("command").wall_s.sum().to_dict()
 
 
 if __name__ == "__main__":
