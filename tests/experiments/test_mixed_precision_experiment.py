@@ -77,6 +77,27 @@ def test_clipped_training_reaches_its_budget_and_keeps_small_grids_small():
     assert small[True] < 1e-3 < 1e-2 < small[False]
 
 
+def test_activations_learn_bits_within_a_budget_of_their_own():
+    data = tiny()
+    float_model = training.train_float(data, seed=0, epochs=1)
+    method = training.Method((4.0,), "size", activations=True)
+    options = {"epochs": 60, "lr": 0.05, "start": 8, "clip": True}
+    model = training.train_quantized(float_model, method, 4.0, data, seed=0, **options)
+    row = training.measure(model, data)
+    grids = [module for module in model.modules() if isinstance(module, LearnedBits) and not module.signed]
+    assert len(grids) == sum(isinstance(module, nn.ReLU) for module in float_model.modules()) == 6
+    pixels = [14 * 14] * 2 + [7 * 7] * 2 + [3 * 3] * 2
+    counts = [channels * places for channels, places in zip(training.WIDTHS, pixels, strict=True)]
+    bits = [grid.bits().item() for grid in grids]
+    mean = sum(count * bit for count, bit in zip(counts, bits, strict=True)) / sum(counts)
+    assert row["bits_per_activation"] == pytest.approx(mean)
+    assert mean < 8
+    assert row["bits_per_weight"] < 8
+    assert "bits_per_activation" not in training.measure(float_model, data)
+    unlike = training.train_quantized(float_model, training.METHODS["uhlich"], 4.0, data, seed=0, **options)
+    assert "bits_per_activation" not in training.measure(unlike, data)
+
+
 def test_bits_stay_when_the_grids_have_stopped():
     """Of 40 steps the grids move in the first 30; weights do to the end."""
     groups = [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(2)]
@@ -310,6 +331,18 @@ def test_the_claim_for_cifar100_compares_only_budgets_that_both_penalties_have()
     assert values() == values(macs) == values(row("nakata", 4.0, 80), size) == []
     assert values(macs, size) == values(row("nakata", 4.0, 80), macs, size) == [[-10.0], [0.0]]
     assert values(row("nakata", 4.0, 80), row("uhlich filter-wise", 4.0, 85), macs, size)[0] == [round(-500 / 85, 4)]
+
+
+def test_the_claim_on_activations_compares_the_same_budget_of_weights_seed_by_seed():
+    def row(method, seed, accuracy, setting=4.0):
+        return {"method": method, "setting": setting, "seed": seed, "accuracy": accuracy}
+
+    rows = [row(claims.SIZE, 0, 62.0), row(claims.SIZE, 1, 62.3), row(claims.SIZE, 0, 59.0, 2.0)]
+    assert claims.make_cifar100_claims(pd.DataFrame(rows[:0], columns=list(rows[0]))) == []
+    rows += [row(claims.WITH_ACTIVATIONS, 1, 61.9), row(claims.WITH_ACTIVATIONS, 0, 50.0, 2.0)]
+    (claim,) = claims.make_cifar100_claims(pd.DataFrame(rows))
+    (part,) = claim["parts"]
+    assert (part["values"], part["runs"], part["holds"]) == ([0.4], ["seed 1"], {"max": 1.0})
 
 
 def test_fronts_have_a_dot_for_each_network_and_a_line_through_their_means(book_theme):

@@ -306,9 +306,7 @@ def test_a_run_at_full_scale_records_how_long_each_network_was_trained(tmp_path,
     columns |= {f"mobilenet-0-float-{name}" for name in ("plain-0", "unquantized-0")}
     assert set(answers) == columns | {"label"}
     assert 100 * (answers["mobilenet-0-inq-plain-0-1"] == answers.label).mean() == rows.accuracy["inq", "plain", 1]
-    assert {"mobileone/c", "mobileone/mobilenet-drop"} <= {
-        c["id"] for c in evidence.load("mobileone") if c["parts"]
-    }
+    assert {"mobileone/c", "mobileone/mobilenet-drop"} <= {c["id"] for c in evidence.load("mobileone") if c["parts"]}
     assert [path.name for path in tmp_path.glob("*.safetensors")] == ["inq-mobilenet-float.safetensors"]
     codes = container.load_codes(tmp_path / "inq-mobilenet-inq.fewbits")
     assert sum(5 * form.values.numel() for form in codes.values()) == 796_180

@@ -19,8 +19,8 @@ import torch
 from fewbits import evidence
 from fewbits.data import random_crop_flip
 from fewbits.experiments.common import recorded, run_folder, seeds
-from fewbits.experiments.mixed_precision.claims import PENALTIES
-from fewbits.experiments.mixed_precision.training import METHODS, measure, train_quantized
+from fewbits.experiments.mixed_precision.claims import PENALTIES, WITH_ACTIVATIONS
+from fewbits.experiments.mixed_precision.training import METHODS, Method, measure, train_quantized
 from fewbits.experiments.mobileone.cifar100 import cifar100, float_network
 from fewbits.mixed_precision import Processor, filter_bits
 
@@ -31,8 +31,10 @@ PLAN = [
     ("float", 32.0),
     *((method, budget) for budget in (4.0, 3.0, 2.0) for method in PENALTIES),
     *(("fixed", bits) for bits in (3, 4)),
+    *((WITH_ACTIVATIONS, budget) for budget in (4.0, 2.0)),
     *((method, budget) for budget in (5.0, 6.0) for method in (*PENALTIES, "fixed")),
 ]
+METHODS_HERE = METHODS | {WITH_ACTIVATIONS: Method((4.0, 2.0), "size", activations=True)}
 PROCESSOR = Processor()
 
 
@@ -52,7 +54,7 @@ def run_cifar100(count: int, command: str) -> Iterator[pd.DataFrame]:
         started = time.perf_counter()
         float_model = model = float_network("mobilenet", seed)
         if method != "float":
-            folder = run_folder(f"mixed-precision-{method.replace(' ', '-')}-{setting:g}-{seed}")
+            folder = run_folder(f"mixed-precision-{method.replace(', ', '-').replace(' ', '-')}-{setting:g}-{seed}")
             folder.mkdir(parents=True, exist_ok=True)
             train = partial(
                 train_quantized,
@@ -64,7 +66,7 @@ def run_cifar100(count: int, command: str) -> Iterator[pd.DataFrame]:
                 channels_last=True,
             )
             files: dict[str, Any] = {"checkpoint": folder / "state.safetensors", "log": folder / "log.csv"}
-            model = train(float_model, METHODS[method], setting, data, seed, progress=True, **files)
+            model = train(float_model, METHODS_HERE[method], setting, data, seed, progress=True, **files)
         row = {"method": method, "setting": setting, "seed": seed} | measure(model, data, PROCESSOR)
         row["seconds"] = round(time.perf_counter() - started, 1)
         print(row, flush=True)

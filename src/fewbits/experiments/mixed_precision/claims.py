@@ -13,7 +13,9 @@ with extra("data"):
 
 LEVEL = 1.0  # points below float: where methods are compared at equal accuracy
 CIFAR100_LEVEL = 0.5
-PENALTIES = ("nakata", "uhlich filter-wise")  # on MACs × bits and on the size
+SIZE = "uhlich filter-wise"
+PENALTIES = ("nakata", SIZE)  # on MACs × bits and on the size
+WITH_ACTIVATIONS = "uhlich, activations too"
 SASAKI_RATIO = 0.5  # the step of the claim on post-training accuracy, in standard deviations
 CORRECTED = "means and variances"
 FLOATS = "float networks, trained from different seeds"
@@ -145,11 +147,34 @@ def make_statistics_claims(table: pd.DataFrame) -> list[dict]:
 
 
 def make_cifar100_claims(frame: pd.DataFrame) -> list[dict]:
-    """The claim on the two penalties for CIFAR-100; empty as long as no seed has both methods at the level.
+    """The claims for CIFAR-100 on the two penalties and on learned bits of activations, as far as a seed has values.
 
-    Only budgets that a seed has for both count: while one is missing, a smaller one of the other method would look like
-    an advantage.
+    Of the penalties only budgets that a seed has for both count: while one is missing, a smaller one of the other
+    method would look like an advantage.
     """
+    return _on_penalties(frame) + _on_activations(frame)
+
+
+def _on_activations(frame: pd.DataFrame) -> list[dict]:
+    """What learned bits of activations cost beside those of weights alone, at the same budget of weights."""
+    rows = frame[frame.setting == 4.0]
+    by_method = rows.pivot(index="seed", columns="method", values="accuracy").reindex(columns=[SIZE, WITH_ACTIVATIONS])
+    lost = (by_method[SIZE] - by_method[WITH_ACTIVATIONS]).dropna()
+    if lost.empty:
+        return []
+    mine = rows[rows.method == WITH_ACTIVATIONS]
+    claim = evidence.own_claim(
+        "mixed_precision/activations-cifar100",
+        "CIFAR-100, MobileNet, weights of 4 learned bits: activations of 4 learned bits, too, cost at most 1 point",
+        evidence.part(_rounded(lost), unit="pt", runs=list(lost.index), high=1.0, **_origins(mine, lost.index)),
+        scale="reduced",
+        independent=FLOATS,
+        paper=("uhlich2020", "CIFAR-10, ResNet-20", "weights and activations"),
+    )
+    return [claim]
+
+
+def _on_penalties(frame: pd.DataFrame) -> list[dict]:
     both = frame.groupby(["seed", "setting"]).method.transform(lambda methods: set(PENALTIES) <= set(methods))
     frame = frame[both | (frame.method == "float")]
     pair = compared(frame, *PENALTIES, CIFAR100_LEVEL)
