@@ -16,6 +16,7 @@ CIFAR100_LEVEL = 0.5
 SIZE = "uhlich filter-wise"
 PENALTIES = ("nakata", SIZE)  # on MACs × bits and on the size
 WITH_ACTIVATIONS = "uhlich, activations too"
+ACTIVATIONS_SET = "ff5d699d1815b4b23b81aec174de279bb94d0a55"  # the commit that set their claim, before the first run
 SASAKI_RATIO = 0.5  # the step of the claim on post-training accuracy, in standard deviations
 CORRECTED = "means and variances"
 FLOATS = "float networks, trained from different seeds"
@@ -170,6 +171,7 @@ def _on_activations(frame: pd.DataFrame) -> list[dict]:
         scale="reduced",
         independent=FLOATS,
         paper=("uhlich2020", "CIFAR-10, ResNet-20", "weights and activations"),
+        band_commit=ACTIVATIONS_SET,
     )
     return [claim]
 
