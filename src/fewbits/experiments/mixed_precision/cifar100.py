@@ -4,7 +4,8 @@ Its positions run from 1,024 at the first convolutions to 1 at the linear layer.
 paper's -1.4 bits at -21 % of the time lie if time follows MACs × bits; and 3 and 2, because the first networks with 4
 were as accurate as float. Each seed has its own float network, folded, which was trained in ``mobileone``. A row that
 is there is not trained again, and a training that was interrupted goes on from its last epoch. What decides the claim
-comes first: the smallest budgets of the two penalties, for all seeds.
+comes first: the smallest budgets of the two penalties, for all seeds. Fixed bits follow, and the size penalty with
+learned bits of the activations.
 """
 
 import itertools
