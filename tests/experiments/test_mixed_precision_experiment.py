@@ -323,6 +323,10 @@ def test_the_claim_for_cifar100_compares_only_budgets_that_both_penalties_have()
         costs = {"bits_per_filter": setting, "bits_per_weight": setting, "bits_per_mac": setting, "cycles": cycles}
         return {"method": method, "setting": setting, "seed": 0, "accuracy": accuracy, "seconds": 1.0} | costs
 
+    def stamped(command, *rows):
+        stamp = {"commit": "1" * 40, "command": command, "date": "2026-01-01", "device": "cpu", "torch": "2"}
+        return [one | stamp | {"wall_s": 1.0} for one in rows]
+
     def values(*rows):
         frame = pd.DataFrame([row("float", 32.0, None), *rows])
         return [part["values"] for claim in claims.make_cifar100_claims(frame) for part in claim["parts"]]
@@ -331,6 +335,11 @@ def test_the_claim_for_cifar100_compares_only_budgets_that_both_penalties_have()
     assert values() == values(macs) == values(row("nakata", 4.0, 80), size) == []
     assert values(macs, size) == values(row("nakata", 4.0, 80), macs, size) == [[-10.0], [0.0]]
     assert values(row("nakata", 4.0, 80), row("uhlich filter-wise", 4.0, 85), macs, size)[0] == [round(-500 / 85, 4)]
+    (claim,) = claims.make_cifar100_claims(pd.DataFrame([row("float", 32.0, None), *stamped("a", macs, size)]))
+    later = stamped("b", row("fixed", 5.0, 70), row(claims.WITH_ACTIVATIONS, 5.0, 70))
+    rows = [row("float", 32.0, None), *stamped("a", macs, size), *later]
+    assert claims.make_cifar100_claims(pd.DataFrame(rows)) == [claim]  # other methods leave the provenance alone
+    assert claim["parts"][0]["origins"][0]["command"] == "a"
 
 
 def test_the_claim_on_activations_compares_the_same_budget_of_weights_seed_by_seed():
