@@ -166,7 +166,8 @@ def _on_activations(frame: pd.DataFrame) -> list[dict]:
     mine = rows[rows.method == WITH_ACTIVATIONS]
     claim = evidence.own_claim(
         "mixed_precision/activations-cifar100",
-        "CIFAR-100, MobileNet, budgets of 4 bits: learned bits of activations, beside those of weights, cost at most 1 point",
+        "CIFAR-100, MobileNet, budgets of 4 bits: learned bits of activations, beside those of weights, cost at most "
+        "1 point",
         evidence.part(_rounded(lost), unit="pt", runs=list(lost.index), high=1.0, **_origins(mine, lost.index)),
         scale="reduced",
         independent=FLOATS,
