@@ -1,11 +1,13 @@
 """What does simulated quantization cost in training? One training step of a 6-layer VGG, 4-bit weights and activations.
 
-Batch 128, 3 × 32 × 32, all on the CPU. The four forms take turns within one process, and every figure is a ratio to the
+Batch 128, 3 × 32 × 32, all on the CPU. The five forms take turns within one process, and every figure is a ratio to the
 float step of the same round, so a machine that slows down half-way does not matter.
 
 * float: convolution, batch normalization, ReLU.
 * fewbits: ``quantize_model``; one autograd function per quantizer, in place.
 * naive: the same arithmetic spelled out in differentiable operations, ``x + (q(x) - x).detach()``.
+* log2: the same network with :class:`fewbits.logarithmic.LogQuantizer`, whose forward pass is some twenty passes and a
+  look-up.
 * brevitas: ``QuantConv2d``, ``QuantLinear`` and ``QuantReLU`` with their defaults at 4 bits.
 
 A second race is in bfloat16 with channels last in memory, as the long experiments train. There the contestants are LSQ,
@@ -24,9 +26,10 @@ from torch import nn
 from turns import make_step, print_ratios
 
 from fewbits.binary import SignActivation
-from fewbits.core.quantizer import quantize_activations, quantize_weights
+from fewbits.core.quantizer import calibrate, quantize_activations, quantize_weights
 from fewbits.core.ste import round_backward
 from fewbits.learned_step import LSQ, lsq_values
+from fewbits.logarithmic import LogQuantizer
 from fewbits.nets import VGGSmall
 from fewbits.uniform import UniformQuantizer, quantize_model
 
@@ -71,10 +74,14 @@ def main() -> None:
     naive = copy.deepcopy(plain)
     quantize_weights(naive, lambda: NaiveQuantizer(signed=True), skip=())
     quantize_activations(naive, lambda: NaiveQuantizer(signed=False, high=4.0))
+    log2 = copy.deepcopy(plain)
+    quantize_weights(log2, lambda: LogQuantizer(BITS), skip=())
+    calibrate(quantize_activations(log2, lambda: LogQuantizer(BITS, signed=False)), images)
     models = {
         "float": plain,
         "fewbits": quantize_model(plain, BITS, BITS, images, channel_axis=None),
         "naive": naive,
+        "log2": log2,
         "brevitas": brevitas_vgg(),
     }
     steps = {name: make_step(model, images, labels) for name, model in models.items()}

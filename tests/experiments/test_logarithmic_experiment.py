@@ -26,7 +26,7 @@ from fewbits.experiments.logarithmic.claims import (
     vgg_claims,
 )
 from fewbits.experiments.logarithmic.networks import fix_gradient_ranges, quantize_training
-from fewbits.experiments.logarithmic.post_training import FastLog, Setting
+from fewbits.experiments.logarithmic.post_training import Setting
 from fewbits.logarithmic import LogQuantizer, full_scale_of_least_error, full_scale_of_max
 from fewbits.nets import count_parameters
 from fewbits.plots import logarithmic as figures
@@ -160,26 +160,6 @@ def test_a_fixed_range_holds_every_gradient_of_batches_of_the_training_size():
 
 
 # --- after training, with a range for each layer ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("base", ["2", "sqrt2"])
-@pytest.mark.parametrize("bits", [1, 3, 5])
-def test_fast_rounding_is_that_of_the_quantizer(base, bits):
-    quantizer = LogQuantizer(bits, base, signed=False)
-    octaves = torch.arange(-80, 41)
-    border = torch.exp2(octaves.double() / 8).float()
-    x = torch.cat([border, border.nextafter(torch.tensor(0.0)), border.nextafter(torch.tensor(99.0))])
-    x = torch.cat([x, torch.tensor([0.0, 1e-42, 3e38]), torch.rand(500)])
-    for fsr in (-9, 0, 3):
-        quantizer.set_full_scale(fsr)
-        assert torch.equal(FastLog(quantizer)(x), quantizer(x))
-
-
-def test_fast_rounding_keeps_the_memory_format():
-    quantizer = LogQuantizer(3, signed=False)
-    quantizer.set_full_scale(0)
-    x = torch.rand(2, 4, 3, 3).contiguous(memory_format=torch.channels_last)
-    assert FastLog(quantizer)(x).stride() == x.stride()
 
 
 @pytest.mark.parametrize("method", ["log2", "log-sqrt2", "linear 2^k"])

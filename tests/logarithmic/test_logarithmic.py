@@ -72,6 +72,30 @@ def test_the_neighbours_of_every_border_are_rounded_exactly(base, dtype):
             assert between(Fraction(x.item()), base, int(log_round(x, base)))
 
 
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_numbers_of_every_octave_are_rounded_as_the_mantissa_says(dtype, base):
+    """Subnormal numbers and the largest ones among them, against the mantissa that ``frexp`` gives."""
+    low, high = (-1074, 1024) if dtype == torch.float64 else (-149, 128)
+    x = torch.cat([torch.tensor([1, 1.1, 1.3, 1.5, 1.7, 1.9], dtype=torch.float64) * 2.0**k for k in range(low, high)])
+    x = x.to(dtype)[x.to(dtype) > 0]
+    mantissa, exponent = torch.frexp(x)
+    borders = [0.5**0.5] if base == "2" else [0.5**0.75, 0.5**0.25]
+    expected = len(borders) * (exponent.long() - 1) + sum((mantissa.double() > border).long() for border in borders)
+    assert torch.equal(log_round(-x, base).long(), expected)
+    assert log_round(x, base).dtype == torch.int32
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_the_memory_format_stays(signed):
+    quantizer = LogQuantizer(3, signed=signed)
+    quantizer.set_full_scale(0)
+    x = torch.randn(70, 40, 6, 8).contiguous(memory_format=torch.channels_last).requires_grad_()  # several blocks
+    y = quantizer(x)
+    assert y.stride() == x.stride()
+    assert torch.equal(y, quantizer(x.contiguous()))
+
+
 def test_a_computed_logarithm_is_wrong_next_to_a_border():
     near = torch.tensor([2.0 ** (k + 0.5) for k in range(-20, 20)])
     candidates = torch.cat([torch.nextafter(near, 0 * near), near, torch.nextafter(near, 4 * near)])

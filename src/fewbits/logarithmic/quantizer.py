@@ -22,9 +22,10 @@ from fewbits.core.quantizer import Quantizer
 from fewbits.core.ste import straight_through
 
 STEPS = {"2": 1, "sqrt2": 2}  # per octave
-# Where the mantissa in [½, 1) crosses from one rounded logarithm to the next: 2^(-½) for base 2, 2^(-¾) and 2^(-¼) for
-# base √2. Irrational, so there are no ties; the float64 just above, so that ">=" decides right for every float64.
-BORDERS = {"2": (0.5**0.5,), "sqrt2": (math.nextafter(0.5**0.75, 1), math.nextafter(0.5**0.25, 1))}
+# Where the mantissa in [1, 2) crosses from one rounded logarithm to the next: √2 for base 2, 2^¼ and 2^¾ for base √2.
+# Irrational, so there are no ties; the float64 just above, so that ">=" decides right for every float64.
+BORDERS = {"2": (2**0.5,), "sqrt2": (math.nextafter(2**0.25, 2), math.nextafter(2**0.75, 2))}
+FORMATS = {torch.float32: (torch.int32, 23, 127), torch.float64: (torch.int64, 52, 1023)}  # its bits, mantissa, bias
 NO_EXPONENT = -(2**20)
 
 
@@ -38,13 +39,19 @@ def log_round(x: Tensor, base: str = "2") -> Tensor:
         int32, the shape of ``x``; -2^20, below all others, where ``x`` is 0.
     Source: own (exact form of the rounded logarithm of miyashita2016 Sec. 4)
     """
-    mantissa, exponent = torch.frexp(x)
-    mantissa = mantissa.abs().double()  # in float32 the borders would be rounded
-    power = STEPS[base] * (exponent - 1)
+    x = working_precision(x).abs()
+    integer, digits, bias = FORMATS[x.dtype]
+    bits = x.view(integer)  # the exponent, then the mantissa
+    # 0 or 1 as integers: masks, and sums and products with bool, take torch many times as long
+    power = NO_EXPONENT - bits.clamp(max=1) * (NO_EXPONENT + STEPS[base] * bias)
     for border in BORDERS[base]:
-        power += (mantissa >= border).int()
-    # frexp gives 0 as the exponent of 0
-    return power.add_((x == 0).int(), alpha=NO_EXPONENT + STEPS[base])
+        carry = 2**digits - math.ceil((border - 1) * 2**digits)  # takes a mantissa from the border on to the exponent
+        power += (bits + carry) >> digits
+    # the exponent of a subnormal number is hidden in its mantissa; 0 becomes the largest integer here
+    if ((bits - 1) & torch.iinfo(integer).max).amin() < 2**digits - 1:
+        subnormal = (bits > 0) & (bits < 2**digits)
+        power[subnormal] = log_round(x[subnormal] * 2**digits, base).to(integer) - STEPS[base] * digits
+    return power.int()
 
 
 def powers_of(base: str, exponents: range) -> Tensor:
@@ -174,31 +181,28 @@ class LogQuantizer(Quantizer):
 
     def indices(self, x: Tensor, fsr: int) -> Tensor:
         """The code of each element for a given full scale range, int64."""
-        return self._indices(x, log_round(x, self.base), fsr)
+        field = self._field(log_round(x if self.signed else x.clamp(min=0), self.base), fsr).long()
+        negative = x < 0 if self.lowest == "smallest" else (x < 0) & (field > 0)  # 0 has no sign
+        return field + self.field_size * negative if self.signed else field
 
-    def _indices(self, x: Tensor, power: Tensor, fsr: int) -> Tensor:
-        field = (power - (fsr - self.field_size)).clamp_(0, self.field_size - 1)  # miyashita2016 Sec. 4
-        # 1 or 0 as integers: sums and products with bool take torch many times as long
-        negative = (x < 0).view(torch.uint8)
-        if not self.signed:
-            return field.mul_(1 - negative).long()
-        if self.lowest == "zero":
-            negative = negative * field.clamp(max=1)  # 0 has no sign
-        return field.add_(negative, alpha=self.field_size).long()
+    def _field(self, power: Tensor, fsr: int) -> Tensor:
+        return (power - (fsr - self.field_size)).clamp_(0, self.field_size - 1)  # miyashita2016 Sec. 4
 
     def forward(self, x: Tensor) -> Tensor:
         x = working_precision(check_finite(x))
         with torch.no_grad():
-            fsr, power = self.full_scale(x), log_round(x, self.base)
-            y = self.levels(fsr, x.dtype).to(x.device).take(self._indices(x, power, fsr))
+            fsr, power = self.full_scale(x), log_round(x if self.signed else x.clamp(min=0), self.base)
+            levels = self.levels(fsr, x.dtype)[: self.field_size].to(x.device)
+            y = torch.take(levels, self._field(power, fsr).long(), out=torch.empty_like(x))  # channels last stay last
+            if self.signed:
+                y.copysign_(x + 0.0).add_(0.0)  # there is one zero
         if not x.requires_grad or (self.signed and self.fsr.isnan()):
             return straight_through(x, y)  # nothing stops a gradient
         with torch.no_grad():
-            passes = torch.ones_like(x)
+            # Comparisons are written as 0 and 1 in the dtype of x: into bool they take torch many times as long.
+            passes = torch.ones_like(x) if self.signed else torch.ge(x, 0, out=torch.empty_like(x))
             if not self.fsr.isnan():
-                passes.mul_((power < fsr).view(torch.uint8))
-            if not self.signed:
-                passes.mul_((x >= 0).view(torch.uint8))
+                passes.mul_(torch.lt(power.to(x.dtype), fsr, out=torch.empty_like(x)))
         return straight_through(x, y, passes)
 
     @torch.no_grad()

@@ -28,7 +28,7 @@ from fewbits.experiments.logarithmic.claims import mobilenet_claims
 from fewbits.experiments.logarithmic.quantizers import make_quantizer
 from fewbits.experiments.mobileone.cifar100 import cifar100, float_network
 from fewbits.logarithmic import LogQuantizer, full_scale_of_max
-from fewbits.logarithmic.quantizer import BORDERS, STEPS
+from fewbits.logarithmic.quantizer import STEPS
 from fewbits.uniform import UniformQuantizer
 
 T = TypeVar("T")
@@ -63,28 +63,6 @@ SETTINGS = (
 
 
 # --- Rounding ------------------------------------------------------------------------------------------------------
-
-
-class FastLog(nn.Module):
-    """An unsigned :class:`LogQuantizer` of fixed range for float32 numbers of at least 0, by integers, much faster.
-
-    The bits of such a number are its exponent and its mantissa. Adding what is missing from a border to the next power
-    of two carries into the exponent exactly where the mantissa has reached the border.
-    """
-
-    def __init__(self, quantizer: LogQuantizer):
-        super().__init__()
-        self.carries = [2**23 - math.ceil((2 * border - 1) * 2**23) for border in BORDERS[quantizer.base]]
-        self.lowest = int(quantizer.fsr) - quantizer.field_size + 127 * STEPS[quantizer.base]
-        self.levels = quantizer.levels(int(quantizer.fsr), torch.float32)
-
-    def forward(self, x: Tensor) -> Tensor:
-        bits = x.view(torch.int32)
-        field = (bits + self.carries[0]) >> 23
-        for carry in self.carries[1:]:
-            field += (bits + carry) >> 23
-        field = field.sub_(self.lowest).clamp_(0, len(self.levels) - 1)
-        return torch.empty_like(x).copy_(self.levels[field])
 
 
 def candidates(x: Tensor, method: str, bits: int, signed: bool) -> Iterable[Quantizer]:
@@ -126,8 +104,7 @@ def rounded(layers: Iterable[nn.Module], setting: Setting, images: Tensor, label
         done.append(layer)
         if setting.activations != "float" and isinstance(layer, nn.ReLU):
             found = candidates(x, setting.activations, setting.activation_bits, False)
-            rounders = [FastLog(each) if isinstance(each, LogQuantizer) else each for each in found]
-            done.append(_best(rounders, lambda rounder: loss(rounder(x))))  # noqa: B023
+            done.append(_best(found, lambda rounder: loss(rounder(x))))  # noqa: B023
             x = done[-1](x)
     return nn.Sequential(*done)
 
