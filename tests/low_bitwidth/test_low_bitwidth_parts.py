@@ -137,13 +137,35 @@ def test_the_part_on_words_records_its_rows_and_claims(monkeypatch, tmp_path):
         monkeypatch.setattr(words, name, value)
     with pytest.raises(SystemExit, match="--text"):
         words.run_words(argparse.Namespace(text=None), "a command")
-    words.run_words(argparse.Namespace(text=str(text), seeds=1, minutes=0), "a command")
+    options = {"text": str(text), "seeds": 1, "held_out": False}
+    words.run_words(argparse.Namespace(**options, minutes=0), "a command")
     assert not any(part["values"] for claim in evidence.load("low_bitwidth") for part in claim["parts"])
-    words.run_words(argparse.Namespace(text=str(text), seeds=1, minutes=None), "a command")
+    words.run_words(argparse.Namespace(**options, minutes=None), "a command")
     table = evidence.rows(words.TABLE)
     assert table.method.tolist() == list(words.METHODS)
     assert (2**table.bits_per_word).tolist() == pytest.approx(table.perplexity.tolist(), rel=1e-4)
     assert set(by_slug(evidence.load("low_bitwidth"))) == {"words-linear", "words-powers"}
+
+
+def test_the_recipe_for_words_is_chosen_on_the_validation_part(monkeypatch, tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    kept = " ".join(f"{'abcdefg'[i % 7]} {'xyz'[i % 3]}" for i in range(360))
+    text.write_text(f"{kept} {'rare ' * 80}")  # the test part alone is foreign
+    monkeypatch.setenv("FEWBITS_RESULTS", str(tmp_path))
+    monkeypatch.setattr(evidence.records, "code_version", lambda: "a" * 40)
+    monkeypatch.setattr(words, "run_folder", lambda name: tmp_path / name)
+    for name, value in (("VOCABULARY", 8), ("HIDDEN", 4), ("WINDOW", 5), ("RECIPES", ((1, 0.01), (2, 0.02)))):
+        monkeypatch.setattr(words, name, value)
+    options = argparse.Namespace(text=str(text), seeds=1, held_out=True, minutes=None)
+    words.run_words(options, "a command")
+    table = evidence.rows(f"{words.TABLE}_held_out")
+    assert table[["method", "epochs", "lr"]].values.tolist() == [["float", 1, 0.01], ["float", 2, 0.02]]
+    assert "0.02" in capsys.readouterr().out
+    text.write_text(f"{kept} {'a x ' * 40}")
+    words.run_words(options, "a command")
+    scores = evidence.rows(f"{words.TABLE}_held_out").bits_per_word
+    assert scores[:2].tolist() == scores[2:].tolist()  # whatever the test part is
+    assert not (tmp_path / "low_bitwidth.json").exists()
 
 
 def test_word_claims_by_hand():

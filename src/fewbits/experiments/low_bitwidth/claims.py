@@ -175,7 +175,7 @@ _CIFAR = (
 )
 _WORDS = (
     "another text than the Penn Treebank, and a vocabulary of 5,000 words instead of 10,000",
-    "13 epochs of Adam; the paper's optimizer is not known in detail",
+    "Adam, for a few epochs that the float network chose on its validation part; the paper does not state its recipe",
     departure("clipped gradients and a one-cycle schedule", False),
 )
 

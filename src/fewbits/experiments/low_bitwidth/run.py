@@ -64,7 +64,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (default 5)")
     parser.add_argument("--part", choices=PARTS, default="small", help="what to run (default small: CNN and LSTM)")
     parser.add_argument("--minutes", type=float, help="stop after so long, for the parts cifar and words")
-    parser.add_argument("--text", help="for the part words: the file bible.txt of the Canterbury corpus")
+    parser.add_argument("--text", help="words: a plain text of some 300,000 words or more")
+    parser.add_argument("--held-out", action="store_true", help="words: choose epochs and rate on the validation part")
 
 
 # --- Networks -------------------------------------------------------------------------------------------------------
