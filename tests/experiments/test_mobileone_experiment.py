@@ -423,9 +423,10 @@ def test_inq_with_normalization_records_what_it_stores(tmp_path, tiny_cifar):
     cli.main([*start, best, "--stage-epochs", "1", "1", "1", "1"])
     cli.main([*start, "bn-kept", "--stage-epochs", "1", "2", "1", "--stage-lrs", "0.1", "0.1", "0.01"])
     rows = evidence.rows("mobileone_cifar100").set_index("variant")
-    assert rows.bits.to_dict() == {"plain": 5_095_552, best: 796_180, "bn-kept": 856_032}
-    assert rows.epochs.to_dict() == {"plain": 4, best: 4, "bn-kept": 4}
-    assert (rows.changed[[best, "bn-kept"]] == 0).all()
+    kept = {"bn-kept": 856_032, "bn-kept+re-estimated": 856_032}
+    assert rows.bits.to_dict() == {"plain": 5_095_552, best: 796_180} | kept
+    assert rows.epochs.to_dict() == {"plain": 4, best: 4} | dict.fromkeys(kept, 4)
+    assert (rows.changed[[best, *kept]] == 0).all()
     stages = evidence.rows("mobileone_cifar100_stages").set_index("variant")
     assert stages.fraction[best].tolist() == [0.5, 0.5, 0.75, 0.875, 1.0]
     assert stages.biases[best].tolist() == [0, 1, 1, 1, 1]
@@ -483,6 +484,20 @@ def test_half_precision_norms_are_what_is_stored():
     torch.testing.assert_close(half(images), model(images), rtol=1e-2, atol=1e-2)
     assert not torch.equal(half(images), model(images))
     assert normalized.stored_bits(half) == 5 * (2 * 3 * 9 + 2 * 48) + 16 * (3 + 3 + 3 + 2)
+
+
+def test_statistics_are_taken_anew_from_the_weights_as_they_are():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+    images = torch.randn(1000, 2, 6, 6)
+    again = normalized.re_estimated(model, images)
+    assert not again.training
+    assert torch.equal(model[1].running_mean, torch.zeros(3))  # the model itself is as it was
+    # In batches of 500, whose mean is that of all: each convolution's outputs have the mean 0 and the variance 1.
+    for depth in (2, 4):
+        outputs = again[:depth](images)
+        torch.testing.assert_close(outputs.mean((0, 2, 3)), torch.zeros(outputs.shape[1]), rtol=0, atol=2e-3)
+        torch.testing.assert_close(outputs.var((0, 2, 3)), torch.ones(outputs.shape[1]), rtol=0, atol=2e-2)
 
 
 def test_both_orders_of_merging_and_inq(monkeypatch):

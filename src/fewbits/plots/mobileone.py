@@ -208,6 +208,7 @@ RECIPES = {
     ("mobilenet", "aligned"): "MobileNet-V1, aligned",
     ("mobileone", "plain"): "MobileOne",
     ("mobileone", "bn-kept"): "MobileOne, normalization kept",
+    ("mobileone", "bn-kept+re-estimated"): "… its statistics anew",
     ("mobileone", "mean-only"): "MobileOne, mean subtracted",
     ("mobileone", "aligned"): "MobileOne, aligned",
     ("mobileone", "aligned+distilled"): "MobileOne, aligned, teacher",

@@ -22,8 +22,11 @@ from fewbits.experiments.mobileone.claims import CIFAR_KEYS, STAGE_KEYS, current
 from fewbits.experiments.mobileone.normalized import (
     BN_KEPT,
     MEAN_ONLY,
+    RE_ESTIMATED,
+    STATISTICS_OF,
     apply_normalized,
     norm_of,
+    re_estimated,
     stages_of,
     stored_bits,
     with_half_norms,
@@ -96,7 +99,13 @@ def _run(options, command: str, device: torch.device) -> None:
     partial = options.images or options.held_out
 
     def add(
-        form: str, variant: str, network: nn.Module, epochs: int, codes: dict[str, Codes] | None = None, **counts
+        form: str,
+        variant: str,
+        network: nn.Module,
+        epochs: int,
+        codes: dict[str, Codes] | None = None,
+        norm: str | None = None,
+        **counts,
     ) -> None:
         network = copy.deepcopy(network).cpu()  # so that the record does not depend on the training device
         classes = predict(network, data.test_images)
@@ -105,13 +114,13 @@ def _run(options, command: str, device: torch.device) -> None:
         predicted[name if seed == options.seed else f"{name}-{seed}"] = classes
         score = 100 * int((classes == data.test_labels).sum()) / len(classes)
         bits = count_parameters(network) * (32 if form == "float" else 5)
-        if form == "inq" and norm_of(variant) == BN_KEPT:
+        if norm == BN_KEPT:
             bits = stored_bits(network)
         row = where | {"form": form, "variant": variant, "inq_seed": seed, "accuracy": score, "bits": bits}
         rows.append(row | {"epochs": epochs, "device": device.type} | counts)
         print(rows[-1])
         of_table = variant == "plain" and branches in (0, 4) and (form == "float" or options.seed == seed == 0)
-        mean_only = form == "inq" and norm_of(variant) == MEAN_ONLY and options.seed == seed
+        mean_only = norm == MEAN_ONLY and options.seed == seed
         if (of_table or mean_only) and not partial and distributed.is_first():
             name = checkpoint_name(options.network, variant if mean_only else form, options.seed)
             if codes is None:
@@ -144,9 +153,13 @@ def _run(options, command: str, device: torch.device) -> None:
                 epochs = options.inq_epochs * (len(outcome.stages) - 1)
             about = where | {"variant": variant, "inq_seed": inq_seed}
             stages += [about | {"biases": stage["fraction"]} | stage for stage in outcome.stages]
-            counts = {"changed": outcome.changed, "outgrown": outcome.outgrown}
-            final = with_half_norms(outcome.model) if norm == BN_KEPT else outcome.model
-            add("inq", variant, final, epochs, outcome.codes, **counts)
+            more = {"norm": norm, "changed": outcome.changed, "outgrown": outcome.outgrown}
+            if norm == BN_KEPT:
+                add("inq", variant, with_half_norms(outcome.model), epochs, outcome.codes, **more)
+                again = with_half_norms(re_estimated(outcome.model, data.train_images[:STATISTICS_OF]))
+                add("inq", f"{variant}+{RE_ESTIMATED}", again, epochs, outcome.codes, **more)
+            else:
+                add("inq", variant, outcome.model, epochs, outcome.codes, **more)
     except OutOfTime as stage:
         print(f"The minutes are over in '{stage}'. Go on with --resume.")
         return

@@ -1,7 +1,8 @@
 """INQ of a folded network with normalization while it trains: by the mean alone, or BN put back and kept.
 
 With the variant "mean-only" all weights *and* biases end as powers of two. With "bn-kept" the weights do, and each
-channel keeps a factor and an offset of 16 bits.
+channel keeps a factor and an offset of 16 bits. The last weights are frozen after the training, when the statistics of
+the normalization move no more; "bn-kept+re-estimated" is the same network with statistics taken anew.
 """
 
 import copy
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from fewbits.bn_folding import BATCH_NORMS, bn_scale_shift
 from fewbits.core.batch_norm import running_statistics
@@ -22,6 +23,7 @@ from fewbits.mobileone import fold_mean_norms, insert_batch_norms, insert_mean_n
 from fewbits.training import percent
 
 MEAN_ONLY, BN_KEPT = "mean-only", "bn-kept"
+RE_ESTIMATED = "re-estimated"  # "bn-kept" once more, with statistics that know the weights frozen last
 NORMALIZED = (MEAN_ONLY, BN_KEPT)
 STATISTICS_OF = 5000  # training images, from which the norms begin
 HALF_BITS = 16  # of a factor or an offset that stays in the network
@@ -132,6 +134,13 @@ def apply_normalized(
         codes |= schedule.encode()
         schedule.finish()
     return Outcome(model.eval(), codes, changed, outgrown, rows)
+
+
+def re_estimated(model: nn.Module, images: Tensor) -> nn.Module:
+    """A copy whose batch normalization has the statistics of ``images``, with the weights as they are now."""
+    model = copy.deepcopy(model)
+    torch.optim.swa_utils.update_bn(images.split(500), model)
+    return model.eval()
 
 
 @torch.no_grad()
