@@ -100,8 +100,11 @@ def runs(claims: Iterable[dict]) -> list[dict]:
 
 
 def seconds_of_rows() -> dict[str, float]:
-    """For each command, the seconds of all rows that it wrote; rows with equal stamps are one run, in all tables."""
-    stamp = ["commit", "command", "date", "wall_s"]
+    """For each command, the seconds of all rows that it wrote.
+
+    Rows with equal seconds are one run, in all tables; it may have gone on at another commit, on another day.
+    """
+    stamp = ["command", "wall_s"]
     tables = map(pd.read_csv, sorted((ROOT / "data" / "results").glob("*.csv")))
     rows = [table[stamp].dropna() for table in tables if set(stamp) <= set(table.columns)]
     return pd.concat(rows).drop_duplicates().groupby("command").wall_s.sum().to_dict()

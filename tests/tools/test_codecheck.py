@@ -100,6 +100,7 @@ def test_minutes_are_those_of_all_rows(tmp_path, monkeypatch):
         "1,91,a,one,monday,200.5",
         "1,92,a,one,monday,200.5",
         "2,93,,,,",
+        "1,97,c,one,tuesday,200.5",
         "0,94,b,two,monday,7",
     ]
     (folder / "first.csv").write_text(head + "\n".join(rows))
