@@ -156,7 +156,10 @@ def _run(options, command: str, device: torch.device) -> None:
             more = {"norm": norm, "changed": outcome.changed, "outgrown": outcome.outgrown}
             if norm == BN_KEPT:
                 add("inq", variant, with_half_norms(outcome.model), epochs, outcome.codes, **more)
-                again = with_half_norms(re_estimated(outcome.model, data.train_images[:STATISTICS_OF]))
+                generator = torch.Generator().manual_seed(inq_seed)
+                # Cropped and mirrored as in training: of the images themselves, the statistics are others.
+                seen = random_crop_flip(data.train_images[:STATISTICS_OF], generator)
+                again = with_half_norms(re_estimated(outcome.model, seen))
                 add("inq", f"{variant}+{RE_ESTIMATED}", again, epochs, outcome.codes, **more)
             else:
                 add("inq", variant, outcome.model, epochs, outcome.codes, **more)
