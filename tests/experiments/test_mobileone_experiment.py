@@ -423,6 +423,12 @@ def test_inq_with_normalization_records_what_it_stores(tmp_path, tiny_cifar):
     cli.main([*start, best, "--stage-epochs", "1", "1", "1", "1"])
     cli.main([*start, "bn-kept", "--stage-epochs", "1", "2", "1", "--stage-lrs", "0.1", "0.1", "0.01"])
     rows = evidence.rows("mobileone_cifar100").set_index("variant")
+    folder = tmp_path / "data" / "runs" / "inq-mobilenet-0-0"
+    seconds = {
+        name: sum(pd.read_csv(log).seconds.sum() for log in folder.glob(f"{name}-?.csv")) for name in (best, "bn-kept")
+    }
+    for name in seconds:  # those of its own epochs, not of all that the folder holds
+        assert rows.wall_s[name] == pytest.approx(seconds[name], abs=0.06)
     kept = {"bn-kept": 856_032, "bn-kept+re-estimated": 856_032}
     assert rows.bits.to_dict() == {"plain": 5_095_552, best: 796_180} | kept
     assert rows.epochs.to_dict() == {"plain": 4, best: 4} | dict.fromkeys(kept, 4)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -177,8 +178,12 @@ def _run(options, command: str, device: torch.device) -> None:
     if options.images:
         print("A part of the images: nothing is recorded.")
         return
-    # Not the clock: an interrupted run goes on later.
-    wall_s = sum(pd.read_csv(log).seconds.sum() for log in folder.rglob("*.csv"))
+    # Not the clock: an interrupted run goes on later. The folder may hold other variants, which are not of this run.
+    named = {*options.variants} if options.pretrained else {*options.variants, "float"}
+    logs = [
+        log for log in {folder / "float.csv", *trainer.folder.glob("*.csv")} if re.sub(r"-\d+$", "", log.stem) in named
+    ]
+    wall_s = sum(pd.read_csv(log).seconds.sum() for log in logs)
     found = pd.DataFrame(rows)
     # What is there already, such as the float network of an earlier run, keeps the provenance of that.
     known = recorded_cifar100().set_index([*CIFAR_KEYS, "accuracy"]).index
