@@ -10,8 +10,9 @@ Other parts, which may be stopped at any time and go on with the same command:
 * ``--part cifar``: DoReFa-Net's VGG-small on CIFAR-100 with 1-bit weights, 2-bit activations and gradients of 32, 6 and
   4 bits in four roundings; needs ``FEWBITS_DATA``. Some 20 minutes of one core for each of the 11 runs of a seed:
   ``python -m fewbits.experiments low_bitwidth --part cifar --seeds 2``, with ``--minutes M`` in pieces.
-* ``--part words``: the LSTM on words, float, in fixed point and as powers of two. Hours of one core a run:
-  ``python -m fewbits.experiments low_bitwidth --part words --seeds 3 --text bible.txt``.
+* ``--part words``: the LSTM on words, float, in fixed point and as powers of two. Half an hour to an hour of one core a
+  run: ``python -m fewbits.experiments low_bitwidth --part words --seeds 3 --text bible.txt``; with ``--held-out`` it
+  chooses epochs and rate.
 """
 
 import time
