@@ -239,7 +239,7 @@ def vgg_claims(table: pd.DataFrame) -> list[Claim]:
     }
     gap = partial(lead, scores, unit="pt")
 
-    everywhere = "Training a VGG-like network with 5-bit weights, activations and gradients, the latter two with fixed ranges, {}"
+    everywhere = "Training a VGG-like network with 5-bit weights, activations and gradients (these in fixed ranges), {}"
     cifar = "CIFAR-10, {} %, as commonly reported"
     options: dict = {"scale": "reduced", "independent": _RUNS, "departs": _VGG}
     return [
