@@ -34,7 +34,7 @@ from fewbits.training import clip_gradients, fit, one_cycle, seed_everything, st
 
 TABLE = "low_bitwidth_words"
 EPOCHS, LR, HIDDEN, WINDOW, BATCH = 13, 5e-3, 300, 35, 20
-RECIPES = ((3, 5e-3), (5, 5e-3), (8, 5e-3), (5, 2e-3))  # epochs and rate, to choose from
+RECIPES = ((3, 5e-3), (5, 5e-3), (8, 5e-3), (13, 5e-3), (8, 2e-3))  # epochs and rate, to choose from
 VOCABULARY, BITS = 5000, 4
 WORDS = 450_000  # of the text, marks included
 METHODS = ("float", "linear", "powers, scale per row")
