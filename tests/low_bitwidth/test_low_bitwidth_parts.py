@@ -140,8 +140,9 @@ def test_the_part_on_words_records_its_rows_and_claims(monkeypatch, tmp_path):
     options = {"text": str(text), "seeds": 1, "held_out": False}
     words.run_words(argparse.Namespace(**options, minutes=0), "a command")
     assert not any(part["values"] for claim in evidence.load("low_bitwidth") for part in claim["parts"])
-    words.run_words(argparse.Namespace(**options, minutes=None), "a command")
+    words.run_words(argparse.Namespace(**options, minutes=None), f"a command --text {text}")
     table = evidence.rows(words.TABLE)
+    assert set(table.command) == {"a command --text text.txt"}
     assert table.method.tolist() == list(words.METHODS)
     assert (2**table.bits_per_word).tolist() == pytest.approx(table.perplexity.tolist(), rel=1e-4)
     assert set(by_slug(evidence.load("low_bitwidth"))) == {"words-linear", "words-powers"}

@@ -90,6 +90,7 @@ def run_words(options, command: str) -> None:
         raise SystemExit("--part words needs --text: a plain text of some 300,000 words or more")
     started = time.perf_counter()
     content = Path(options.text).read_bytes()
+    command = command.replace(options.text, Path(options.text).name)  # a record names no folder of this machine
     digest = hashlib.sha256(content).hexdigest()
     train, valid, test = encoded(content.decode("utf-8"), VOCABULARY)
     inputs, targets = windows(train, WINDOW)
