@@ -42,15 +42,17 @@ def log_round(x: Tensor, base: str = "2") -> Tensor:
     x = working_precision(x).abs()
     integer, digits, bias = FORMATS[x.dtype]
     bits = x.view(integer)  # the exponent, then the mantissa
-    # 0 or 1 as integers: masks, and sums and products with bool, take torch many times as long
+    # 1 or 0 as an integer, by clamp: torch is slow with bool
     power = NO_EXPONENT - bits.clamp(max=1) * (NO_EXPONENT + STEPS[base] * bias)
     for border in BORDERS[base]:
-        carry = 2**digits - math.ceil((border - 1) * 2**digits)  # takes a mantissa from the border on to the exponent
+        # a mantissa from the border on carries one into the exponent
+        carry = 2**digits - math.ceil((border - 1) * 2**digits)
         power += (bits + carry) >> digits
-    # the exponent of a subnormal number is hidden in its mantissa; 0 becomes the largest integer here
+    # subnormal numbers have their exponent in the mantissa; 0 becomes the largest integer here
     if ((bits - 1) & torch.iinfo(integer).max).amin() < 2**digits - 1:
         subnormal = (bits > 0) & (bits < 2**digits)
-        power[subnormal] = log_round(x[subnormal] * 2**digits, base).to(integer) - STEPS[base] * digits
+        normal = log_round(x[subnormal] * 2**digits, base).to(integer)
+        power[subnormal] = normal - STEPS[base] * digits
     return power.int()
 
 
