@@ -48,7 +48,7 @@ def log_round(x: Tensor, base: str = "2") -> Tensor:
         # a mantissa from the border on carries one into the exponent
         carry = 2**digits - math.ceil((border - 1) * 2**digits)
         power += (bits + carry) >> digits
-    # subnormal numbers have their exponent in the mantissa; 0 becomes the largest integer here
+    # subnormal numbers hide their exponent in the mantissa; 0 is the largest integer here
     if ((bits - 1) & torch.iinfo(integer).max).amin() < 2**digits - 1:
         subnormal = (bits > 0) & (bits < 2**digits)
         normal = log_round(x[subnormal] * 2**digits, base).to(integer)
