@@ -222,7 +222,6 @@ def mobilenet_claims(table: pd.DataFrame) -> list[Claim]:
 _VGG = (
     "images of 16 × 16 pixels and channels from 32 to 128 instead of the paper's VGG-like network",
     "20 epochs of SGD with a one-cycle learning rate; the paper's recipe is not known in detail",
-    "the ranges of weights follow each step: fixed at what untrained weights need, they stop the last layer",
     departure("batch normalization computes in floating point in both directions", False),
 )
 
@@ -239,7 +238,7 @@ def vgg_claims(table: pd.DataFrame) -> list[Claim]:
     }
     gap = partial(lead, scores, unit="pt")
 
-    everywhere = "Training a VGG-like network with 5-bit weights, activations and gradients (these in fixed ranges), {}"
+    everywhere = "Training a VGG-like network with weights, activations and gradients of 5 bits and fixed ranges, {}"
     cifar = "CIFAR-10, {} %, as commonly reported"
     options: dict = {"scale": "reduced", "independent": _RUNS, "departs": _VGG}
     return [
