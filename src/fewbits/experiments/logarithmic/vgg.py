@@ -30,7 +30,7 @@ from fewbits.uniform import UniformQuantizer
 TABLE = "logarithmic_vgg"
 METHODS = ("float", "log2", "linear")
 BITS, EPOCHS, LR = 5, 20, 0.05
-HEADROOMS = (-4, -2, 0, 2)
+HEADROOMS = (-1, 0, 1, 2)
 HEADROOM = {"float": 0, "log2": 0, "linear": 0}  # octaves, of gradients
 CALIBRATION_IMAGES = 512
 
