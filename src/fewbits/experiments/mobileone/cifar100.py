@@ -154,16 +154,16 @@ def _run(options, command: str, device: torch.device) -> None:
                 epochs = options.inq_epochs * (len(outcome.stages) - 1)
             about = where | {"variant": variant, "inq_seed": inq_seed}
             stages += [about | {"biases": stage["fraction"]} | stage for stage in outcome.stages]
-            more = {"norm": norm, "changed": outcome.changed, "outgrown": outcome.outgrown}
+            more = {"changed": outcome.changed, "outgrown": outcome.outgrown}
             if norm == BN_KEPT:
-                add("inq", variant, with_half_norms(outcome.model), epochs, outcome.codes, **more)
+                add("inq", variant, with_half_norms(outcome.model), epochs, outcome.codes, norm, **more)
                 generator = torch.Generator().manual_seed(inq_seed)
                 # Cropped and mirrored as in training: of the images themselves, the statistics are others.
                 seen = random_crop_flip(data.train_images[:STATISTICS_OF], generator)
                 again = with_half_norms(re_estimated(outcome.model, seen))
-                add("inq", f"{variant}+{RE_ESTIMATED}", again, epochs, outcome.codes, **more)
+                add("inq", f"{variant}+{RE_ESTIMATED}", again, epochs, outcome.codes, norm, **more)
             else:
-                add("inq", variant, outcome.model, epochs, outcome.codes, **more)
+                add("inq", variant, outcome.model, epochs, outcome.codes, norm, **more)
     except OutOfTime as stage:
         print(f"The minutes are over in '{stage}'. Go on with --resume.")
         return
@@ -180,10 +180,9 @@ def _run(options, command: str, device: torch.device) -> None:
         return
     # Not the clock: an interrupted run goes on later. The folder may hold other variants, which are not of this run.
     named = {*options.variants} if options.pretrained else {*options.variants, "float"}
-    logs = [
-        log for log in {folder / "float.csv", *trainer.folder.glob("*.csv")} if re.sub(r"-\d+$", "", log.stem) in named
-    ]
-    wall_s = sum(pd.read_csv(log).seconds.sum() for log in logs)
+    of_inq = folder if inq_seed == options.seed else folder / f"inq-{inq_seed}"
+    logs = {*folder.glob("float.csv"), *of_inq.glob("*.csv")}
+    wall_s = sum(pd.read_csv(log).seconds.sum() for log in logs if re.sub(r"-\d+$", "", log.stem) in named)
     found = pd.DataFrame(rows)
     # What is there already, such as the float network of an earlier run, keeps the provenance of that.
     known = recorded_cifar100().set_index([*CIFAR_KEYS, "accuracy"]).index
