@@ -86,6 +86,14 @@ def test_numbers_of_every_octave_are_rounded_as_the_mantissa_says(dtype, base):
     assert log_round(x, base).dtype == torch.int32
 
 
+@pytest.mark.parametrize(
+    "x", [torch.ones(2, dtype=torch.int32), torch.ones(0), torch.tensor([1.0, torch.nan, -torch.inf])]
+)
+def test_what_has_no_logarithm_is_refused(x):
+    with pytest.raises((TypeError, ValueError), match=r"^x (must|holds|is)"):
+        log_round(x)
+
+
 @pytest.mark.parametrize("signed", [False, True])
 def test_the_memory_format_stays(signed):
     quantizer = LogQuantizer(3, signed=signed)

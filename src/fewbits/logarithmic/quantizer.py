@@ -37,9 +37,11 @@ def log_round(x: Tensor, base: str = "2") -> Tensor:
         base: "2" or "sqrt2".
     Returns:
         int32, the shape of ``x``; -2^20, below all others, where ``x`` is 0.
+    Raises:
+        TypeError, ValueError: ``x`` is not floating point, is empty, or holds NaN or Inf.
     Source: own (exact form of the rounded logarithm of miyashita2016 Sec. 4)
     """
-    x = working_precision(x).abs()
+    x = working_precision(check_finite(x)).abs()
     integer, digits, bias = FORMATS[x.dtype]
     bits = x.view(integer)  # the exponent, then the mantissa
     # 1 or 0 as an integer, by clamp: torch is slow with bool
