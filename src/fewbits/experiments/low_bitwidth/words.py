@@ -7,7 +7,7 @@ marks count. The King James Bible is in the public domain, and Debian's ``bible-
 
 Its SHA-256 is a column of the table, so that results of two texts do not mix.
 
-An LSTM without dropout soon learns such a text by heart. For how many epochs and at which rate it is trained is chosen
+An LSTM without dropout may learn such a text by heart. For how many epochs and at which rate it is trained is chosen
 for the float network on the validation part (``--held-out``: rows of ``low_bitwidth_words_held_out.csv``), and then
 stands in `EPOCHS` and `LR`; the networks of 4 bits follow it.
 """
