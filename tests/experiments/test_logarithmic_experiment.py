@@ -15,6 +15,7 @@ from fewbits.core.gradients import QuantizeGradient
 from fewbits.core.quantizer import weight_quantizers
 from fewbits.data import Dataset
 from fewbits.evidence import validate, word
+from fewbits.experiments import __main__ as cli
 from fewbits.experiments.common import recorded
 from fewbits.experiments.logarithmic import post_training, vgg
 from fewbits.experiments.logarithmic import run as experiment
@@ -251,6 +252,11 @@ def test_all_ranges_of_the_vgg_are_fixed_before_training(method):
         moved[of_gradient].append(high - low)
     assert moved[True] == pytest.approx([2] * 7)
     assert moved[False] == [0] * 13
+
+
+def test_other_parts_choose_nothing_on_held_out_data():
+    with pytest.raises(SystemExit, match="--held-out is for the part vgg, not for post-training"):
+        cli.main(["logarithmic", "--part", "post-training", "--held-out"])
 
 
 def test_vgg_claims_by_hand():

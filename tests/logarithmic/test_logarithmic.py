@@ -98,7 +98,7 @@ def test_what_has_no_logarithm_is_refused(x):
 def test_the_memory_format_stays(signed):
     quantizer = LogQuantizer(3, signed=signed)
     quantizer.set_full_scale(0)
-    x = torch.randn(70, 40, 6, 8).contiguous(memory_format=torch.channels_last).requires_grad_()  # several blocks
+    x = torch.randn(2, 4, 3, 3).contiguous(memory_format=torch.channels_last).requires_grad_()
     y = quantizer(x)
     assert y.stride() == x.stride()
     assert torch.equal(y, quantizer(x.contiguous()))

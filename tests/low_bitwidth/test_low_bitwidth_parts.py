@@ -10,6 +10,7 @@ import torch
 from fewbits import evidence
 from fewbits.core.quantizer import encode_weights, weight_quantizers
 from fewbits.data import Dataset, load
+from fewbits.experiments import __main__ as cli
 from fewbits.experiments.low_bitwidth import bit_training, cifar, words
 from fewbits.experiments.low_bitwidth.claims import cifar_claims, word_claims
 from fewbits.experiments.low_bitwidth.networks import stochastic
@@ -167,6 +168,11 @@ def test_the_recipe_for_words_is_chosen_on_the_validation_part(monkeypatch, tmp_
     scores = evidence.rows(f"{words.TABLE}_held_out").bits_per_word
     assert scores[:2].tolist() == scores[2:].tolist()  # whatever the test part is
     assert not (tmp_path / "low_bitwidth.json").exists()
+
+
+def test_other_parts_choose_nothing_on_held_out_data():
+    with pytest.raises(SystemExit, match="--held-out is for the part words, not for cifar"):
+        cli.main(["low_bitwidth", "--part", "cifar", "--held-out"])
 
 
 def test_word_claims_by_hand():

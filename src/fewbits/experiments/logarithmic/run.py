@@ -124,6 +124,8 @@ def train(model: nn.Module, seed: int, data: Dataset, epochs: int, lr: float = 0
 
 def run(options, command: str) -> None:
     """Train and measure everything of a part, then write claims, tables and checkpoints."""
+    if options.held_out and options.part != "vgg":
+        raise SystemExit(f"--held-out is for the part vgg, not for {options.part}")
     if options.part == "post-training":
         return run_post_training(options, command)
     if options.part == "vgg":

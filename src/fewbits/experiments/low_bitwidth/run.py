@@ -143,6 +143,8 @@ def cnn_settings() -> list[tuple]:
 
 def run(options, command: str) -> None:
     """Train and measure everything of a part, then write claims, tables and checkpoints."""
+    if options.held_out and options.part != "words":
+        raise SystemExit(f"--held-out is for the part words, not for {options.part}")
     if options.part == "bit-planes":
         return run_bit_planes(command)
     if options.part == "cifar":
